@@ -1,0 +1,470 @@
+"""Config: every setting and its default, once; YAML files and `key=value` hold only differences. No torch here: a login node reads it in a blink.
+
+Precedence: defaults < file < key=value. An unknown key or a wrong type is an error that names file, line and the nearest key.
+Sections say what they may change: science (the result), efficiency (only speed and memory), orchestration (only where things happen).
+"""
+
+import difflib
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mcdist.errors import ConfigError
+
+SCHEMA_VERSION = 1
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+def _one_of(key: str, value: str, choices: tuple[str, ...]) -> None:
+    _require(value in choices, f"{key} wants one of {', '.join(choices)}, got {value!r}")
+
+
+def _at_least(key: str, value: float, least: float) -> None:
+    _require(value >= least, f"{key} wants at least {least:g}, got {value:g}")
+
+
+def _share(key: str, value: float) -> None:
+    _require(0.0 <= value <= 1.0, f"{key} wants a share in 0..1, got {value:g}")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Orchestration, and the two settings that make a run repeatable."""
+
+    dir: str = "runs/default"
+    """Folder of the run; the same command continues it."""
+    seed: int = 0
+    deterministic: bool = False
+    """Science-neutral, slower: the same bits again on the same machine and rank count."""
+    device: str = "auto"
+    """auto | cpu | cuda."""
+    num_threads: int = 0
+    """CPU threads a rank; 0 shares the cores out between the ranks of this machine."""
+    rendezvous_timeout_s: int = 300
+
+    def __post_init__(self) -> None:
+        _one_of("run.device", self.device, ("auto", "cpu", "cuda"))
+        _at_least("run.seed", self.seed, 0)
+        _at_least("run.num_threads", self.num_threads, 0)
+        _at_least("run.rendezvous_timeout_s", self.rendezvous_timeout_s, 1)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which samples (science), and how they are read (efficiency: num_workers, prefetch, block, num_lanes change no sample's pixels)."""
+
+    train: str = ""
+    """Shard folder to train on."""
+    val: str = ""
+    """Shard folder to evaluate on (with ground truth)."""
+    num_workers: int = 2
+    prefetch: int = 2
+    """Batches each worker keeps ready."""
+    block: int = 64
+    """Samples read one after another before the order jumps."""
+    num_lanes: int = 8
+    """Streams of the data order: at least the largest number of ranks intended, a divisor of optim.global_batch."""
+
+    def __post_init__(self) -> None:
+        _at_least("data.num_workers", self.num_workers, 0)
+        _at_least("data.prefetch", self.prefetch, 1)
+        _at_least("data.block", self.block, 1)
+        _at_least("data.num_lanes", self.num_lanes, 1)
+
+
+@dataclass(frozen=True)
+class ViewsConfig:
+    """Science: how the two views of a photo are drawn. Defaults are the paper's."""
+
+    size_px: int = 224
+    crop_scale_min: float = 0.2
+    crop_scale_max: float = 1.0
+    flip_probability: float = 0.5
+    jitter_probability: float = 0.8
+    brightness: float = 0.4
+    contrast: float = 0.4
+    saturation: float = 0.4
+    hue: float = 0.1
+    grey_probability: float = 0.2
+    foreground_min: float = 0.01
+    """A view with a smaller share of foreground is drawn again."""
+    foreground_max: float = 0.99
+    max_redraws: int = 10
+    """Then the sample keeps its place and takes part without foreground."""
+    max_objects: int = 8
+    """Objects a photo; of more the largest stay and the others become void."""
+
+    def __post_init__(self) -> None:
+        _at_least("views.size_px", self.size_px, 8)
+        _require(self.size_px % 8 == 0, f"views.size_px wants a multiple of the stride 8, got {self.size_px}")
+        for name in ("flip_probability", "jitter_probability", "grey_probability", "foreground_min", "foreground_max"):
+            _share(f"views.{name}", getattr(self, name))
+        _require(0 < self.crop_scale_min <= self.crop_scale_max <= 1, "views.crop_scale_min, crop_scale_max want 0 < min <= max <= 1")
+        for name in ("brightness", "contrast", "saturation"):
+            _share(f"views.{name}", getattr(self, name))
+        _require(0 <= self.hue <= 0.5, f"views.hue wants 0..0.5, got {self.hue:g}")
+        _at_least("views.max_redraws", self.max_redraws, 0)
+        _at_least("views.max_objects", self.max_objects, 1)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Science: the encoder and what it starts from."""
+
+    backbone: str = "resnet50"
+    """resnet18 | resnet50 | efficientnet_lite0, each dilated to stride 8."""
+    weights: str = "none"
+    """none | imagenet (packaged, efficientnet_lite0 only) | PATH of a .pth or .safetensors file."""
+    decoder: str = "deeplabv3"
+    """deeplabv3 | linear (one 1 x 1 convolution; beyond the paper)."""
+    decoder_width: int = 256
+    atrous_rates: list[int] = field(default_factory=lambda: [12, 24, 36])
+    dropout: float = 0.0
+    embedding_dim: int = 32
+    norm: str = "batch"
+    """batch | frozen (running statistics, affine fixed) | group."""
+    trainable_from: int = 0
+    """Backbone stages before this one stay as they start (0: all train, 5: none trains); beyond the paper."""
+    momentum: float = 0.999
+    """Of the key encoder's moving average."""
+    momentum_buffers: str = "own"
+    """own (the paper: each encoder keeps its own running statistics) | copy (the key encoder takes the query's)."""
+    bank_size: int = 128
+    """Rows of the memory bank; 0 for none."""
+
+    def __post_init__(self) -> None:
+        _one_of("model.backbone", self.backbone, ("resnet18", "resnet50", "efficientnet_lite0"))
+        _one_of("model.decoder", self.decoder, ("deeplabv3", "linear"))
+        _one_of("model.norm", self.norm, ("batch", "frozen", "group"))
+        _one_of("model.momentum_buffers", self.momentum_buffers, ("own", "copy"))
+        _share("model.momentum", self.momentum)
+        _share("model.dropout", self.dropout)
+        _at_least("model.decoder_width", self.decoder_width, 1)
+        _at_least("model.embedding_dim", self.embedding_dim, 1)
+        _at_least("model.bank_size", self.bank_size, 0)
+        _require(0 <= self.trainable_from <= 5, f"model.trainable_from wants 0..5, got {self.trainable_from}")
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Science: the two terms. implementation is efficiency."""
+
+    temperature: float = 0.5
+    scope: str = "global"
+    """global: candidates and balance over all ranks (R ranks compute what one would) | rank: as the paper's code, per rank."""
+    saliency_weight: float = 1.0
+    implementation: str = "auto"
+    """auto | reference | gathered (the same sums over foreground pixels only; CPU)."""
+    false_negative_cosine: float = 1.0
+    """Candidates whose cosine to the positive prototype is above this leave the denominator (beyond the paper); 1: off."""
+
+    def __post_init__(self) -> None:
+        _require(self.temperature > 0, f"loss.temperature wants more than 0, got {self.temperature:g}")
+        _one_of("loss.scope", self.scope, ("global", "rank"))
+        _at_least("loss.saliency_weight", self.saliency_weight, 0)
+        _require(-1 < self.false_negative_cosine <= 1, f"loss.false_negative_cosine wants a cosine above -1, at most 1, got {self.false_negative_cosine:g}")
+        _one_of("loss.implementation", self.implementation, ("auto", "reference", "gathered"))
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """Science, but for accumulation_steps, precision and compile (efficiency)."""
+
+    global_batch: int = 64
+    """Photos an optimizer step, over all ranks and accumulation steps."""
+    accumulation_steps: int = 1
+    epochs: int = 60
+    optimizer: str = "sgd"
+    """sgd | adamw."""
+    lr: float = 0.004
+    backbone_lr_factor: float = 1.0
+    """Learning rate of the backbone as a multiple of lr; beyond the paper."""
+    sgd_momentum: float = 0.9
+    weight_decay: float = 1e-4
+    schedule: str = "poly"
+    """poly (power 0.9) | cosine | constant."""
+    warmup_steps: int = 0
+    clip_grad_norm: float = 0.0
+    """0: no clipping."""
+    precision: str = "fp32"
+    """fp32 | bf16 | fp16 (autocast; fp16 with loss scaling)."""
+    compile: bool = False
+    max_nonfinite: int = 10
+    """Steps in a row with a non-finite loss or gradient before the run stops."""
+
+    def __post_init__(self) -> None:
+        _at_least("optim.global_batch", self.global_batch, 1)
+        _at_least("optim.accumulation_steps", self.accumulation_steps, 1)
+        _at_least("optim.epochs", self.epochs, 0)
+        _one_of("optim.optimizer", self.optimizer, ("sgd", "adamw"))
+        _one_of("optim.schedule", self.schedule, ("poly", "cosine", "constant"))
+        _one_of("optim.precision", self.precision, ("fp32", "bf16", "fp16"))
+        _require(self.lr > 0, f"optim.lr wants more than 0, got {self.lr:g}")
+        _at_least("optim.backbone_lr_factor", self.backbone_lr_factor, 0)
+        _share("optim.sgd_momentum", self.sgd_momentum)
+        _at_least("optim.weight_decay", self.weight_decay, 0)
+        _at_least("optim.warmup_steps", self.warmup_steps, 0)
+        _at_least("optim.clip_grad_norm", self.clip_grad_norm, 0)
+        _at_least("optim.max_nonfinite", self.max_nonfinite, 1)
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """Orchestration: what is kept of a run. init_from is science."""
+
+    every_steps: int = 200
+    keep: int = 3
+    """Newest checkpoints kept; the best one (lowest mean loss over an interval) is kept besides."""
+    init_from: str = ""
+    """Run folder or checkpoint whose weights the encoders start from."""
+
+    def __post_init__(self) -> None:
+        _at_least("checkpoint.every_steps", self.every_steps, 1)
+        _at_least("checkpoint.keep", self.keep, 1)
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Science: how the result is measured."""
+
+    classes: dict[str, list[int]] = field(default_factory=dict)
+    """Name -> ids in the ground truth; the first class is background. Ids named nowhere are void."""
+    size_px: int = 512
+    """Photos are resized to size_px x size_px (the paper: 512)."""
+    batch: int = 8
+    objects: str = "photo"
+    """photo (the paper: one object a photo) | components (connected components of the predicted mask)."""
+    component_area_min: float = 0.01
+    """Smaller components (share of the photo) are dropped; with objects=components."""
+    pca_dim: int = 32
+    mean_embedding_pca_dim: int = 0
+    """PCA of the mean-embedding protocol; 0 for none."""
+    num_clusters: int = 0
+    """0: classes without background."""
+    num_seeds: int = 5
+    num_panels: int = 12
+    """Photos shown side by side in the report."""
+    limit: int = 0
+    """Evaluate only the first so many photos, said in the table; 0 for all."""
+
+    def __post_init__(self) -> None:
+        _at_least("evaluate.size_px", self.size_px, 8)
+        _require(self.size_px % 8 == 0, f"evaluate.size_px wants a multiple of the stride 8, got {self.size_px}")
+        _one_of("evaluate.objects", self.objects, ("photo", "components"))
+        _share("evaluate.component_area_min", self.component_area_min)
+        for name in ("batch", "num_seeds"):
+            _at_least(f"evaluate.{name}", getattr(self, name), 1)
+        for name in ("pca_dim", "mean_embedding_pca_dim", "num_clusters", "num_panels", "limit"):
+            _at_least(f"evaluate.{name}", getattr(self, name), 0)
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Orchestration: who is told."""
+
+    log_every_steps: int = 10
+    console: str = "auto"
+    """auto (rich on a terminal, lines elsewhere) | off."""
+    mlflow: str = "auto"
+    """auto (where mlflow is installed) | on | off."""
+    mlflow_uri: str = ""
+    """Tracking URI; empty: sqlite in the run folder."""
+    mlflow_experiment: str = "mcdist"
+
+    def __post_init__(self) -> None:
+        _at_least("report.log_every_steps", self.log_every_steps, 1)
+        _one_of("report.console", self.console, ("auto", "off"))
+        _one_of("report.mlflow", self.mlflow, ("auto", "on", "off"))
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of a run."""
+
+    schema_version: int = SCHEMA_VERSION
+    run: RunConfig = field(default_factory=RunConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    views: ViewsConfig = field(default_factory=ViewsConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
+
+    def __post_init__(self) -> None:
+        _require(
+            self.schema_version == SCHEMA_VERSION,
+            f"schema_version {self.schema_version} of this configuration is not {SCHEMA_VERSION}, which this mcdist reads; write it anew from configs/",
+        )
+        batch, parts = self.optim.global_batch, self.optim.accumulation_steps
+        _require(batch % parts == 0, f"optim.global_batch {batch} is not divisible by optim.accumulation_steps {parts}")
+        _require(
+            batch % self.data.num_lanes == 0,
+            f"data.num_lanes {self.data.num_lanes} does not divide optim.global_batch {batch}; use one of {[n for n in range(1, batch + 1) if batch % n == 0]}",
+        )
+
+
+def load_config(path: Path, *, overrides: list[str] | None = None) -> Config:
+    """Defaults < `path` < `overrides` (each `section.key=value`, value in YAML).
+
+    Raises:
+        ConfigError: no such file, not YAML, an unknown key, a wrong type or a value out of range: with place and nearest key.
+    """
+    merged = _defaults()
+    merged = _merge_file(merged, path)
+    for override in overrides or []:
+        merged = _merge_override(merged, override)
+    return _to_config(merged, where=str(path))
+
+
+def dump_config(config: Config) -> str:
+    """The whole configuration as YAML, every key written out."""
+    return str(OmegaConf.to_yaml(OmegaConf.structured(config)))
+
+
+def as_flat(config: Config) -> dict[str, Any]:
+    """`{"section.key": value}` over all settings, for comparison and tracking."""
+    return {key: value for key, value in _flatten(OmegaConf.to_container(OmegaConf.structured(config)), prefix="")}
+
+
+def _flatten(content: Any, *, prefix: str) -> list[tuple[str, Any]]:
+    if isinstance(content, dict) and content and not prefix == "evaluate.classes.":
+        return [pair for key, value in content.items() for pair in _flatten(value, prefix=f"{prefix}{key}.")]
+    return [(prefix[:-1], content)]
+
+
+def _defaults() -> DictConfig:
+    defaults = OmegaConf.structured(Config())
+    _set_writable(defaults)
+    return defaults
+
+
+def _set_writable(node: DictConfig) -> None:
+    """Frozen dataclasses make read-only nodes; merging wants them open. The result is a frozen dataclass again."""
+    OmegaConf.set_readonly(node, False)
+    for key in node:
+        if isinstance(node._get_node(key), DictConfig):
+            _set_writable(node[key])
+
+
+def _merge_file(merged: DictConfig, path: Path) -> DictConfig:
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise ConfigError(f"cannot read the configuration {path}: {reason}; the ones that come with mcdist are in configs/") from error
+    try:
+        tree, content = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise ConfigError(f"{path}:{mark.line + 1 if mark else 1} is not YAML: {getattr(error, 'problem', error)}") from error
+    if content is None:
+        return merged
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}:1 wants sections like `model:`, got {type(content).__name__}")
+    for dotted, line, value in _leaves(tree, content):
+        _check_key(dotted, where=f"{path}:{line}")
+        merged = _set(merged, dotted, value, where=f"{path}:{line}")
+    return merged
+
+
+def _merge_override(merged: DictConfig, override: str) -> DictConfig:
+    where = f"the argument {override!r}"
+    dotted, separator, text = override.partition("=")
+    if not separator:
+        raise ConfigError(f"{where} wants the form section.key=value")
+    try:
+        value = yaml.safe_load(text) if text else ""
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: the value is not YAML ({getattr(error, 'problem', error)})") from error
+    _check_key(dotted, where=where)
+    return _set(merged, dotted, value, where=where)
+
+
+def _leaves(tree: Any, content: dict, prefix: str = "") -> list[tuple[str, int, Any]]:
+    """(dotted key, line, value) of every setting; `evaluate.classes` is one value, not a section."""
+    found = []
+    for key_node, value_node in tree.value:
+        key = yaml.safe_load(key_node.value) if key_node.tag.endswith("int") else key_node.value
+        dotted, value = f"{prefix}{key}", content[key]
+        if isinstance(value, dict) and not prefix:
+            found += _leaves(value_node, value, f"{dotted}.")
+        else:
+            found.append((dotted, key_node.start_mark.line + 1, value))
+    return found
+
+
+def known_keys() -> list[str]:
+    """Every `section.key`, in order."""
+    keys = []
+    for section in fields(Config):
+        default = getattr(Config(), section.name)
+        keys += [f"{section.name}.{key.name}" for key in fields(default)] if is_dataclass(default) else [section.name]
+    return keys
+
+
+def _check_key(dotted: str, *, where: str) -> None:
+    keys = known_keys()
+    if dotted in keys:
+        return
+    near = difflib.get_close_matches(dotted, keys, n=1, cutoff=0.0)
+    section = dotted.partition(".")[0] + "."
+    listed = [key for key in keys if key.startswith(section)] or sorted({key.partition(".")[0] for key in keys})
+    raise ConfigError(f"unknown key {dotted!r} in {where}; did you mean {near[0]!r}? keys: {', '.join(listed)}")
+
+
+def _set(merged: DictConfig, dotted: str, value: Any, *, where: str) -> DictConfig:
+    section, _, key = dotted.partition(".")
+    current = merged[section][key] if key else merged[section]
+    if isinstance(current, float) and isinstance(value, str) and _is_number(value):
+        value = float(value)  # YAML reads 1e-4, without a point, as a text
+    _check_type(dotted, value, current, where=where)
+    try:
+        target = merged[section] if key else merged
+        if isinstance(value, dict):
+            target[key or section] = OmegaConf.create({str(name): ids for name, ids in value.items()})
+        else:
+            target[key or section] = value
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{dotted} in {where}: {str(error).splitlines()[0]}") from error
+    return merged
+
+
+def _check_type(dotted: str, value: Any, current: Any, *, where: str) -> None:
+    """OmegaConf would turn 3 into "3" and "3" into 3; here a wrong type is an error."""
+    wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}.get(type(current))
+    if wanted is None:
+        return
+    fits = (isinstance(value, type(current)) and not (isinstance(value, bool) and not isinstance(current, bool))) or (
+        isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool)
+    )
+    if not fits:
+        raise ConfigError(f"{dotted} in {where} wants {wanted}, got {value!r}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _to_config(merged: DictConfig, *, where: str) -> Config:
+    try:
+        config = OmegaConf.to_object(merged)
+    except ConfigError as error:
+        raise ConfigError(f"{error} (in {where} or an argument)") from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{where}: {str(error).splitlines()[0]}") from error
+    assert isinstance(config, Config)
+    return config

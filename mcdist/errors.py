@@ -1,0 +1,47 @@
+"""Every error a user can cause, each with its exit code. A message says what was wanted, what came, where, and what to do."""
+
+
+class McdistError(Exception):
+    """An error with one clear sentence for the user; `mcdist.__main__` prints it without a stack trace and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class ConfigError(McdistError, ValueError):
+    """A setting or an argument is unknown, of the wrong type, out of range or at odds with another."""
+
+    exit_code = 2
+
+
+class DataError(McdistError):
+    """Photos, masks or a data folder are missing, unreadable or do not fit together."""
+
+    exit_code = 3
+
+
+class ShardError(DataError):
+    """A shard folder or a sample in it is incomplete, damaged or of another schema version."""
+
+
+class CheckpointError(McdistError):
+    """A checkpoint is missing, damaged, of another model or of another schema version."""
+
+    exit_code = 4
+
+
+class TrainingError(McdistError):
+    """Training cannot go on: the loss or the gradient stayed non-finite."""
+
+    exit_code = 5
+
+
+class MissingExtraError(McdistError, ImportError):
+    """An optional package is needed and not installed; the message holds the install line."""
+
+    exit_code = 6
+
+
+class MachineError(McdistError, OSError):
+    """The machine refused: no space left, a port in use, a device that is not there."""
+
+    exit_code = 7

@@ -1,0 +1,86 @@
+"""RunDir: every file name of a run, in one place. One folder holds all of a run."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mcdist.errors import MachineError
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """The folder of one run. Nothing is created by naming it; `create` makes it."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The configuration as resolved: defaults, file and `key=value` merged."""
+        return self.root / "config.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """Machine, versions, command line and commit, one JSON object a start of the run."""
+        return self.root / "environment.json"
+
+    @property
+    def metrics(self) -> Path:
+        """The truth of a run: one Record a line."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """Warnings and notices, as shown on the console."""
+        return self.root / "log.txt"
+
+    @property
+    def checkpoints(self) -> Path:
+        """One folder a checkpoint."""
+        return self.root / "checkpoints"
+
+    @property
+    def initial_checkpoint(self) -> Path:
+        """The encoder before the first step, kept as the baseline of the evaluation."""
+        return self.root / "initial"
+
+    @property
+    def evaluation(self) -> Path:
+        """The evaluation's table and counts as JSON."""
+        return self.root / "evaluation.json"
+
+    @property
+    def panels(self) -> Path:
+        """Side-by-side pictures of the evaluated photos (PNG)."""
+        return self.root / "panels"
+
+    @property
+    def report(self) -> Path:
+        """The report: one self-contained HTML file."""
+        return self.root / "report.html"
+
+    @property
+    def mlflow_database(self) -> Path:
+        """The default MLflow store (sqlite)."""
+        return self.root / "mlflow.db"
+
+    def create(self) -> "RunDir":
+        """Make the folder and `checkpoints/`; an existing one is kept as it is."""
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MachineError(f"cannot create the run folder {self.root}: {error.strerror}; choose another with run.dir=PATH") from error
+        return self
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write beside, flush to disk, then rename: a reader sees the old file or the new one, never half of one."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise MachineError(f"cannot write {path}: {error.strerror}; free some space or choose another run.dir; the earlier file is untouched") from error

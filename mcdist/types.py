@@ -1,0 +1,43 @@
+"""The words of the house: tensor layouts and the small values that travel between rooms.
+
+Capital suffixes name a layout where it changes:
+
+    B batch   D embedding   H W image height, width   h w feature height, width (H = stride * h)
+    P prototypes of this batch   K rows of the memory bank   N pixels   O objects   C classes
+"""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+BACKGROUND = 0
+"""Instance map value of background."""
+
+VOID = -1
+"""Instance map value of pixels that are neither an object nor background."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """What an encoder gives: features `[B, D, h, w]`, not upsampled and not normalised, and saliency logits `[B, 1, h, w]`."""
+
+    features: Float[Tensor, "B D h w"]
+    saliency: Float[Tensor, "B 1 h w"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """One unit vector an object and the number of its pixels; row `b * max_objects + i - 1` is object i of image b."""
+
+    prototypes: Float[Tensor, "P D"]
+    num_pixels: Int[Tensor, " P"]
+
+
+@dataclass(frozen=True, slots=True)
+class MaskContrast:
+    """The contrastive loss, how many own pixels picked their own prototype, and how many pixels took part."""
+
+    loss: Float[Tensor, ""]
+    correct: Int[Tensor, ""]
+    num_pixels: Int[Tensor, ""]
