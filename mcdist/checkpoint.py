@@ -1,0 +1,143 @@
+"""Checkpoints: a folder each, `state.safetensors` and `meta.json`. Written beside and renamed, checksummed; loading executes no code from the file.
+
+A damaged one is passed over with a warning and the one before it is used; nothing here deletes the last good one.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from mcdist.errors import CheckpointError, MachineError
+from mcdist.run_dir import write_atomically
+
+SCHEMA_VERSION = 1
+STATE_NAME = "state.safetensors"
+META_NAME = "meta.json"
+BEST_NAME = "best"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint read back: its tensors on the CPU and its numbers."""
+
+    path: Path
+    tensors: dict[str, Tensor]
+    numbers: dict[str, Any]
+
+
+def save_checkpoint(path: Path, *, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+    """Write `path` completely or not at all; an earlier folder of that name is replaced at the end.
+
+    Raises:
+        MachineError: no space or no permission; earlier checkpoints are untouched.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    content = save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    meta = {"schema_version": SCHEMA_VERSION, "sha256": hashlib.sha256(content).hexdigest(), "num_bytes": len(content), **numbers}
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        _write(beside / STATE_NAME, content)
+        _write(beside / META_NAME, json.dumps(meta, indent=1).encode())
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(beside, path)
+        _flush_folder(path.parent)
+    except OSError as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise MachineError(
+            f"cannot write the checkpoint {path} ({len(content) / 2**20:.0f} MiB): {error.strerror}; the earlier ones are intact: free some space and run the same command again"
+        ) from error
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read and check one checkpoint folder.
+
+    Raises:
+        CheckpointError: missing, damaged (the checksum differs) or of another schema version.
+    """
+    try:
+        meta = json.loads((path / META_NAME).read_text())
+        content = (path / STATE_NAME).read_bytes()
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"expected a checkpoint at {path} ({STATE_NAME} and {META_NAME}), could not read it: {error}") from error
+    if not isinstance(meta, dict) or meta.get("schema_version") != SCHEMA_VERSION:
+        version = meta.get("schema_version") if isinstance(meta, dict) else None
+        raise CheckpointError(f"{path} has schema version {version}, this mcdist reads {SCHEMA_VERSION}; use the mcdist that wrote it, or train anew")
+    if hashlib.sha256(content).hexdigest() != meta.get("sha256"):
+        raise CheckpointError(f"{path} is damaged: its checksum is not the recorded one ({len(content)} bytes, {meta.get('num_bytes')} recorded); use an earlier checkpoint")
+    try:
+        return Checkpoint(path, load_tensors(content), meta)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is damaged: {error}; use an earlier checkpoint") from error
+
+
+def name_of(step: int) -> str:
+    """Folder name of the checkpoint after `step` steps; names sort by step."""
+    return f"step_{step:08d}"
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Complete checkpoints, oldest first."""
+    return sorted(path for path in folder.glob("step_*") if (path / META_NAME).is_file())
+
+
+def load_newest(folder: Path, *, warn: Callable[[str], None]) -> Checkpoint | None:
+    """The newest checkpoint that is whole; each damaged one on the way is named to `warn`. None where there is none at all.
+
+    Raises:
+        CheckpointError: there are some and every one is damaged.
+    """
+    paths = list_checkpoints(folder)
+    for path in reversed(paths):
+        try:
+            return load_checkpoint(path)
+        except CheckpointError as error:
+            warn(f"{error}; going back to the one before")
+    if paths:
+        raise CheckpointError(f"all {len(paths)} checkpoints in {folder} are damaged; move the folder away to start anew, or restore one from a backup")
+    return None
+
+
+def mark_best(path: Path) -> None:
+    """Note that `path` is the best so far."""
+    write_atomically(path.parent / BEST_NAME, path.name.encode() + b"\n")
+
+
+def best_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint noted as best, if it is there."""
+    note = folder / BEST_NAME
+    path = folder / note.read_text().strip() if note.is_file() else None
+    return path if path is not None and path.parent == folder and (path / META_NAME).is_file() else None
+
+
+def prune(folder: Path, *, keep: int) -> None:
+    """Delete all but the newest `keep` and the best."""
+    best = best_checkpoint(folder)
+    for path in list_checkpoints(folder)[:-keep]:
+        if path != best:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

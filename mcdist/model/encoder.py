@@ -1,0 +1,28 @@
+"""Encoder: photo -> pixel embeddings and saliency logits, both at stride 8."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mcdist.model.backbone import Backbone
+from mcdist.types import Embedded
+
+
+class Encoder(nn.Module):
+    """Embedded = (linear(decoder(backbone(image))), linear'(decoder(backbone(image)))). MaskContrast, section 3.2."""
+
+    def __init__(self, backbone: Backbone, *, decoder: nn.Module, decoder_channels: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.decoder = decoder
+        self.embedding = nn.Conv2d(decoder_channels, embedding_dim, 1, bias=False)
+        self.saliency = nn.Conv2d(decoder_channels, 1, 1)
+        nn.init.orthogonal_(self.embedding.weight)  # a projection that keeps the decoder's geometry, as far as its rank goes
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Embedded:
+        """`image` normalised as in `mcdist.data.views`; H and W multiples of 8."""
+        return self.head(self.backbone(image))
+
+    def head(self, features: Float[Tensor, "B C h w"]) -> Embedded:
+        """The part after the backbone, for whoever needs the backbone's features as well."""
+        decoded = self.decoder(features)
+        return Embedded(self.embedding(decoded), self.saliency(decoded))

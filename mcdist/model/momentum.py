@@ -1,0 +1,16 @@
+"""The key encoder: an exponential moving average of the query encoder."""
+
+import torch
+from torch import nn
+
+
+@torch.no_grad()
+def follow(key: nn.Module, *, query: nn.Module, momentum: float, buffers: str) -> None:
+    """key = momentum * key + (1 - momentum) * query, for every parameter; in place, one fused call, no synchronisation.
+
+    `buffers`: "own" leaves the key's running statistics to its own forward passes (the paper), "copy" takes the query's.
+    """
+    torch._foreach_lerp_(list(key.parameters()), [parameter.detach() for parameter in query.parameters()], 1.0 - momentum)
+    if buffers == "copy":
+        for mine, theirs in zip(key.buffers(), query.buffers(), strict=True):
+            mine.copy_(theirs)

@@ -1,0 +1,80 @@
+"""Optimizers whose step can be skipped on the device: a non-finite gradient costs no synchronisation and changes nothing."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from mcdist.errors import CheckpointError, ConfigError
+
+
+def make_optimizer(
+    name: str, *, backbone: nn.Module, heads: list[nn.Module], lr: float, backbone_lr_factor: float, sgd_momentum: float, weight_decay: float
+) -> Optimizer:
+    """SGD or AdamW, fused, with two groups: the backbone at `backbone_lr_factor * lr`, the heads at `lr`. Frozen parameters are left out.
+
+    Each group carries `lr_factor`, which `set_lr` applies.
+    """
+    groups = [
+        {"params": _trainable([backbone]), "lr_factor": backbone_lr_factor},
+        {"params": _trainable(heads), "lr_factor": 1.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if name == "sgd":
+        optimizer: Optimizer = SGD(groups, lr=lr, momentum=sgd_momentum, weight_decay=weight_decay, fused=True)
+    elif name == "adamw":
+        optimizer = AdamW(groups, lr=lr, weight_decay=weight_decay, fused=True)
+    else:
+        raise ConfigError(f"optim.optimizer wants sgd or adamw, got {name!r}")
+    _start_state(optimizer)
+    return optimizer
+
+
+def set_lr(optimizer: Optimizer, *, lr: float) -> None:
+    """Give every group lr times its factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["lr_factor"]
+
+
+def step_where_finite(optimizer: Optimizer, *, found_inf: Tensor) -> None:
+    """optimizer.step() where `found_inf` (0-d float tensor on the device) is 0; where it is 1 nothing changes."""
+    optimizer.grad_scale, optimizer.found_inf = None, found_inf
+    optimizer.step()
+    del optimizer.grad_scale, optimizer.found_inf
+
+
+def optimizer_tensors(optimizer: Optimizer, *, names: dict[Tensor, str]) -> dict[str, Tensor]:
+    """The optimizer's state as `{"parameter name/state name": tensor}`."""
+    return {f"{names[parameter]}/{key}": value for parameter, state in optimizer.state.items() for key, value in state.items()}
+
+
+def load_optimizer_tensors(optimizer: Optimizer, *, names: dict[Tensor, str], tensors: dict[str, Tensor]) -> None:
+    """Inverse of `optimizer_tensors`: copies into the state that is there.
+
+    Raises:
+        CheckpointError: the checkpoint lacks a tensor of the optimizer.
+    """
+    with torch.no_grad():
+        for name, mine in optimizer_tensors(optimizer, names=names).items():
+            if name not in tensors or tensors[name].shape != mine.shape:
+                raise CheckpointError(f"the checkpoint lacks the optimizer's tensor {name}; it is from a run with another optim.optimizer or model")
+            mine.copy_(tensors[name])
+
+
+def _start_state(optimizer: Optimizer) -> None:
+    """Make the state now: a first step that is skipped would leave SGD's fused kernel with uninitialised momentum."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            state: dict[str, Any] = optimizer.state[parameter]
+            if isinstance(optimizer, SGD):
+                if group["momentum"]:
+                    state["momentum_buffer"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+            else:
+                state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
+                state["exp_avg"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+                state["exp_avg_sq"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+
+
+def _trainable(modules: list[nn.Module]) -> list[nn.Parameter]:
+    return [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]

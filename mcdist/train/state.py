@@ -1,0 +1,83 @@
+"""TrainState: everything that a run carries from one step to the next, and how it becomes tensors and numbers for a checkpoint."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mcdist.errors import CheckpointError
+from mcdist.model.bank import MemoryBank
+from mcdist.model.encoder import Encoder
+from mcdist.train.engine_ddp import EngineDDP
+from mcdist.train.optimizer import load_optimizer_tensors, optimizer_tensors
+
+
+@dataclass(slots=True)
+class TrainState:
+    """`step` and `samples_consumed` are host numbers; `counters` are device tensors that only the log reads."""
+
+    query: Encoder
+    key: Encoder
+    bank: MemoryBank
+    engine: EngineDDP
+    step: int = 0
+    samples_consumed: int = 0
+    counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("redrawn", "emptied", "dropped_objects", "nonfinite_steps"), 0))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name, as they are on the device."""
+        found = {f"query/{name}": tensor for name, tensor in self.query.state_dict().items()}
+        found |= {f"key/{name}": tensor for name, tensor in self.key.state_dict().items()}
+        found |= {f"bank/{name}": tensor for name, tensor in self.bank.state_dict().items()}
+        found |= {f"optimizer/{name}": tensor for name, tensor in optimizer_tensors(self.engine.optimizer, names=self._names()).items()}
+        found["random/cpu"] = torch.get_rng_state()
+        if self.engine.world.device.type == "cuda":
+            found["random/cuda"] = torch.cuda.get_rng_state(self.engine.world.device)
+        return found
+
+    def numbers(self) -> dict[str, Any]:
+        """All plain numbers, fit for JSON."""
+        return {
+            "step": self.step,
+            "samples_consumed": self.samples_consumed,
+            "counters": self.counters,
+            "scaler": self.engine.scaler.state_dict(),
+        }
+
+    def load(self, tensors: dict[str, Tensor], *, numbers: dict[str, Any]) -> None:
+        """Continue from a checkpoint's content.
+
+        Raises:
+            CheckpointError: a tensor is missing or of another shape.
+        """
+        load_module(self.query, tensors, prefix="query/")
+        load_module(self.key, tensors, prefix="key/")
+        load_module(self.bank, tensors, prefix="bank/")
+        load_optimizer_tensors(self.engine.optimizer, names=self._names(), tensors=_below("optimizer/", tensors))
+        torch.set_rng_state(tensors["random/cpu"].cpu())
+        if "random/cuda" in tensors and self.engine.world.device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["random/cuda"].cpu(), self.engine.world.device)
+        self.engine.scaler.load_state_dict(numbers["scaler"])
+        self.step, self.samples_consumed = int(numbers["step"]), int(numbers["samples_consumed"])
+        self.counters.update({name: int(value) for name, value in numbers["counters"].items()})
+
+    def _names(self) -> dict[Tensor, str]:
+        return {parameter: name for name, parameter in self.query.named_parameters()}
+
+
+def load_module(module: torch.nn.Module, tensors: dict[str, Tensor], *, prefix: str) -> None:
+    """Copy the checkpoint's tensors under `prefix` into `module`; CheckpointError names the first that does not fit."""
+    given, wanted = _below(prefix, tensors), module.state_dict()
+    for name, tensor in wanted.items():
+        if name not in given:
+            raise CheckpointError(f"the checkpoint lacks {prefix}{name}: it is of another model; use the config.yaml of its own run")
+        if given[name].shape != tensor.shape:
+            raise CheckpointError(
+                f"the checkpoint's {prefix}{name} has shape {list(given[name].shape)}, this model wants {list(tensor.shape)}: it is of another model; use its own config.yaml"
+            )
+    module.load_state_dict({name: given[name] for name in wanted})
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,172 @@
+"""One training step: MaskContrast on one screen.
+
+The key encoder follows the query; every object's key pixels become a prototype; every query pixel must pick its own object's prototype
+among those of the batch and of the bank; the saliency head learns the masks. Key forwards of all micro-batches come first, so that the
+candidates are the same whatever the accumulation, and all collectives stand here, in order. Nothing asks the device for a value.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from mcdist.data.batch import Batch
+from mcdist.distributed import World
+from mcdist.loss import pixel_counts, saliency_counts, saliency_loss, target_weights
+from mcdist.model.momentum import follow
+from mcdist.ops import mask_contrast, mask_pool
+from mcdist.train.state import TrainState
+from mcdist.types import Embedded, MaskContrast, Pooled
+
+
+@dataclass(frozen=True, slots=True)
+class StepSettings:
+    """The science of a step, plain values."""
+
+    max_objects: int
+    temperature: float
+    scope: str
+    saliency_weight: float
+    false_negative_cosine: float
+    momentum: float
+    momentum_buffers: str
+    implementation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The prototypes that pixels choose among, and for each micro-batch the row of each object (-1: absent from the key view)."""
+
+    prototypes: Float[Tensor, "P D"]
+    valid: Bool[Tensor, " P"]
+    target_of: tuple[Int[Tensor, "B M"], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What the loss divides by: weights of the targets and saliency counts over all micro-batches, and over all ranks in global scope."""
+
+    target_weight: Float[Tensor, " P"]
+    weight_sum: Float[Tensor, ""]
+    num_positive: Int[Tensor, ""]
+    num_negative: Int[Tensor, ""]
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """Device scalars of one step on this rank; losses are this rank's share (they sum to the whole in global scope)."""
+
+    contrast: Float[Tensor, ""]
+    saliency: Float[Tensor, ""]
+    correct: Int[Tensor, ""]
+    num_pixels: Int[Tensor, ""]
+    coverage: Float[Tensor, ""]
+    grad_norm: Float[Tensor, ""]
+    skipped: Float[Tensor, ""]
+    prototypes: Float[Tensor, "P D"]
+    valid: Bool[Tensor, " P"]
+
+
+def train_step(state: TrainState, micro_batches: list[Batch], *, lr: float, settings: StepSettings) -> StepResult:
+    """One optimizer step over this rank's micro-batches."""
+    engine, world = state.engine, state.engine.world
+    follow(state.key, query=state.query, momentum=settings.momentum, buffers=settings.momentum_buffers)
+
+    pooled = [encode_keys(state, batch, settings=settings) for batch in micro_batches]
+    everyone = gather(pooled, world=world)
+    candidates = choose_candidates(pooled, everyone, world=world, scope=settings.scope)
+    balance = count_pixels(micro_batches, candidates, world=world, scope=settings.scope)
+
+    shares = []
+    for index, batch in enumerate(micro_batches):
+        last = index == len(micro_batches) - 1
+        embedded = engine.forward(batch.query_images, last=last)
+        contrast, saliency = query_terms(embedded, batch, candidates, balance, index=index, bank=state.bank, settings=settings)
+        engine.backward(contrast.loss + settings.saliency_weight * saliency, last=last, summed=settings.scope == "global")
+        shares.append((contrast, saliency.detach(), (embedded.saliency.detach() > 0).float().mean()))
+    grad_norm, skipped = engine.step(lr=lr)
+
+    finite = everyone.prototypes.isfinite().all(1)
+    state.bank.enqueue(everyone.prototypes, valid=(everyone.num_pixels > 0) & finite)
+    return _result(shares, everyone, grad_norm, skipped)
+
+
+@torch.no_grad()
+def encode_keys(state: TrainState, batch: Batch, *, settings: StepSettings) -> Pooled:
+    """Prototypes of this micro-batch's objects, from the key view."""
+    with state.engine.autocast():
+        embedded: Embedded = state.key(batch.key_images)
+    return mask_pool(embedded.features.float(), batch.key_instances, max_objects=settings.max_objects)
+
+
+def gather(pooled: list[Pooled], *, world: World) -> Pooled:
+    """All ranks' prototypes, rank by rank, micro-batch by micro-batch; prototypes and counts in one collective."""
+    prototypes = torch.cat([part.prototypes for part in pooled])
+    num_pixels = torch.cat([part.num_pixels for part in pooled])
+    rows = world.gather_rows(torch.cat([prototypes, num_pixels[:, None].to(prototypes.dtype)], dim=1))
+    return Pooled(rows[:, :-1].contiguous(), rows[:, -1].to(num_pixels.dtype))
+
+
+def choose_candidates(pooled: list[Pooled], everyone: Pooled, *, world: World, scope: str) -> Candidates:
+    """Global scope: everyone's prototypes. Rank scope (the paper's code): this rank's own."""
+    num_own = sum(len(part.num_pixels) for part in pooled)
+    own = slice(world.rank * num_own, (world.rank + 1) * num_own)
+    among = everyone if scope == "global" else Pooled(everyone.prototypes[own], everyone.num_pixels[own])
+    first = world.rank * num_own if scope == "global" else 0
+    rows = first + torch.arange(num_own, device=among.num_pixels.device)
+    target_of = torch.where(everyone.num_pixels[own] > 0, rows, -1)
+    return Candidates(among.prototypes, among.num_pixels > 0, target_of.split([len(part.num_pixels) for part in pooled]))
+
+
+def count_pixels(micro_batches: list[Batch], candidates: Candidates, *, world: World, scope: str) -> Balance:
+    """Pixels of each target and of foreground and background, over everything that the loss is a mean of; one collective."""
+    num_prototypes = len(candidates.valid)
+    counts = torch.zeros(num_prototypes + 2, dtype=torch.int64, device=candidates.valid.device)
+    for batch, targets in zip(micro_batches, candidates.target_of, strict=True):
+        target_of = targets.view(len(batch.query_instances), -1)
+        own = pixel_counts(batch.query_instances, target_of=target_of, num_prototypes=num_prototypes)
+        positive, negative = saliency_counts(batch.query_instances)
+        counts += torch.cat([own, positive[None], negative[None]])
+    counts = world.sum(counts) if scope == "global" else counts
+    target_weight, weight_sum = target_weights(counts[:-2])
+    return Balance(target_weight, weight_sum, counts[-2], counts[-1])
+
+
+def query_terms(
+    embedded: Embedded, batch: Batch, candidates: Candidates, balance: Balance, *, index: int, bank: torch.nn.Module, settings: StepSettings
+) -> tuple[MaskContrast, Float[Tensor, ""]]:
+    """(contrastive term, saliency term) of micro-batch `index`: its share of the whole."""
+    threshold = settings.false_negative_cosine
+    contrast = mask_contrast(
+        embedded.features.float(),
+        batch.query_instances,
+        candidates.prototypes,
+        bank.candidates,
+        temperature=settings.temperature,
+        target_of=candidates.target_of[index].view(len(batch.query_instances), -1),
+        prototype_valid=candidates.valid,
+        bank_valid_rows=bank.num_valid,
+        target_weight=balance.target_weight,
+        weight_sum=balance.weight_sum,
+        false_negative_cosine=threshold if threshold < 1 else None,
+        implementation=settings.implementation,
+    )
+    saliency = saliency_loss(
+        embedded.saliency.float(), batch.query_instances, num_positive=balance.num_positive, num_negative=balance.num_negative
+    )
+    return contrast, saliency
+
+
+def _result(shares: list[tuple[MaskContrast, Tensor, Tensor]], everyone: Pooled, grad_norm: Tensor, skipped: Tensor) -> StepResult:
+    return StepResult(
+        contrast=torch.stack([contrast.loss.detach() for contrast, _, _ in shares]).sum(),
+        saliency=torch.stack([saliency for _, saliency, _ in shares]).sum(),
+        correct=torch.stack([contrast.correct for contrast, _, _ in shares]).sum(),
+        num_pixels=torch.stack([contrast.num_pixels for contrast, _, _ in shares]).sum(),
+        coverage=torch.stack([coverage for _, _, coverage in shares]).mean(),
+        grad_norm=grad_norm,
+        skipped=skipped,
+        prototypes=everyone.prototypes,
+        valid=everyone.num_pixels > 0,
+    )
