@@ -1,0 +1,53 @@
+"""Batch: the views of several photos as tensors, ready for a device, with what was redrawn, emptied and dropped counted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import torch
+from jaxtyping import Float, Int16, Int64
+from torch import Tensor
+
+from mcdist.data.views import TwoViews
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A micro-batch. Images float32, normalised; maps 0 background, i >= 1 object i of this photo, -1 void.
+
+    `indices`: sample index in the shard folder. `num_redrawn`: views (two a photo) that took more than one try. `num_emptied`: photos
+    without an acceptable try, void everywhere. `num_dropped_objects`: objects beyond the limit of objects a photo.
+    """
+
+    query_images: Float[Tensor, "B 3 S S"]
+    key_images: Float[Tensor, "B 3 S S"]
+    query_instances: Int16[Tensor, "B S S"]
+    key_instances: Int16[Tensor, "B S S"]
+    indices: Int64[Tensor, " B"]
+    num_redrawn: int
+    num_emptied: int
+    num_dropped_objects: int
+
+    def to(self, device: torch.device, *, non_blocking: bool = False) -> "Batch":
+        """The batch with every tensor on `device`."""
+        return replace(self, **{name: tensor.to(device, non_blocking=non_blocking) for name, tensor in self._tensors().items()})
+
+    def pin_memory(self) -> "Batch":
+        """The batch in page-locked memory; DataLoader calls this by name."""
+        return replace(self, **{name: tensor.pin_memory() for name, tensor in self._tensors().items()})
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {field.name: value for field in fields(self) if isinstance(value := getattr(self, field.name), Tensor)}
+
+
+def collate(samples: Sequence[TwoViews]) -> Batch:
+    """Stack the views of several photos, in the order given, and add up their counts."""
+    return Batch(
+        query_images=torch.stack([sample.query_image for sample in samples]),
+        key_images=torch.stack([sample.key_image for sample in samples]),
+        query_instances=torch.stack([sample.query_instances for sample in samples]),
+        key_instances=torch.stack([sample.key_instances for sample in samples]),
+        indices=torch.tensor([sample.index for sample in samples], dtype=torch.int64),
+        num_redrawn=sum(sample.num_redrawn for sample in samples),
+        num_emptied=sum(sample.emptied for sample in samples),
+        num_dropped_objects=sum(sample.num_dropped_objects for sample in samples),
+    )
