@@ -1,0 +1,150 @@
+"""The contrastive loss, public: what it means, what it refuses, which implementation computes it."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from mcdist.ops.dispatch import choose_implementation
+from mcdist.ops.mask_contrast.gathered import contrast_gathered
+from mcdist.ops.mask_contrast.reference import contrast_dense
+from mcdist.ops.require import require_device, require_layout, require_size, require_stride
+from mcdist.ops.targets import count_targets, pixel_targets, weigh_targets
+from mcdist.types import MaskContrast
+
+
+def mask_contrast(
+    features_BDhw: Float[Tensor, "B D h w"],
+    instances_BHW: Int[Tensor, "B H W"],
+    prototypes_PD: Float[Tensor, "P D"],
+    bank_KD: Float[Tensor, "K D"],
+    *,
+    temperature: float,
+    target_of: Int[Tensor, "B O"],
+    prototype_valid: Bool[Tensor, " P"] | None = None,
+    bank_valid_rows: int | Int[Tensor, ""] | None = None,
+    target_weight: Float[Tensor, " P"] | None = None,
+    weight_sum: Float[Tensor, ""] | None = None,
+    false_negative_cosine: float | None = None,
+    debug: bool = False,
+    implementation: str = "auto",
+) -> MaskContrast:
+    """Cross-entropy of picking, for every object pixel, its own object's prototype among all prototypes and the bank.
+
+    loss = sum_p w_j(p) (log sum_n exp z_pn - z_p,j(p)) / sum_p w_j(p), z_pn = cos(u_p, c_n) / temperature, u = features upsampled
+    bilinearly (align_corners=False) to H x W, j(p) the target of pixel p, c = prototypes then bank, w_j = 1 / ln(1.02 + n_j / n)
+    with n_j pixels of target j among n. MaskContrast, Van Gansbeke et al., ICCV 2021 (arXiv:2102.06191), section 3.
+
+    Args:
+        features_BDhw: any float dtype; computed in float32, or float64 if they are. H = s h and W = s w for one integer s.
+        instances_BHW: 0 background, i >= 1 object i of this image, -1 void; background and void take no part.
+        prototypes_PD: unit vectors, P >= 1; not normalised again.
+        bank_KD: unit vectors, K >= 0; not normalised again.
+        temperature: above 0.
+        target_of: prototype row of object i of image b at [b, i - 1]. Pixels of -1, of an instance beyond O, of a row outside
+            0 .. P - 1 or of a prototype that is not valid take no part.
+        prototype_valid: rows that are candidates; all if None.
+        bank_valid_rows: the first so many bank rows are candidates, an int or a 0-d tensor on the device; all if None.
+        target_weight: w_j, where the counts span several ranks; from this call's pixels if None.
+        weight_sum: the divisor, likewise. With a sum over R ranks the loss of this call is its share: multiply by R where the engine averages.
+        false_negative_cosine: candidates whose cosine with the pixel's own prototype is above it are left out, the own one never.
+        debug: read the values too and refuse wrong ones; this waits for the device.
+        implementation: "auto", "reference" or "gathered"; all compute the same (see `ops/dispatch.py`).
+
+    Returns:
+        MaskContrast(loss, correct, num_pixels): pixels whose best candidate (the first of equals) is their own prototype, and
+        pixels that took part. Without any the loss is 0 and so is its gradient.
+
+    Raises:
+        ValueError: layout, dtype, sizes, devices or temperature do not fit; with `debug` also values out of range or not finite.
+        ConfigError: the implementation is unknown or cannot serve these tensors.
+
+    Gradient flows to the features only. A NaN in the features of an object gives NaN. Extra memory: a chunk of the logits, 64 MiB or one feature row.
+    """
+    stride = _check_operands(features_BDhw, instances_BHW, prototypes_PD, bank_KD, target_of, temperature=temperature)
+    _check_options(features_BDhw, prototypes_PD, bank_KD, prototype_valid, bank_valid_rows, target_weight, weight_sum)
+    if debug:
+        _check_values(features_BDhw, instances_BHW, prototypes_PD, bank_KD, target_of)
+    contrast = {"reference": contrast_dense, "gathered": contrast_gathered}[choose_implementation(features_BDhw, implementation=implementation)]
+    num_prototypes = len(prototypes_PD)
+    targets_BHW = pixel_targets(instances_BHW, target_of=target_of, num_prototypes=num_prototypes, prototype_valid=prototype_valid)
+    counts_P = count_targets(targets_BHW, num_prototypes=num_prototypes)
+    with torch.autocast(features_BDhw.device.type, enabled=False):
+        features_BDhw = features_BDhw.to(torch.promote_types(features_BDhw.dtype, torch.float32))
+        candidates_ND = torch.cat([prototypes_PD.detach().to(features_BDhw.dtype), bank_KD.detach().to(features_BDhw.dtype)])
+        excluded = _excluded(candidates_ND, prototype_valid, bank_valid_rows, num_prototypes=num_prototypes, false_negative_cosine=false_negative_cosine)
+        weight_P, weight_sum = _weights(counts_P, target_weight, weight_sum, dtype=features_BDhw.dtype)
+        weighted, correct = contrast(features_BDhw, targets_BHW, candidates_ND, excluded, weight_P=weight_P, temperature=temperature, stride=stride)
+        loss = weighted / torch.where(weight_sum == 0, 1, weight_sum)
+    return MaskContrast(loss=loss, correct=correct, num_pixels=counts_P.sum())
+
+
+def _excluded(
+    candidates_ND: Tensor,
+    prototype_valid: Tensor | None,
+    bank_valid_rows: int | Tensor | None,
+    *,
+    num_prototypes: int,
+    false_negative_cosine: float | None,
+) -> Bool[Tensor, "#P N"]:
+    """Candidates that a pixel does not see: one row for all targets, or a row a target where that depends on the positive."""
+    row_N = torch.arange(len(candidates_ND), device=candidates_ND.device)
+    excluded_N = torch.zeros_like(row_N, dtype=torch.bool)
+    if prototype_valid is not None:
+        excluded_N = torch.cat([~prototype_valid, excluded_N[num_prototypes:]])
+    if bank_valid_rows is not None:
+        excluded_N = excluded_N | (row_N >= num_prototypes + bank_valid_rows)
+    if false_negative_cosine is None:
+        return excluded_N[None]
+    too_close_PN = candidates_ND[:num_prototypes] @ candidates_ND.t() > false_negative_cosine
+    return excluded_N[None] | (too_close_PN & (row_N[:num_prototypes, None] != row_N[None]))
+
+
+def _weights(counts_P: Tensor, target_weight: Tensor | None, weight_sum: Tensor | None, *, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    weight_P = weigh_targets(counts_P, dtype=dtype)[0] if target_weight is None else target_weight.detach().to(dtype)
+    return weight_P, (counts_P * weight_P).sum() if weight_sum is None else weight_sum.detach().to(dtype)
+
+
+def _check_operands(features_BDhw: Tensor, instances_BHW: Tensor, prototypes_PD: Tensor, bank_KD: Tensor, target_of: Tensor, *, temperature: float) -> int:
+    stride = require_stride(features_BDhw, instances_BHW)
+    for name, vectors in {"prototypes": prototypes_PD, "bank": bank_KD}.items():
+        require_layout(name, vectors, num_dims=2, kind="float")
+        require_size(name, vectors, dim=1, size=features_BDhw.shape[1], because="the features' own width")
+    require_layout("target_of", target_of, num_dims=2, kind="integer")
+    require_size("target_of", target_of, dim=0, size=len(features_BDhw), because="the images of the features")
+    require_device(features_BDhw.device, instances=instances_BHW, prototypes=prototypes_PD, bank=bank_KD, target_of=target_of)
+    if len(prototypes_PD) < 1 or target_of.shape[1] < 1:
+        raise ValueError(f"wanted at least one prototype and one object an image, got {len(prototypes_PD)} and {target_of.shape[1]}")
+    if not temperature > 0:
+        raise ValueError(f"wanted a temperature above 0, got {temperature}")
+    return stride
+
+
+def _check_options(
+    features: Tensor,
+    prototypes_PD: Tensor,
+    bank_KD: Tensor,
+    prototype_valid: Tensor | None,
+    bank_valid_rows: int | Tensor | None,
+    target_weight: Tensor | None,
+    weight_sum: Tensor | None,
+) -> None:
+    rows = bank_valid_rows if isinstance(bank_valid_rows, Tensor) else None
+    expected = {"prototype_valid": (prototype_valid, 1, "bool"), "target_weight": (target_weight, 1, "float")}
+    expected |= {"weight_sum": (weight_sum, 0, "float"), "bank_valid_rows": (rows, 0, "integer")}
+    for name, (tensor, num_dims, kind) in expected.items():
+        if tensor is not None:
+            require_layout(name, tensor, num_dims=num_dims, kind=kind)
+            require_device(features.device, **{name: tensor})
+            if num_dims == 1:
+                require_size(name, tensor, dim=0, size=len(prototypes_PD), because="the prototypes")
+    if isinstance(bank_valid_rows, int) and not 0 <= bank_valid_rows <= len(bank_KD):
+        raise ValueError(f"wanted bank_valid_rows between 0 and the {len(bank_KD)} rows of the bank, got {bank_valid_rows}")
+
+
+def _check_values(features_BDhw: Tensor, instances_BHW: Tensor, prototypes_PD: Tensor, bank_KD: Tensor, target_of: Tensor) -> None:
+    for name, vectors in {"features": features_BDhw, "prototypes": prototypes_PD, "bank": bank_KD}.items():
+        if not vectors.isfinite().all():
+            raise ValueError(f"wanted finite {name}, got {int((~vectors.isfinite()).sum())} numbers that are not")
+    for name, values, last in (("instances", instances_BHW, target_of.shape[1]), ("target_of", target_of, len(prototypes_PD) - 1)):
+        if ((values < -1) | (values > last)).any():
+            raise ValueError(f"wanted {name} between -1 and {last}, got {values.min()} to {values.max()}")

@@ -1,0 +1,54 @@
+"""Mask pooling, public: what it means, what it refuses, which implementation computes it."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mcdist.ops.dispatch import choose_implementation
+from mcdist.ops.mask_pool.reference import pool_dense, pool_gathered
+from mcdist.ops.require import require_device, require_stride
+from mcdist.ops.upsample import unit
+from mcdist.types import Pooled
+
+
+def mask_pool(
+    features_BDhw: Float[Tensor, "B D h w"],
+    instances_BHW: Int[Tensor, "B H W"],
+    *,
+    max_objects: int,
+    debug: bool = False,
+    implementation: str = "auto",
+) -> Pooled:
+    """Average each object's unit pixel embeddings and give the average unit length.
+
+    prototype_o = normalize(sum_{p in o} u_p / |u_p|), u = features upsampled bilinearly (align_corners=False) to H x W. The area
+    cancels in the last step. MaskContrast, Van Gansbeke et al., ICCV 2021 (arXiv:2102.06191), section 3.
+
+    Args:
+        features_BDhw: any length along D, any float dtype; summed in float32, or float64 if they are. H = s h, W = s w, one integer s.
+        instances_BHW: 0 background, i >= 1 object i of this image, -1 void.
+        max_objects: rows an image, at least 1. Objects beyond it are ignored, with `debug` they raise.
+        debug: read the values of the instance map and refuse wrong ones; this waits for the device.
+        implementation: "auto", "reference" or "gathered"; all compute the same (see `ops/dispatch.py`).
+
+    Returns:
+        Pooled(prototypes [B * max_objects, D] in the summing dtype, num_pixels [B * max_objects]); row b * max_objects + i - 1 is
+        object i of image b. An object without pixels is the zero vector and 0, never NaN.
+
+    Raises:
+        ValueError: layout, dtype, sizes or devices do not fit; with `debug` also instances outside -1 .. max_objects.
+        ConfigError: the implementation is unknown or cannot serve these tensors.
+
+    Gradient flows to the features only. Extra memory: one band of upsampled features (64 MiB, or one feature row), also backward.
+    """
+    stride = require_stride(features_BDhw, instances_BHW)
+    require_device(features_BDhw.device, instances=instances_BHW)
+    if max_objects < 1:
+        raise ValueError(f"wanted max_objects of at least 1, got {max_objects}")
+    if debug and ((instances_BHW < -1) | (instances_BHW > max_objects)).any():
+        raise ValueError(f"wanted instances between -1 and max_objects = {max_objects}, got {instances_BHW.min()} to {instances_BHW.max()}")
+    pool = {"reference": pool_dense, "gathered": pool_gathered}[choose_implementation(features_BDhw, implementation=implementation)]
+    with torch.autocast(features_BDhw.device.type, enabled=False):
+        features_BDhw = features_BDhw.to(torch.promote_types(features_BDhw.dtype, torch.float32))
+        sums_PD, num_pixels = pool(features_BDhw, instances_BHW, max_objects=max_objects, stride=stride)
+        return Pooled(prototypes=unit(sums_PD, dim=1), num_pixels=num_pixels)
