@@ -1,0 +1,87 @@
+"""The command line: mcdist train, evaluate, report, doctor. Errors a user can cause are one sentence and an exit code."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mcdist.errors import McdistError
+from mcdist.run_dir import RunDir
+
+app = typer.Typer(
+    name="mcdist",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Learn pixel representations without labels by contrasting object-mask proposals, and see what they name.",
+)
+
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings over the file's, such as optim.lr=0.01 run.dir=runs/second.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, such as runs/demo.")]
+
+
+@app.command("train")
+def train_command(config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as configs/demo.yaml.")], overrides: Overrides = None) -> None:
+    """Train CONFIG; the same command continues a stopped run.
+
+    Ctrl-C and SIGTERM save a checkpoint and leave (exit code 130 and 143). On several devices:
+    torchrun --nproc-per-node 2 -m mcdist train CONFIG ...
+
+    Exit codes: 0 trained, 2 configuration, 3 data, 4 checkpoint, 5 loss not finite, 6 package missing, 7 machine.
+    """
+    from mcdist.config import load_config
+
+    loaded = load_config(config, overrides=overrides)
+    from mcdist.run import train_run
+
+    raise typer.Exit(train_run(loaded))
+
+
+@app.command("evaluate")
+def evaluate_command(
+    run: RunFolder,
+    overrides: Overrides = None,
+    checkpoint: Annotated[str, typer.Option(help="newest, best (lowest training loss), or step_NNNNNNNN.")] = "newest",
+) -> None:
+    """Cluster RUN's embeddings on its validation shards, beside its baselines; writes evaluation.json and report.html and prints the table."""
+    from mcdist.report.console import print_renderable
+    from mcdist.report.table import evaluation_table
+    from mcdist.run import evaluate_run
+
+    run_dir = RunDir(run)
+    evaluation = evaluate_run(run_dir, overrides=overrides or [], which=checkpoint)
+    print_renderable(evaluation_table(evaluation))
+    typer.echo(f"report: {run_dir.report}")
+
+
+@app.command("report")
+def report_command(run: RunFolder) -> None:
+    """Write RUN's report.html anew from its files."""
+    from mcdist.report.html import write_report
+
+    typer.echo(f"report: {write_report(RunDir(run))}")
+
+
+@app.command("doctor")
+def doctor_command() -> None:
+    """Print what this machine has and what is missing, with the line that installs it."""
+    from mcdist.doctor import examine
+    from mcdist.report.console import print_renderable
+    from mcdist.report.doctor_table import findings_table
+
+    print_renderable(findings_table(examine()))
+
+
+def main() -> None:
+    """Entry point of the `mcdist` command."""
+    try:
+        app()
+    except McdistError as error:
+        typer.echo(f"mcdist: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

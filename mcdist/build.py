@@ -1,0 +1,160 @@
+"""Build: configuration -> objects. The only place that unpacks configuration; everything below takes plain values."""
+
+import copy
+import os
+import random
+from pathlib import Path
+
+import numpy
+import torch
+
+from mcdist.checkpoint import Checkpoint, best_checkpoint, list_checkpoints, load_checkpoint
+from mcdist.config import Config, ModelConfig
+from mcdist.data.batch import Batch
+from mcdist.data.loader import make_loader
+from mcdist.data.read_webdataset import ShardFolder
+from mcdist.data.views import ViewSettings
+from mcdist.distributed import World
+from mcdist.errors import CheckpointError, ConfigError
+from mcdist.model.backbone import freeze_before, make_backbone
+from mcdist.model.bank import MemoryBank
+from mcdist.model.decoder import make_decoder
+from mcdist.model.encoder import Encoder
+from mcdist.model.norm import convert_norm
+from mcdist.run_dir import RunDir
+from mcdist.train.engine_ddp import EngineDDP
+from mcdist.train.loop import LoopSettings
+from mcdist.train.optimizer import make_optimizer
+from mcdist.train.state import TrainState, load_module
+from mcdist.train.step import StepSettings
+
+
+def prepare_process(config: Config, *, world: World) -> None:
+    """Seeds, threads and determinism of this process; the seed is the same on all ranks, so that all start from the same weights."""
+    random.seed(config.run.seed)
+    numpy.random.seed(config.run.seed % 2**32)
+    torch.manual_seed(config.run.seed)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    torch.set_num_threads(config.run.num_threads or max(1, cores // ranks_here))
+    if config.run.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+        torch.use_deterministic_algorithms(True)
+    elif world.device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+
+
+def build_encoder(model: ModelConfig, *, pretrained: bool = True) -> Encoder:
+    """The encoder as it starts. `pretrained=False` leaves out reading `model.weights`, for an encoder that is loaded from a checkpoint."""
+    backbone = make_backbone(model.backbone, weights=model.weights if pretrained else "none")
+    decoder, channels = make_decoder(
+        model.decoder, num_channels=backbone.num_channels, width=model.decoder_width, atrous_rates=list(model.atrous_rates), dropout=model.dropout
+    )
+    encoder = Encoder(backbone, decoder=decoder, decoder_channels=channels, embedding_dim=model.embedding_dim)
+    convert_norm(encoder, kind=model.norm)
+    freeze_before(encoder.backbone, trainable_from=model.trainable_from)
+    return encoder.to(memory_format=torch.channels_last)
+
+
+def build_state(config: Config, *, world: World) -> TrainState:
+    """Query and key encoder, bank, optimizer and engine, at step 0."""
+    query = build_encoder(config.model)
+    if config.checkpoint.init_from:
+        load_module(query, find_checkpoint(Path(config.checkpoint.init_from)).tensors, prefix="query/")
+    query = query.to(world.device)
+    key = copy.deepcopy(query).requires_grad_(False)
+    bank = MemoryBank(config.model.bank_size, dim=config.model.embedding_dim).to(world.device)
+    optim = config.optim
+    optimizer = make_optimizer(
+        optim.optimizer,
+        backbone=query.backbone,
+        heads=[query.decoder, query.embedding, query.saliency],
+        lr=optim.lr,
+        backbone_lr_factor=optim.backbone_lr_factor,
+        sgd_momentum=optim.sgd_momentum,
+        weight_decay=optim.weight_decay,
+    )
+    engine = EngineDDP(
+        query, optimizer=optimizer, world=world, precision=optim.precision, clip_grad_norm=optim.clip_grad_norm, compile_model=optim.compile
+    )
+    return TrainState(query=query, key=key, bank=bank, engine=engine)
+
+
+def build_batches(config: Config, folder: ShardFolder, *, world: World, consumed: int, num_steps: int) -> "torch.utils.data.DataLoader[Batch]":
+    """This rank's micro-batches of the rest of the run."""
+    return make_loader(
+        folder,
+        views=view_settings(config),
+        seed=config.run.seed,
+        global_batch=config.optim.global_batch,
+        accumulation_steps=config.optim.accumulation_steps,
+        rank=world.rank,
+        num_ranks=world.num_ranks,
+        block=config.data.block,
+        num_lanes=config.data.num_lanes,
+        consumed=consumed,
+        num_steps=num_steps,
+        num_workers=config.data.num_workers,
+        prefetch=config.data.prefetch,
+        pin_memory=world.device.type == "cuda",
+    )
+
+
+def view_settings(config: Config) -> ViewSettings:
+    """The views' settings, which have the configuration's own names."""
+    views = config.views
+    return ViewSettings(**{name: getattr(views, name) for name in ViewSettings.__dataclass_fields__})
+
+
+def step_settings(config: Config) -> StepSettings:
+    """The science of a step."""
+    return StepSettings(
+        max_objects=config.views.max_objects,
+        temperature=config.loss.temperature,
+        scope=config.loss.scope,
+        saliency_weight=config.loss.saliency_weight,
+        false_negative_cosine=config.loss.false_negative_cosine,
+        momentum=config.model.momentum,
+        momentum_buffers=config.model.momentum_buffers,
+        implementation=config.loss.implementation,
+    )
+
+
+def loop_settings(config: Config, *, num_samples: int) -> LoopSettings:
+    """How long and how often. The last step runs a little into the epoch after the last, so that every sample has had its turns."""
+    optim = config.optim
+    return LoopSettings(
+        num_steps=-(-optim.epochs * num_samples // optim.global_batch),
+        num_samples=num_samples,
+        global_batch=optim.global_batch,
+        accumulation_steps=optim.accumulation_steps,
+        lr=optim.lr,
+        schedule=optim.schedule,
+        warmup_steps=optim.warmup_steps,
+        log_every_steps=config.report.log_every_steps,
+        max_nonfinite=optim.max_nonfinite,
+    )
+
+
+def build_shards(path: str, *, key: str) -> ShardFolder:
+    """The shard folder that `key` names."""
+    if not path:
+        raise ConfigError(f"{key} is not set; name a shard folder: {key}=DIR (build one with: python -m shards build ...)")
+    return ShardFolder(Path(path))
+
+
+def find_checkpoint(path: Path, *, which: str = "newest") -> Checkpoint:
+    """The checkpoint at `path`: itself a checkpoint folder, or a run folder, of which "newest", "best" or "step_NNNNNNNN" is taken."""
+    if (path / "meta.json").is_file():
+        return load_checkpoint(path)
+    folder = RunDir(path).checkpoints
+    found = list_checkpoints(folder)
+    if not found:
+        raise CheckpointError(f"expected a run with checkpoints at {path}, found none in {folder}; train first: mcdist train CONFIG run.dir={path}")
+    if which == "newest":
+        return load_checkpoint(found[-1])
+    chosen = best_checkpoint(folder) if which == "best" else folder / which
+    if chosen is None or chosen not in found:
+        raise CheckpointError(f"{folder} has no checkpoint {which!r}; there are: {', '.join(path.name for path in found)}")
+    return load_checkpoint(chosen)
