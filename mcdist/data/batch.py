@@ -1,7 +1,7 @@
 """Batch: the views of several photos as tensors, ready for a device, with what was redrawn, emptied and dropped counted."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int16, Int64
@@ -29,14 +29,21 @@ class Batch:
 
     def to(self, device: torch.device, *, non_blocking: bool = False) -> "Batch":
         """The batch with every tensor on `device`."""
-        return replace(self, **{name: tensor.to(device, non_blocking=non_blocking) for name, tensor in self._tensors().items()})
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> "Batch":
         """The batch in page-locked memory; DataLoader calls this by name."""
-        return replace(self, **{name: tensor.pin_memory() for name, tensor in self._tensors().items()})
+        return self._map(Tensor.pin_memory)
 
-    def _tensors(self) -> dict[str, Tensor]:
-        return {field.name: value for field in fields(self) if isinstance(value := getattr(self, field.name), Tensor)}
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        return replace(
+            self,
+            query_images=change(self.query_images),
+            key_images=change(self.key_images),
+            query_instances=change(self.query_instances),
+            key_instances=change(self.key_instances),
+            indices=change(self.indices),
+        )
 
 
 def collate(samples: Sequence[TwoViews]) -> Batch:

@@ -138,7 +138,7 @@ def _collate(samples: list[TwoViews] | McdistError) -> Batch | McdistError:
 
 def _worker_context() -> BaseContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "torchvision.transforms.v2", "mcdist.data.views"])
+    context.set_forkserver_preload(["torch", "torchvision.transforms.v2", "mcdist.data.loader"])
     multiprocessing.forkserver.ensure_running()
     return context
 

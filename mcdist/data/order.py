@@ -5,8 +5,8 @@ ranks, and every sample is still seen exactly once an epoch.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy
 from jaxtyping import Int64, UInt64
@@ -19,7 +19,8 @@ WINDOW_BLOCKS = 4
 _STREAM_BLOCKS, _STREAM_WINDOWS = 1, 2
 
 
-class Request(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Request:
     """One sample to make: the epoch enters the random parameters of its views, the index finds it in the shard folder."""
 
     epoch: int

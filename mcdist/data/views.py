@@ -173,11 +173,25 @@ def _transform(pixels: Tensor, *, geometry: Geometry, size_px: int) -> Tensor:
     return (functional.horizontal_flip(resized) if geometry.flip else resized).as_subclass(Tensor)
 
 
+def shift_hue(image: Float[Tensor, "3 S S"], *, amount: float) -> Float[Tensor, "3 S S"]:
+    """Turn the hue of an RGB image in 0..1 by `amount` of the full circle; brightest and darkest channel of each pixel keep their values.
+
+    channel_n = max - (max - min) clip(min(k, 4 - k), 0, 1), k = (n + 6 hue) mod 6, n = 5, 3, 1 for red, green, blue: the same values
+    as torchvision's adjust_hue in a third of its time, which was half of a sample's.
+    """
+    brightest, chroma = image.amax(0), image.amax(0) - image.amin(0)
+    red, green, blue = image
+    turn = torch.where(blue == brightest, 4 * chroma + red - green, 2 * chroma + blue - red).where(green.maximum(blue) > red, green - blue)
+    sixths = turn.div_(chroma.clamp_min(1e-9)).add_(6 * amount) + torch.tensor([5.0, 3.0, 1.0])[:, None, None]
+    sixths -= 6 * (sixths / 6).floor_()
+    return brightest - chroma * torch.minimum(sixths, 4 - sixths).clamp_(0, 1)
+
+
 _JITTER = {
     "brightness": functional.adjust_brightness,
     "contrast": functional.adjust_contrast,
     "saturation": functional.adjust_saturation,
-    "hue": functional.adjust_hue,
+    "hue": lambda image, amount: shift_hue(image, amount=amount),
 }
 
 
@@ -198,9 +212,11 @@ def keep_largest(instances: Int16[Tensor, "H W"], *, max_objects: int) -> tuple[
         The map, and how many objects became void. Of two equally large ones the lower id stays.
     """
     values = instances.numpy()
+    if values.max(initial=0) <= 1:
+        return instances, 0
     areas = numpy.bincount(numpy.maximum(values, 0).ravel())
     ids = numpy.flatnonzero(areas[1:]) + 1
-    if len(ids) <= max_objects and (not len(ids) or ids[-1] == len(ids)):
+    if ids[-1] == len(ids) <= max_objects:
         return instances, 0
     kept = numpy.sort(ids[numpy.argsort(-areas[ids], kind="stable")][:max_objects])
     table = numpy.full(len(areas) + 1, VOID, dtype=numpy.int16)  # its last entry is the one that -1 finds

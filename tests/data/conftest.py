@@ -65,6 +65,12 @@ def make_shards(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
+def members_of() -> Callable[..., dict[str, bytes]]:
+    """`draw_members`, to be changed for a sample."""
+    return draw_members
+
+
+@pytest.fixture(scope="session")
 def view_settings() -> Callable[..., ViewSettings]:
     """The paper's settings at 32 px, with any of them changed."""
     defaults = dict(

@@ -1,0 +1,163 @@
+import multiprocessing
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from mcdist.data.batch import Batch
+from mcdist.data.loader import BatchLoader, _raising, evaluation_samples, make_loader
+from mcdist.data.manifest import read_manifest, write_manifest
+from mcdist.data.order import micro_batches
+from mcdist.data.read_webdataset import ShardFolder
+from mcdist.errors import ConfigError, MachineError, ShardError
+
+RUN = dict(seed=5, global_batch=8, accumulation_steps=2, block=3, num_lanes=4, consumed=0, num_steps=5)
+ALONE = dict(rank=0, num_ranks=1, num_workers=0, prefetch=2, pin_memory=False)
+
+
+@pytest.fixture
+def folder(make_shards) -> ShardFolder:
+    return ShardFolder(make_shards(23))
+
+
+def loader_of(folder: ShardFolder, view_settings, **changes) -> BatchLoader:
+    return make_loader(folder, views=view_settings(), **{**RUN, **ALONE, **changes})
+
+
+def assert_same(first: Batch, second: Batch) -> None:
+    for name in ("indices", "query_images", "key_images", "query_instances", "key_instances"):
+        assert torch.equal(getattr(first, name), getattr(second, name)), name
+    assert (first.num_redrawn, first.num_emptied, first.num_dropped_objects) == (second.num_redrawn, second.num_emptied, second.num_dropped_objects)
+
+
+def by_place(loader: BatchLoader, *, rank: int, num_ranks: int) -> dict[tuple[int, int], tuple[int, torch.Tensor, torch.Tensor]]:
+    """(step, place in the global batch) -> what was seen there."""
+    seen, steps = {}, RUN["accumulation_steps"]
+    for count, batch in enumerate(loader):
+        for row in range(len(batch.indices)):
+            place = ((count % steps) * len(batch.indices) + row) * num_ranks + rank
+            seen[count // steps, place] = (int(batch.indices[row]), batch.query_images[row], batch.key_instances[row])
+    return seen
+
+
+def test_batches_come_in_the_order_of_the_run(folder, view_settings):
+    loader = loader_of(folder, view_settings)
+    wanted = micro_batches(num_samples=23, rank=0, num_ranks=1, **RUN)
+    assert len(loader) == 10
+    assert [batch.indices.tolist() for batch in loader] == [[request.index for request in part] for part in wanted]
+
+
+@pytest.mark.parametrize("num_workers", [1, 3])
+def test_workers_do_not_change_what_is_seen(folder, view_settings, num_workers):
+    alone = list(loader_of(folder, view_settings))
+    for first, second in zip(alone, loader_of(folder, view_settings, num_workers=num_workers), strict=True):
+        assert_same(first, second)
+
+
+def test_ranks_do_not_change_what_is_seen(folder, view_settings):
+    alone = by_place(loader_of(folder, view_settings), rank=0, num_ranks=1)
+    shared = {}
+    for rank in (0, 1):
+        shared |= by_place(loader_of(folder, view_settings, rank=rank, num_ranks=2), rank=rank, num_ranks=2)
+    assert shared.keys() == alone.keys()
+    for place, (index, image, instances) in alone.items():
+        assert shared[place][0] == index
+        assert torch.equal(shared[place][1], image)
+        assert torch.equal(shared[place][2], instances)
+
+
+def test_a_loader_started_later_gives_the_rest(folder, view_settings):
+    whole = list(loader_of(folder, view_settings))
+    rest = list(loader_of(folder, view_settings, consumed=3 * 8, num_steps=2))
+    for first, second in zip(whole[6:], rest, strict=True):
+        assert_same(first, second)
+
+
+def test_the_next_epoch_draws_other_views(folder, view_settings):
+    batches = loader_of(folder, view_settings, num_steps=6, accumulation_steps=1)
+    seen = [(int(index), image) for batch in batches for index, image in zip(batch.indices, batch.query_images, strict=True)]
+    first = dict(seen[:23])
+    assert all(not torch.equal(first[index], image) for index, image in seen[23:46])
+
+
+def test_loading_leaves_the_random_numbers_of_the_run_alone(folder, view_settings):
+    state = torch.get_rng_state()
+    list(loader_of(folder, view_settings))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_training_never_reads_ground_truth(folder, view_settings, monkeypatch):
+    read = os.pread
+    truths = {sample.members["seg.png"] for shard in folder.manifest.shards for sample in shard.samples}
+    extents = []
+    monkeypatch.setattr(os, "pread", lambda file, size, offset: extents.append((offset, size)) or read(file, size, offset))
+    list(loader_of(folder, view_settings))
+    assert extents
+    assert not truths & set(extents)
+
+
+def damage(folder: ShardFolder, *, member: str) -> ShardFolder:
+    """The same folder, where `member` of sample 7 reaches beyond the end of its tar."""
+    shard = folder.manifest.shards[1]
+    broken = replace(shard.samples[2], members={**shard.samples[2].members, member: (shard.num_bytes - 4, 100)})
+    samples = (*shard.samples[:2], broken, *shard.samples[3:])
+    shards = (folder.manifest.shards[0], replace(shard, samples=samples), *folder.manifest.shards[2:])
+    write_manifest(replace(read_manifest(folder.folder), shards=shards), folder=folder.folder)
+    return ShardFolder(folder.folder)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_an_error_in_a_worker_arrives_as_its_one_sentence(folder, view_settings, num_workers):
+    with pytest.raises(ShardError, match=r"photo_0007: mask.png should be 100 bytes, the tar ends after 4; check with") as caught:
+        list(loader_of(damage(folder, member="mask.png"), view_settings, num_workers=num_workers))
+    assert type(caught.value) is ShardError
+    assert "\n" not in str(caught.value)
+
+
+def test_a_dead_worker_is_told_with_what_to_do():
+    def batches():
+        raise RuntimeError("DataLoader worker (pid(s) 12) exited unexpectedly\nmore")
+        yield
+
+    with pytest.raises(MachineError, match=r"a data worker process died \(DataLoader worker \(pid\(s\) 12\) exited unexpectedly\).*lower data.num_workers"):
+        list(_raising(batches()))
+
+
+def test_another_error_of_torch_stays_what_it_is():
+    def batches():
+        raise RuntimeError("out of memory")
+        yield
+
+    with pytest.raises(RuntimeError, match="^out of memory$"):
+        list(_raising(batches()))
+
+
+def test_workers_leave_interrupts_and_notices_to_the_main_process(folder, view_settings):
+    batches = iter(loader_of(folder, view_settings, num_workers=2))
+    seen = [next(batches)]
+    for worker in multiprocessing.active_children():
+        for notice in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+            os.kill(worker.pid, notice)
+    assert len(seen + list(batches)) == 10
+
+
+def test_ranks_that_do_not_fit_are_refused_before_any_worker_starts(folder, view_settings):
+    with pytest.raises(ConfigError, match="3 ranks cannot share 4 lanes"):
+        loader_of(folder, view_settings, num_ranks=3)
+
+
+def test_evaluation_gives_photos_with_ground_truth_in_index_order(folder):
+    samples = list(evaluation_samples(folder))
+    assert [sample.key for sample in samples] == [folder.key(index) for index in range(23)]
+    assert all(torch.equal(sample.segments.to(torch.int16), sample.instances) for sample in samples)
+    assert [sample.key for sample in evaluation_samples(folder, limit=4)] == [folder.key(index) for index in range(4)]
+    assert len(list(evaluation_samples(folder, limit=100))) == 23
+
+
+def test_evaluation_wants_ground_truth(make_shards, members_of):
+    without: Path = make_shards(2, members_of=lambda index: {name: content for name, content in members_of(index).items() if name != "seg.png"})
+    with pytest.raises(ShardError, match="evaluation wants the ground truth seg.png"):
+        list(evaluation_samples(ShardFolder(without)))
