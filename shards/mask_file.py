@@ -1,0 +1,97 @@
+"""Mask files: grey or palette PNGs become instance maps; label PNGs become ground truth."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy
+from jaxtyping import Int, Int16, UInt8
+from PIL import Image
+
+from mcdist.data.sample import MAX_STORED_OBJECTS
+from mcdist.errors import DataError
+from mcdist.types import VOID
+from shards.components import connected_components
+from shards.photo_file import MAX_PIXELS, first_line
+
+MaskValues = Literal["auto", "binary", "instances"]
+
+MIN_COMPONENT_SHARE = 0.01
+"""A connected part smaller than this share of the photo is no object of its own: it becomes void."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instances:
+    """An instance map (0 background, 1..num_objects, -1 void) and how many objects had to be left out because a shard holds only 254 a photo."""
+
+    values: Int16[numpy.ndarray, "H W"]
+    num_objects: int
+    num_dropped: int = 0
+
+
+def read_values(path: Path) -> Int[numpy.ndarray, "H W"]:
+    """The raw numbers of a mask PNG: palette ids as they are, 8 or 16 bits; a colour PNG only where its channels agree.
+
+    Raises:
+        DataError: unreadable, or a colour picture.
+    """
+    try:
+        with Image.open(io.BytesIO(path.read_bytes())) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(f"the mask {path} has {image.width} x {image.height} pixels, more than {MAX_PIXELS}; save it at its photo's size")
+            if image.mode in ("RGB", "RGBA", "LA"):
+                return _grey_of(numpy.asarray(image.convert("RGB")), path=path)
+            values = numpy.asarray(image.convert("L") if image.mode == "1" else image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"the mask {path} cannot be read ({first_line(error)}); save it again as an 8- or 16-bit grey PNG") from error
+    if values.ndim != 2 or values.dtype.kind not in "ui":
+        raise DataError(f"the mask {path} holds {values.dtype} values in {values.ndim} dimensions; save it as an 8- or 16-bit grey PNG")
+    return values.astype(numpy.int32)
+
+
+def instances_of(values: Int[numpy.ndarray, "H W"], *, mask_values: MaskValues, components: bool) -> Instances:
+    """An instance map of a mask's raw numbers.
+
+    `binary`: values above 127 are foreground (or 1, where nothing is higher), one object, or one for each connected part with `components`.
+    `instances`: values are object ids; 255 is void (65535 where a 16-bit mask goes beyond 255). `auto`: binary where only 0 and 255 occur.
+    """
+    found = numpy.unique(values)
+    if mask_values == "binary" or (mask_values == "auto" and set(found.tolist()) <= {0, 255}):
+        foreground = values > 127 if values.max(initial=0) > 1 else values == 1
+        return _parts_of(foreground) if components else Instances(values=foreground.astype(numpy.int16), num_objects=int(foreground.any()))
+    return _renumbered(values, void=65535 if found.max(initial=0) > 255 else 255)
+
+
+def labels_of(values: Int[numpy.ndarray, "H W"], *, path: Path) -> UInt8[numpy.ndarray, "H W"]:
+    """Ground truth ids 0..254 and 255 void; DataError where a label file holds more."""
+    if values.max(initial=0) > 255 or values.min(initial=0) < 0:
+        raise DataError(f"the labels {path} hold ids from {values.min()} to {values.max()}, wanted 0..254 and 255 for void; map them to at most 255 classes")
+    return values.astype(numpy.uint8)
+
+
+def _parts_of(foreground: numpy.ndarray) -> Instances:
+    labels = connected_components(foreground)
+    area = numpy.bincount(labels.ravel())
+    large = [part for part in range(1, len(area)) if area[part] >= MIN_COMPONENT_SHARE * labels.size]
+    ids = numpy.where(foreground, numpy.where(numpy.isin(labels, large), labels, 255 + len(area)), 0)
+    return _renumbered(ids, void=255 + len(area))
+
+
+def _renumbered(values: numpy.ndarray, *, void: int) -> Instances:
+    """Ids become 1, 2, ... in their order; beyond 254 objects the largest stay and the rest become void."""
+    ids, area = numpy.unique(values, return_counts=True)
+    is_object = (ids > 0) & (ids != void)
+    ids, area = ids[is_object], area[is_object]
+    kept = numpy.sort(ids[numpy.argsort(-area, kind="stable")[:MAX_STORED_OBJECTS]])
+    instances = numpy.where(values == 0, 0, VOID).astype(numpy.int16)
+    position = numpy.searchsorted(kept, values)
+    is_kept = numpy.isin(values, kept)
+    instances[is_kept] = (position[is_kept] + 1).astype(numpy.int16)
+    return Instances(values=instances, num_objects=len(kept), num_dropped=len(ids) - len(kept))
+
+
+def _grey_of(pixels: UInt8[numpy.ndarray, "H W 3"], *, path: Path) -> Int[numpy.ndarray, "H W"]:
+    if (pixels[..., 0] != pixels[..., 1]).any() or (pixels[..., 0] != pixels[..., 2]).any():
+        raise DataError(f"the mask {path} is a colour picture, wanted object ids; save it as a grey or palette PNG")
+    return pixels[..., 0].astype(numpy.int32)

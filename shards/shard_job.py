@@ -1,0 +1,119 @@
+"""One shard's work: make its photos, write its tar, leave a sidecar that lets the next run keep it."""
+
+import errno
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from mcdist.data.manifest import SampleEntry, ShardEntry
+from mcdist.errors import DataError, MachineError
+from mcdist.run_dir import write_atomically
+from shards.source import Item, Option, Photo, Source
+from shards.write_webdataset import sha256_of, write_shard
+
+
+@dataclass(frozen=True, slots=True)
+class ShardJob:
+    """What one worker is asked for: these items of this source, as this tar. `fingerprint` stands for the items and every option."""
+
+    path: Path
+    items: tuple[Item, ...]
+    fingerprint: str
+    strict: bool = False
+
+    @property
+    def sidecar(self) -> Path:
+        """The hidden note beside the tar that says what it holds; gone once the manifest is written."""
+        return self.path.with_name(f".{self.path.stem}.json")
+
+
+@dataclass(frozen=True, slots=True)
+class ShardDone:
+    """A finished shard: its entry (None: every photo was skipped), the photos skipped with their reasons, how often each note was made, and if it was kept."""
+
+    entry: ShardEntry | None
+    skipped: tuple[tuple[str, str], ...] = ()
+    notes: dict[str, int] = field(default_factory=dict)
+    kept: bool = False
+
+
+def shard_jobs(source: Source, *, folder: Path, shard_size: int, strict: bool) -> list[ShardJob]:
+    """Cut the items into runs of `shard_size`, in order. A skipped photo leaves its shard one short, so that no shard depends on another."""
+    options = source.options
+    chunks = [source.items[first : first + shard_size] for first in range(0, len(source.items), shard_size)]
+    return [
+        ShardJob(path=folder / f"shard-{number:06d}.tar", items=chunk, fingerprint=_fingerprint(chunk, options=options), strict=strict)
+        for number, chunk in enumerate(chunks)
+    ]
+
+
+def run_shard_job(job: ShardJob, source: Source) -> ShardDone:
+    """Build one shard, tar first, sidecar after.
+
+    Raises:
+        DataError: with `strict`, the first photo that cannot take part.
+        MachineError: the disk is full or refuses.
+    """
+    skipped: list[tuple[str, str]] = []
+    notes: Counter[str] = Counter()
+    try:
+        entry = write_shard(job.path, photos=_photos(job, source, skipped=skipped, notes=notes))
+    except MachineError:
+        raise
+    except OSError as error:
+        raise MachineError(_refusal(error, folder=job.path.parent)) from error
+    done = ShardDone(entry=entry, skipped=tuple(skipped), notes=dict(notes))
+    write_atomically(job.sidecar, json.dumps({"fingerprint": job.fingerprint, **asdict(done)}).encode())
+    return done
+
+
+def finished_shard(job: ShardJob) -> ShardDone | None:
+    """What an earlier run left of this very job: None unless the sidecar's fingerprint and the tar's checksum both fit (or with `strict`, photos were skipped)."""
+    try:
+        content = json.loads(job.sidecar.read_text())
+        if content["fingerprint"] != job.fingerprint or (job.strict and content["skipped"]):
+            return None
+        entry = _entry_of(content["entry"])
+        if entry is not None and (entry.name != job.path.name or sha256_of(job.path) != entry.sha256):
+            return None
+        skipped = tuple((str(photo), str(reason)) for photo, reason in content["skipped"])
+        return ShardDone(entry=entry, skipped=skipped, notes={str(note): int(num) for note, num in content["notes"].items()}, kept=True)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _photos(job: ShardJob, source: Source, *, skipped: list[tuple[str, str]], notes: Counter[str]) -> Iterator[Photo]:
+    for item in job.items:
+        try:
+            photo = source.make(item)
+        except DataError as error:
+            if job.strict:
+                raise
+            skipped.append((item.photo, str(error)))
+            continue
+        notes.update(photo.notes)
+        yield photo
+
+
+def _fingerprint(items: tuple[Item, ...], *, options: dict[str, Option]) -> str:
+    listed = [[item.key, item.photo, item.identity, item.state] for item in items]
+    return hashlib.sha256(json.dumps([options, listed], sort_keys=True).encode()).hexdigest()
+
+
+def _entry_of(content: dict | None) -> ShardEntry | None:
+    if content is None:
+        return None
+    samples = tuple(
+        SampleEntry(key=str(sample["key"]), members={str(name): (int(offset), int(size)) for name, (offset, size) in sample["members"].items()})
+        for sample in content["samples"]
+    )
+    return ShardEntry(name=str(content["name"]), num_bytes=int(content["num_bytes"]), sha256=str(content["sha256"]), samples=samples)
+
+
+def _refusal(error: OSError, *, folder: Path) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no space left for shards in {folder}; free some space and run the same command again (finished shards are kept), or choose another --out"
+    return f"cannot write shards in {folder}: {error.strerror or error}; check the folder and its permissions, or choose another --out"
