@@ -49,10 +49,12 @@ $(VENV)/.created:
 	@touch $@
 
 $(VENV)/.demo-installed: $(VENV)/.created setup.cfg constraints.txt
-	$(PIP) --editable '.[faiss-cpu,mlflow]'
+	@echo "installing mcdist into $(VENV) (once; some minutes)"
+	@$(PIP) --editable '.[faiss-cpu,mlflow]'
 	@touch $@
 
 $(VENV)/.test-installed: $(VENV)/.demo-installed .ci/install-ffcv
-	$(PIP) --editable '.[faiss-cpu,mlflow,dev]'
+	@echo "installing what the tests need into $(VENV) (once)"
+	@$(PIP) --editable '.[faiss-cpu,mlflow,dev]'
 	@sh .ci/install-ffcv "$(BIN)/python"
 	@touch $@
