@@ -1,0 +1,1 @@
+"""Where a run happens, never what it computes."""

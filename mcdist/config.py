@@ -337,7 +337,7 @@ def as_flat(config: Config) -> dict[str, Any]:
 
 
 def _flatten(content: Any, *, prefix: str) -> list[tuple[str, Any]]:
-    if isinstance(content, dict) and content and not prefix == "evaluate.classes.":
+    if isinstance(content, dict) and content and prefix != "evaluate.classes.":
         return [pair for key, value in content.items() for pair in _flatten(value, prefix=f"{prefix}{key}.")]
     return [(prefix[:-1], content)]
 

@@ -84,7 +84,7 @@ class Evaluation:
                 for score in content.pop("scores")
             )
             return Evaluation(**{**content, "classes": tuple(content["classes"])}, scores=scores)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{where} is no evaluation this mcdist wrote ({error!r}); run: mcdist evaluate RUN") from error
 
 

@@ -80,7 +80,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        beside.replace(path)
     except OSError as error:
         beside.unlink(missing_ok=True)
         raise MachineError(f"cannot write {path}: {error.strerror}; free some space or choose another run.dir; the earlier file is untouched") from error

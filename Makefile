@@ -1,0 +1,60 @@
+# `make demo` and `make test`: each makes .venv, installs what it needs once, and runs. A second call installs nothing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
+# One thread a test process: two of them share two cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --jaxtyping-packages=mcdist,beartype.beartype
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint format types imports coverage clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo-installed ## generate data, build shards, train, evaluate, report: runs/demo/report.html
+	$(BIN)/python -m shards build demo --out data/demo
+	$(BIN)/mcdist train configs/demo.yaml
+	$(BIN)/mcdist evaluate runs/demo
+
+test: lint types imports ## everything a change must pass: style, types, import contracts, tests
+	$(PYTEST) -m "not slow"
+
+test-slow: $(VENV)/.test-installed ## the tests that take longer
+	$(PYTEST) -m slow || test $$? -eq 5  # 5: no test is marked slow
+
+lint: $(VENV)/.test-installed ## style and format, as they are
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.test-installed ## put the format right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.test-installed ## mypy
+	$(BIN)/mypy
+
+imports: $(VENV)/.test-installed ## the import contracts of setup.cfg
+	$(BIN)/lint-imports --config setup.cfg
+
+coverage: $(VENV)/.test-installed ## which lines the tests reach
+	$(PYTEST) -m "not slow" --cov --cov-report=term
+
+clean: ## remove the environment, the caches and the demo's files
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage data/demo runs/demo
+	find mcdist shards launch tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.created:
+	@sh .ci/make-venv "$(PYTHON)" "$(VENV)"
+	@touch $@
+
+$(VENV)/.demo-installed: $(VENV)/.created setup.cfg constraints.txt
+	@echo "installing mcdist into $(VENV) (once; some minutes)"
+	@$(PIP) --editable '.[faiss-cpu,mlflow]'
+	@touch $@
+
+$(VENV)/.test-installed: $(VENV)/.demo-installed .ci/install-ffcv
+	@echo "installing what the tests need into $(VENV) (once)"
+	@$(PIP) --editable '.[faiss-cpu,mlflow,dev]'
+	@sh .ci/install-ffcv "$(BIN)/python"
+	@touch $@

@@ -1,0 +1,184 @@
+"""Doctor: what this machine has, what is missing, and the line that installs it. Never fails: what cannot be found out is a finding too.
+
+Each package is imported in a process of its own, all at once: a broken binary cannot take the doctor down, and a hanging one is cut off.
+"""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Status = Literal["ok", "missing", "broken"]
+
+PROBE_TIMEOUT_S = 60
+GIBIBYTE = 1024**3
+
+DEBIAN_PARTS = "apt install g++ python3-dev pkg-config libturbojpeg0-dev libopencv-dev"
+"""What FFCV is built from, on Debian and Ubuntu."""
+
+TORCH_CODE = """
+import torch
+count = torch.cuda.device_count()
+names = ", ".join(f"{torch.cuda.get_device_name(i)} {torch.cuda.get_device_properties(i).total_memory / 2**30:.0f} GiB" for i in range(count))
+print(f"CUDA {torch.version.cuda}: {names}" if count else "")
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`name` is "ok", "missing" or "broken" here; `detail` says what was seen, `remedy` what to type ("" where nothing is to be done)."""
+
+    name: str
+    status: Status
+    detail: str
+    remedy: str = ""
+
+
+def examine_machine() -> list[Finding]:
+    """Everything mcdist can use, in reading order: the machine, then each package. Reads only; up to about a minute where an import hangs."""
+    probes = [_python, _processor, _memory, _disk, _torch, _gpu, _triton, _faiss_cpu, _faiss_gpu, _ffcv, _deepspeed, _mlflow, _submitit, _slurm]
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(_examine, probes))
+
+
+def _examine(probe: Callable[[], Finding]) -> Finding:
+    """A probe that raises is a finding: the doctor is called where things are already wrong."""
+    try:
+        return probe()
+    except Exception as error:
+        return Finding(probe.__name__.strip("_"), "broken", f"could not be examined: {type(error).__name__}: {error}")
+
+
+def _python() -> Finding:
+    return Finding("Python", "ok", f"{platform.python_version()} on {platform.platform(terse=True)} {platform.machine()}")
+
+
+def _processor() -> Finding:
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return Finding("CPU", "ok", f"{usable} of {os.cpu_count()} cores usable")
+
+
+def _memory() -> Finding:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Finding("memory", "ok", f"{total / GIBIBYTE:.1f} GiB")
+
+
+def _disk() -> Finding:
+    free = shutil.disk_usage(Path.cwd()).free
+    if free < GIBIBYTE:
+        return Finding("disk", "broken", f"{free / GIBIBYTE:.1f} GiB free in this folder", "free some space, or choose another disk with run.dir=PATH")
+    return Finding("disk", "ok", f"{free / GIBIBYTE:.1f} GiB free in this folder")
+
+
+def _torch() -> Finding:
+    return _package("torch", distribution="torch", code="import torch", remedy="pip install torch torchvision")
+
+
+def _gpu() -> Finding:
+    """Asks torch, not the driver: a device torch cannot use is none. The driver's word explains why."""
+    seen = _run_python(TORCH_CODE)
+    if seen.status != "ok":
+        return Finding("CUDA", "broken", f"torch cannot say: {seen.detail}", "pip install --force-reinstall torch torchvision")
+    if seen.detail:
+        return Finding("CUDA", "ok", seen.detail)
+    driver = _first_line(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"])
+    if driver is None:
+        return Finding("CUDA", "missing", "no NVIDIA driver here; mcdist runs on the CPU", "a GPU and its driver")
+    return Finding("CUDA", "broken", f"the driver sees {driver}, torch does not", "install the torch build that fits this driver")
+
+
+def _triton() -> Finding:
+    return _package("Triton", distribution="triton", code="import triton", remedy="pip install triton (comes with torch on Linux)")
+
+
+def _faiss_cpu() -> Finding:
+    """faiss-gpu brings the CPU paths too, so either of the two packages will do."""
+    if _version("faiss-gpu"):
+        return _package("FAISS CPU", distribution="faiss-gpu", code="import faiss", remedy="pip install --force-reinstall faiss-gpu")
+    return _package("FAISS CPU", distribution="faiss-cpu", code="import faiss", remedy="pip install 'mcdist[faiss-cpu]'")
+
+
+def _faiss_gpu() -> Finding:
+    remedy = "pip uninstall faiss-cpu; pip install 'mcdist[faiss-gpu]' (the two exclude each other)"
+    if not _version("faiss-gpu"):
+        return Finding("FAISS GPU", "missing", "not installed; clustering runs on the CPU", remedy)
+    if _version("faiss-cpu"):
+        return Finding("FAISS GPU", "broken", "faiss-cpu is installed over it", "pip uninstall faiss-cpu faiss-gpu; pip install 'mcdist[faiss-gpu]'")
+    seen = _run_python("import faiss; print(faiss.get_num_gpus())")
+    if seen.status == "ok" and seen.detail == "0":
+        return Finding("FAISS GPU", "missing", f"{_version('faiss-gpu')} finds no GPU; clustering runs on the CPU", "a GPU and its driver")
+    detail = f"{_version('faiss-gpu')}, {seen.detail} GPU(s)" if seen.status == "ok" else seen.detail
+    return Finding("FAISS GPU", seen.status, detail, "" if seen.status == "ok" else remedy)
+
+
+def _ffcv() -> Finding:
+    return _package("FFCV", distribution="ffcv", code="import ffcv", remedy=f"{DEBIAN_PARTS}; pip install 'mcdist[ffcv]'")
+
+
+def _deepspeed() -> Finding:
+    return _package("DeepSpeed", distribution="deepspeed", code="", remedy="pip install 'mcdist[deepspeed]'")
+
+
+def _mlflow() -> Finding:
+    return _package("MLflow", distribution="mlflow", code="", remedy="pip install 'mcdist[mlflow]'")
+
+
+def _submitit() -> Finding:
+    return _package("submitit", distribution="submitit", code="import submitit", remedy="pip install 'mcdist[slurm]'")
+
+
+def _slurm() -> Finding:
+    """A cluster's own command; without one, jobs run as processes of this machine."""
+    if shutil.which("sinfo") is None:
+        return Finding("SLURM", "missing", "no sinfo on the PATH; nothing to submit to", "log in to the cluster's login node")
+    said = _first_line(["sinfo", "--version"])
+    if said is None:
+        return Finding("SLURM", "broken", "sinfo is there and does not answer", "ask the cluster's administrator")
+    return Finding("SLURM", "ok", said)
+
+
+def _package(name: str, *, distribution: str, code: str, remedy: str) -> Finding:
+    """Installed, and importable where `code` imports it; large packages whose import compiles things go by their version only."""
+    version = _version(distribution)
+    if version is None:
+        return Finding(name, "missing", "not installed", remedy)
+    seen = _run_python(code) if code else Finding(name, "ok", "")
+    if seen.status != "ok":
+        return Finding(name, "broken", f"{version} is installed and does not import: {seen.detail}", remedy)
+    return Finding(name, "ok", version)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _run_python(code: str) -> Finding:
+    """Run `code` in a fresh interpreter, out of reach of the files in this folder: its last line of output, or of its error."""
+    try:
+        done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=PROBE_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        return Finding("", "broken", f"no answer within {PROBE_TIMEOUT_S} s")
+    lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
+    if done.returncode < 0:
+        return Finding("", "broken", f"stopped by signal {-done.returncode}")
+    return Finding("", "ok" if done.returncode == 0 else "broken", lines[-1] if lines else "")
+
+
+def _first_line(command: list[str]) -> str | None:
+    """The first line a command prints; None where it is absent, fails, is silent or does not answer."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = done.stdout.strip().splitlines()
+    return lines[0] if done.returncode == 0 and lines else None

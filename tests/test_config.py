@@ -1,0 +1,174 @@
+"""Config: defaults < file < argument, and every mistake is named with its place."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcdist.config import Config, as_flat, dump_config, known_keys, load_config
+from mcdist.errors import ConfigError
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def write_config(text: str) -> Path:
+        path = tmp_path / "some.yaml"
+        path.write_text(text)
+        return path
+
+    return write_config
+
+
+def test_an_empty_file_gives_the_defaults(write):
+    assert load_config(write("")) == Config()
+    assert load_config(write("# only a comment\n")) == Config()
+
+
+def test_the_defaults_are_the_papers_settings():
+    config = Config()
+    assert (config.model.embedding_dim, config.loss.temperature, config.model.bank_size, config.model.momentum) == (32, 0.5, 128, 0.999)
+    assert (config.views.size_px, config.views.crop_scale_min, config.views.grey_probability) == (224, 0.2, 0.2)
+    assert (config.optim.global_batch, config.optim.lr, config.optim.weight_decay, config.optim.epochs) == (64, 0.004, 1e-4, 60)
+
+
+def test_a_file_beats_the_defaults_and_an_argument_beats_the_file(write):
+    path = write("optim:\n  lr: 0.1\n  epochs: 3\n")
+    config = load_config(path, overrides=["optim.lr=0.2", "model.norm=group"])
+    assert (config.optim.lr, config.optim.epochs, config.model.norm) == (0.2, 3, "group")
+
+
+def test_the_last_argument_wins(write):
+    assert load_config(write(""), overrides=["run.seed=1", "run.seed=2"]).run.seed == 2
+
+
+def test_numbers_may_be_written_without_a_point(write):
+    config = load_config(write("optim:\n  lr: 1e-4\n"), overrides=["loss.temperature=1"])
+    assert config.optim.lr == 1e-4
+    assert config.loss.temperature == 1.0
+
+
+def test_a_dumped_configuration_loads_to_the_same(write):
+    path = write("model:\n  backbone: resnet18\nevaluate:\n  classes:\n    background: [0]\n    cat: [8]\n")
+    config = load_config(path)
+    again = write(dump_config(config))
+    assert load_config(again) == config
+
+
+@given(lr=st.floats(1e-9, 1e3), seed=st.integers(0, 2**31), batch=st.integers(1, 64))
+def test_any_values_in_range_survive_dumping(tmp_path_factory, lr, seed, batch):
+    path = tmp_path_factory.mktemp("config") / "some.yaml"
+    path.write_text("")
+    config = load_config(path, overrides=[f"optim.lr={lr!r}", f"run.seed={seed}", f"optim.global_batch={batch * 8}"])
+    path.write_text(dump_config(config))
+    assert load_config(path) == config
+
+
+def test_a_dump_writes_every_key_out():
+    written = yaml.safe_load(dump_config(Config()))
+    assert [section for section in written] == [section.name for section in fields(Config)]
+    assert {key.partition(".")[0] for key in known_keys()} == set(written)
+
+
+def test_the_flat_form_has_one_entry_a_known_key():
+    assert list(as_flat(Config())) == known_keys()
+
+
+def test_classes_keep_their_order_and_are_one_value(write):
+    config = load_config(write("evaluate:\n  classes:\n    background: [0]\n    dog: [12]\n    cat: [8, 9]\n"))
+    assert list(config.evaluate.classes) == ["background", "dog", "cat"]
+    assert config.evaluate.classes["cat"] == [8, 9]
+
+
+def test_an_unknown_key_names_file_line_and_the_nearest_key(write):
+    path = write("model:\n  norm: group\noptim:\n  lrr: 0.1\n")
+    with pytest.raises(ConfigError, match=r"unknown key 'optim.lrr' in .*some.yaml:4; did you mean 'optim.lr'\? keys: optim.global_batch"):
+        load_config(path)
+
+
+def test_an_unknown_section_is_refused(write):
+    with pytest.raises(ConfigError, match=r"unknown key 'optimizer.lr' in .*some.yaml:2"):
+        load_config(write("optimizer:\n  lr: 0.1\n"))
+
+
+def test_an_unknown_argument_is_refused(write):
+    with pytest.raises(ConfigError, match=r"unknown key 'run.sed' in the argument 'run.sed=1'; did you mean 'run.seed'"):
+        load_config(write(""), overrides=["run.sed=1"])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("run.seed=three", "run.seed .* wants a whole number, got 'three'"),
+        ("run.seed=1.5", "run.seed .* wants a whole number, got 1.5"),
+        ("run.seed=true", "run.seed .* wants a whole number, got True"),
+        ("run.deterministic=1", "run.deterministic .* wants true or false, got 1"),
+        ("run.dir=3", "run.dir .* wants a text, got 3"),
+        ("optim.lr=fast", "optim.lr .* wants a number, got 'fast'"),
+    ],
+)
+def test_a_wrong_type_is_an_error_and_never_converted(write, override, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(write(""), overrides=[override])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optim.lr=0", "optim.lr wants more than 0"),
+        ("views.size_px=100", "multiple of the stride 8, got 100"),
+        ("views.crop_scale_min=0", "0 < min <= max <= 1"),
+        ("model.backbone=resnet51", "model.backbone wants one of resnet18, resnet50, efficientnet_lite0, got 'resnet51'"),
+        ("model.momentum=1.5", r"model.momentum wants a share in 0..1, got 1.5"),
+        ("optim.accumulation_steps=3", "optim.global_batch 64 is not divisible by optim.accumulation_steps 3"),
+        ("data.num_lanes=5", r"data.num_lanes 5 does not divide optim.global_batch 64; use one of \[1, 2, 4, 8"),
+        ("schema_version=99", "schema_version 99 .* is not 1"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_and_the_file_named(write, override, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(write(""), overrides=[override])
+    assert "some.yaml" in str(caught.value)
+
+
+def test_an_argument_without_an_equals_sign_is_refused(write):
+    with pytest.raises(ConfigError, match="'optim.lr' wants the form section.key=value"):
+        load_config(write(""), overrides=["optim.lr"])
+
+
+def test_a_missing_file_says_where_configurations_are(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot read .*absent.yaml: No such file or directory; .* configs/"):
+        load_config(tmp_path / "absent.yaml")
+
+
+def test_a_binary_file_is_refused(tmp_path):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(ConfigError, match="it is no text"):
+        load_config(path)
+
+
+@pytest.mark.parametrize("text", ["model: [", "a: b: c", "\tmodel: 1"])
+def test_what_is_not_yaml_is_refused_with_its_line(write, text):
+    with pytest.raises(ConfigError, match=r"some.yaml:\d+ is not YAML"):
+        load_config(write(text))
+
+
+def test_a_list_in_place_of_sections_is_refused(write):
+    with pytest.raises(ConfigError, match="wants sections like `model:`, got list"):
+        load_config(write("- model\n"))
+
+
+def test_yaml_that_would_make_objects_is_refused(write):
+    with pytest.raises(ConfigError):
+        load_config(write("run: !!python/object/apply:os.system ['true']\n"))
+
+
+def test_reading_the_configuration_imports_no_torch():
+    import subprocess
+    import sys
+
+    code = "import sys, mcdist.config; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent).returncode == 0

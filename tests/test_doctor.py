@@ -1,0 +1,112 @@
+"""The doctor: a finding a part, whatever the machine has, and never a failure."""
+
+import subprocess
+import sys
+
+import pytest
+from rich.console import Console
+
+from mcdist import doctor
+from mcdist.doctor import Finding, examine_machine
+from mcdist.report.doctor_table import findings_table
+
+
+@pytest.fixture(scope="module")
+def findings() -> list[Finding]:
+    return examine_machine()
+
+
+def test_every_part_is_named_once(findings):
+    names = [finding.name for finding in findings]
+    assert len(set(names)) == len(names)
+    assert set(names) >= {"Python", "torch", "CUDA", "Triton", "FAISS CPU", "FAISS GPU", "FFCV", "DeepSpeed", "SLURM", "MLflow"}
+
+
+def test_what_is_missing_or_broken_comes_with_a_remedy(findings):
+    assert all(finding.remedy for finding in findings if finding.status != "ok")
+
+
+def test_the_installed_torch_is_found(findings):
+    torch = next(finding for finding in findings if finding.name == "torch")
+    assert (torch.status, torch.remedy) == ("ok", "")
+
+
+def test_the_doctor_imports_no_package_into_this_process():
+    code = "import sys, mcdist.doctor; sys.exit(any(name in sys.modules for name in ('torch', 'faiss', 'ffcv', 'mlflow', 'rich')))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_probe_that_raises_is_a_finding():
+    def _thermometer() -> Finding:
+        raise OSError("no such sensor")
+
+    found = doctor._examine(_thermometer)
+    assert (found.name, found.status) == ("thermometer", "broken")
+    assert "no such sensor" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("code", "detail"),
+    [
+        ("raise ImportError('libopencv_core.so.406 is not there')", "ImportError: libopencv_core.so.406 is not there"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "stopped by signal 9"),
+    ],
+)
+def test_a_package_whose_import_fails_is_broken_and_says_why(code, detail):
+    found = doctor._package("pytest", distribution="pytest", code=code, remedy="pip install pytest")
+    assert found.status == "broken"
+    assert detail in found.detail
+    assert found.remedy == "pip install pytest"
+
+
+def test_a_package_whose_import_hangs_is_cut_off(monkeypatch):
+    monkeypatch.setattr(doctor, "PROBE_TIMEOUT_S", 0.2)
+    assert doctor._run_python("import time; time.sleep(30)") == Finding("", "broken", "no answer within 0.2 s")
+
+
+def test_a_package_that_is_not_installed_is_missing():
+    found = doctor._package("nothing", distribution="mcdist-no-such-package", code="", remedy="pip install it")
+    assert found == Finding("nothing", "missing", "not installed", "pip install it")
+
+
+def test_a_cluster_command_that_does_not_answer_is_broken(monkeypatch):
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(doctor, "_first_line", lambda command: None)
+    assert doctor._slurm().status == "broken"
+    monkeypatch.setattr(doctor, "_first_line", lambda command: "slurm 24.05.1")
+    assert doctor._slurm() == Finding("SLURM", "ok", "slurm 24.05.1")
+
+
+def test_a_command_that_is_absent_fails_or_is_silent_says_nothing():
+    assert doctor._first_line(["mcdist-no-such-command"]) is None
+    assert doctor._first_line(["false"]) is None
+    assert doctor._first_line(["true"]) is None
+    assert doctor._first_line(["echo", "word"]) == "word"
+
+
+def test_both_faiss_packages_at_once_are_broken(monkeypatch):
+    monkeypatch.setattr(doctor, "_version", lambda distribution: "1.15.1")
+    found = doctor._faiss_gpu()
+    assert found.status == "broken"
+    assert "pip uninstall faiss-cpu faiss-gpu" in found.remedy
+
+
+def test_a_driver_that_torch_does_not_see_is_broken_and_no_driver_is_missing(monkeypatch):
+    monkeypatch.setattr(doctor, "_run_python", lambda code: Finding("", "ok", ""))
+    monkeypatch.setattr(doctor, "_first_line", lambda command: None)
+    assert doctor._gpu().status == "missing"
+    monkeypatch.setattr(doctor, "_first_line", lambda command: "Some GPU, 550.1")
+    assert doctor._gpu().status == "broken"
+
+
+def test_a_nearly_full_disk_is_said(monkeypatch):
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 2**20})())
+    assert doctor._disk().status == "broken"
+
+
+def test_the_table_shows_every_finding_and_keeps_the_brackets_of_a_remedy():
+    console = Console(record=True, width=200)
+    console.print(findings_table([Finding("MLflow", "missing", "not installed", "pip install 'mcdist[mlflow]'"), Finding("torch", "ok", "2.14.1")]))
+    shown = console.export_text()
+    assert "pip install 'mcdist[mlflow]'" in shown
+    assert "2.14.1" in shown

@@ -1,0 +1,66 @@
+"""Optional packages do what we need of them, where they are installed."""
+
+import importlib
+import warnings
+from pathlib import Path
+from types import ModuleType
+
+import numpy
+import pytest
+import torch
+
+FFCV_REMEDY = "`make test` builds it where libturbojpeg0-dev, libopencv-dev, pkg-config and g++ are there, and installs those as root on Debian and Ubuntu"
+
+
+def ffcv_or_skip() -> ModuleType:
+    """FFCV, or a skip that says why. Its import may fail in a shared library, long after pip was content."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its import warns of its own affairs
+            for part in ("fields", "loader", "writer"):
+                importlib.import_module(f"ffcv.{part}")
+            return importlib.import_module("ffcv")
+    except ImportError as error:
+        pytest.skip(f"FFCV is not to be had here ({error}); {FFCV_REMEDY}")
+
+
+def rows() -> list[tuple[numpy.ndarray, numpy.ndarray]]:
+    """Four photos and four byte strings, all different. Lengths are equal: a batch of bytes is one array."""
+    random = numpy.random.default_rng(0)
+    return [(random.integers(0, 256, (24, 32, 3), dtype=numpy.uint8), random.integers(0, 256, 50, dtype=numpy.uint8)) for _ in range(4)]
+
+
+def write_beton(path: Path) -> None:
+    """One worker: the writer waits for ever for a worker that raised."""
+    from ffcv.fields import BytesField, RGBImageField
+    from ffcv.writer import DatasetWriter
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        writer = DatasetWriter(str(path), {"photo": RGBImageField(write_mode="raw"), "masks": BytesField()}, num_workers=1)
+        writer.from_indexed_dataset(rows(), chunksize=4)
+
+
+def read_beton(path: Path) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """All rows in order, in batches of two."""
+    from ffcv.fields.bytes import BytesDecoder
+    from ffcv.fields.rgb_image import SimpleRGBImageDecoder
+    from ffcv.loader import Loader, OrderOption
+    from ffcv.transforms import ToTensor
+
+    pipelines = {"photo": [SimpleRGBImageDecoder(), ToTensor()], "masks": [BytesDecoder(), ToTensor()]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        loader = Loader(str(path), batch_size=2, num_workers=1, order=OrderOption.SEQUENTIAL, pipelines=pipelines)
+        return [(photo.clone(), masks.clone()) for photos, many in loader for photo, masks in zip(photos, many, strict=True)]
+
+
+def test_ffcv_reads_back_the_photos_and_bytes_it_wrote(tmp_path):
+    ffcv_or_skip()
+    path = tmp_path / "four.beton"
+    write_beton(path)
+    read = read_beton(path)
+    assert len(read) == 4
+    for (photo, masks), (wanted_photo, wanted_masks) in zip(read, rows(), strict=True):
+        assert numpy.array_equal(photo.numpy(), wanted_photo)
+        assert numpy.array_equal(masks.numpy()[: len(wanted_masks)], wanted_masks)

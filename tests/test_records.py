@@ -1,0 +1,71 @@
+"""Records: an evaluation survives its file, and what is none is refused."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcdist.errors import DataError
+from mcdist.records import Evaluation, Record, Score
+
+SCORE = Score(
+    masks="predicted",
+    protocol="maskcontrast-kmeans",
+    encoder="trained",
+    miou_percent=(40.0, 42.0),
+    class_iou_percent=(80.0, 2.0),
+    num_objects=7,
+    confusion=((5, 1), (0, 3)),
+)
+
+
+def evaluation(**changes: object) -> Evaluation:
+    values: dict = {
+        "step": 10,
+        "dataset": "demo",
+        "classes": ("background", "cat"),
+        "num_photos": 4,
+        "num_photos_in_dataset": 9,
+        "mask_iou_percent": {"predicted": 50.5, "proposals": 60.0},
+        "scores": (SCORE,),
+        "headline": 0,
+        "settings": {"size_px": 128, "objects": "components"},
+        "wall_s": 1.5,
+    }
+    return Evaluation(**(values | changes))
+
+
+def test_mean_and_deviation_are_over_the_clustering_seeds():
+    assert SCORE.mean_percent == 41.0
+    assert SCORE.std_percent == 1.0
+
+
+def test_a_single_seed_deviates_by_nothing():
+    assert dataclasses.replace(SCORE, miou_percent=(33.0,)).std_percent == 0.0
+
+
+def test_an_evaluation_survives_its_json():
+    assert Evaluation.from_json(evaluation().to_json(), where="here") == evaluation()
+    assert Evaluation.from_json(evaluation(scores=()).to_json(), where="here") == evaluation(scores=())
+
+
+@given(
+    miou=st.lists(st.floats(0, 100), min_size=1, max_size=5).map(tuple),
+    counts=st.integers(1, 4).flatmap(lambda size: st.lists(st.lists(st.integers(0, 2**50), min_size=size, max_size=size).map(tuple), min_size=size, max_size=size)),
+    name=st.text(),
+)
+def test_any_scores_survive_their_json_to_the_last_bit(miou, counts, name):
+    before = evaluation(dataset=name, scores=(dataclasses.replace(SCORE, miou_percent=miou, confusion=tuple(counts)),))
+    assert Evaluation.from_json(before.to_json(), where="here") == before
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", "{}", '{"scores": []}', '{"scores": [{"miou_percent": 3}], "classes": []}'])
+def test_what_is_no_evaluation_is_refused_with_its_place_and_what_to_run(text):
+    with pytest.raises(DataError, match=r"runs/a/evaluation.json is no evaluation .* run: mcdist evaluate RUN"):
+        Evaluation.from_json(text, where="runs/a/evaluation.json")
+
+
+def test_a_record_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Record(step=1, name="loss", value=2.0).value = 3.0  # type: ignore[misc]
