@@ -47,7 +47,7 @@ def prepare_process(config: Config, *, world: World) -> None:
 
 def build_encoder(model: ModelConfig, *, pretrained: bool = True) -> Encoder:
     """The encoder as it starts. `pretrained=False` leaves out reading `model.weights`, for an encoder that is loaded from a checkpoint."""
-    backbone = make_backbone(model.backbone, weights=model.weights if pretrained else "none")
+    backbone = make_backbone(model.backbone, weights=model.weights if pretrained else "none", num_stages=model.num_stages)
     decoder, channels = make_decoder(
         model.decoder, num_channels=backbone.num_channels, width=model.decoder_width, atrous_rates=list(model.atrous_rates), dropout=model.dropout
     )

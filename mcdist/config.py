@@ -123,6 +123,8 @@ class ModelConfig:
     """resnet18 | resnet50 | efficientnet_lite0, each dilated to stride 8."""
     weights: str = "none"
     """none | imagenet (packaged, efficientnet_lite0 only) | PATH of a .pth or .safetensors file."""
+    num_stages: int = 5
+    """Backbone stages used, 3 to 5: 3 stop where stride 8 is reached, small and fast; beyond the paper."""
     decoder: str = "deeplabv3"
     """deeplabv3 | linear (one 1 x 1 convolution; beyond the paper)."""
     decoder_width: int = 256
@@ -150,6 +152,7 @@ class ModelConfig:
         _at_least("model.decoder_width", self.decoder_width, 1)
         _at_least("model.embedding_dim", self.embedding_dim, 1)
         _at_least("model.bank_size", self.bank_size, 0)
+        _require(3 <= self.num_stages <= 5, f"model.num_stages wants 3..5, got {self.num_stages}")
         _require(0 <= self.trainable_from <= 5, f"model.trainable_from wants 0..5, got {self.trainable_from}")
 
 

@@ -17,11 +17,11 @@ STRIDE = 8
 
 @dataclass(frozen=True, slots=True)
 class _Raw:
-    """A classification network: `network` owns the parameters under their published names; `stages` are its parts in order."""
+    """A classification network: `network` owns the parameters under their published names; `stages` are its parts in order, each with its output channels."""
 
     network: nn.Module
     stages: tuple[nn.Sequential, ...]
-    num_channels: int
+    channels: tuple[int, ...]
 
 
 class Backbone(nn.Module):
@@ -39,8 +39,10 @@ class Backbone(nn.Module):
         return image
 
 
-def make_backbone(name: str, *, weights: str = "none") -> Backbone:
+def make_backbone(name: str, *, weights: str = "none", num_stages: int = 5) -> Backbone:
     """Build `name` with `weights` ("none", "imagenet" or a file) and dilate its last two stages, so that the stride stays 8.
+
+    Of its five stages the first `num_stages` are used, at least the three that reach stride 8.
 
     Raises:
         ConfigError: no such backbone, no packaged weights for it, or a weights file that does not fit.
@@ -55,20 +57,20 @@ def make_backbone(name: str, *, weights: str = "none") -> Backbone:
         load_weights(raw.network, path=Path(weights), what=f"model.weights={weights}")
     dilate(raw.stages[3], inherited=1, dilation=2)
     dilate(raw.stages[4], inherited=2, dilation=4)
-    return Backbone(raw.stages, num_channels=raw.num_channels)
+    return Backbone(raw.stages[:num_stages], num_channels=raw.channels[num_stages - 1])
 
 
 def _resnet18() -> _Raw:
-    return _resnet(resnet18(weights=None), num_channels=512)
+    return _resnet(resnet18(weights=None), channels=(64, 64, 128, 256, 512))
 
 
 def _resnet50() -> _Raw:
-    return _resnet(resnet50(weights=None), num_channels=2048)
+    return _resnet(resnet50(weights=None), channels=(64, 256, 512, 1024, 2048))
 
 
-def _resnet(net: nn.Module, *, num_channels: int) -> _Raw:
+def _resnet(net: nn.Module, *, channels: tuple[int, ...]) -> _Raw:
     stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
-    return _Raw(net, (stem, net.layer1, net.layer2, net.layer3, net.layer4), num_channels)
+    return _Raw(net, (stem, net.layer1, net.layer2, net.layer3, net.layer4), channels)
 
 
 def _efficientnet_lite0() -> _Raw:
@@ -81,7 +83,7 @@ def _efficientnet_lite0() -> _Raw:
     blocks = list(net._blocks)
     stem = nn.Sequential(net._conv_stem, net._bn0, nn.ReLU6(inplace=True), blocks[0])
     parts = (stem, *(nn.Sequential(*blocks[first:last]) for first, last in ((1, 3), (3, 5), (5, 11), (11, 16))))
-    return _Raw(net, parts, num_channels=320)
+    return _Raw(net, parts, channels=(16, 24, 40, 112, 320))
 
 
 def _packaged_weights(name: str) -> Path:
