@@ -64,7 +64,13 @@ def make_shards(tmp_path: Path) -> Callable[..., Path]:
     return lambda num_samples, **options: tiny_shards(tmp_path / "shards", num_samples, **options)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def shards_at() -> Callable[..., Path]:
+    """`tiny_shards` itself, for folders that outlive a test."""
+    return tiny_shards
+
+
+@pytest.fixture(scope="session")
 def members_of() -> Callable[..., dict[str, bytes]]:
     """`draw_members`, to be changed for a sample."""
     return draw_members

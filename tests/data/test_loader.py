@@ -18,9 +18,10 @@ RUN = dict(seed=5, global_batch=8, accumulation_steps=2, block=3, num_lanes=4, c
 ALONE = dict(rank=0, num_ranks=1, num_workers=0, prefetch=2, pin_memory=False)
 
 
-@pytest.fixture
-def folder(make_shards) -> ShardFolder:
-    return ShardFolder(make_shards(23))
+@pytest.fixture(scope="module")
+def folder(shards_at, tmp_path_factory) -> ShardFolder:
+    """23 samples that no test changes."""
+    return ShardFolder(shards_at(tmp_path_factory.mktemp("tiny") / "shards", 23))
 
 
 def loader_of(folder: ShardFolder, view_settings, **changes) -> BatchLoader:
@@ -50,6 +51,7 @@ def test_batches_come_in_the_order_of_the_run(folder, view_settings):
     assert [batch.indices.tolist() for batch in loader] == [[request.index for request in part] for part in wanted]
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker processes:UserWarning")  # torch's advice where there are fewer cores
 @pytest.mark.parametrize("num_workers", [1, 3])
 def test_workers_do_not_change_what_is_seen(folder, view_settings, num_workers):
     alone = list(loader_of(folder, view_settings))
@@ -99,8 +101,8 @@ def test_training_never_reads_ground_truth(folder, view_settings, monkeypatch):
     assert not truths & set(extents)
 
 
-def damage(folder: ShardFolder, *, member: str) -> ShardFolder:
-    """The same folder, where `member` of sample 7 reaches beyond the end of its tar."""
+def damaged(folder: ShardFolder, *, member: str) -> ShardFolder:
+    """The folder, where `member` of sample 7 now reaches beyond the end of its tar."""
     shard = folder.manifest.shards[1]
     broken = replace(shard.samples[2], members={**shard.samples[2].members, member: (shard.num_bytes - 4, 100)})
     samples = (*shard.samples[:2], broken, *shard.samples[3:])
@@ -110,9 +112,10 @@ def damage(folder: ShardFolder, *, member: str) -> ShardFolder:
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_an_error_in_a_worker_arrives_as_its_one_sentence(folder, view_settings, num_workers):
+def test_an_error_in_a_worker_arrives_as_its_one_sentence(make_shards, view_settings, num_workers):
+    folder = damaged(ShardFolder(make_shards(23)), member="mask.png")
     with pytest.raises(ShardError, match=r"photo_0007: mask.png should be 100 bytes, the tar ends after 4; check with") as caught:
-        list(loader_of(damage(folder, member="mask.png"), view_settings, num_workers=num_workers))
+        list(loader_of(folder, view_settings, num_workers=num_workers))
     assert type(caught.value) is ShardError
     assert "\n" not in str(caught.value)
 

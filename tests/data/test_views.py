@@ -2,6 +2,7 @@ import numpy
 import pytest
 import torch
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional
 
@@ -59,6 +60,7 @@ def test_void_of_the_photo_stays_void(view_settings):
     assert not views.emptied
 
 
+@hypothesis_settings(max_examples=30)
 @given(seed=st.integers(0, 10_000))
 def test_an_accepted_view_keeps_the_foreground_limits(view_settings, seed):
     settings = view_settings(foreground_min=0.2, foreground_max=0.5)
