@@ -1,0 +1,15 @@
+"""Normalise: 8-bit pixels to the numbers every backbone here was trained on."""
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def normalise(image: UInt8[Tensor, "*B 3 H W"]) -> Float[Tensor, "*B 3 H W"]:
+    """(image / 255 - mean) / std per colour with ImageNet's mean and standard deviation, float32, on the image's device."""
+    mean = torch.tensor(IMAGENET_MEAN, device=image.device).view(3, 1, 1)
+    std = torch.tensor(IMAGENET_STD, device=image.device).view(3, 1, 1)
+    return (image.float() / 255 - mean) / std

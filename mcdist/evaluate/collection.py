@@ -1,0 +1,123 @@
+"""Collection: what one pass over the photos leaves behind: object vectors, class histograms and drafts of panels. No pixel embedding is kept."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+import numpy
+import torch
+from jaxtyping import Int16, UInt8
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from mcdist.data.sample import Sample
+from mcdist.errors import CheckpointError, DataError
+from mcdist.evaluate.confusion import object_histograms
+from mcdist.evaluate.embed import MASKS, PREDICTED, PROPOSALS, EmbeddedObjects, ObjectMasks
+from mcdist.evaluate.labels import VOID_CLASS, LabelMap
+from mcdist.evaluate.masks import resize_nearest
+from mcdist.evaluate.panels import Draft, EvenSpread
+
+NO_OBJECT = "photos without an object"
+LOST = "objects without a pixel after resizing"
+NO_TRUTH = "photos without an evaluated pixel"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A sample ready for the step: photo and proposals at S x S, true classes and instances at the photo's own size."""
+
+    sample: Sample
+    image: UInt8[Tensor, "3 S S"]
+    proposals: Int16[Tensor, "S S"]
+    instances: Int16[numpy.ndarray, "H W"]
+    truth: UInt8[numpy.ndarray, "H W"]
+
+
+@dataclass(slots=True)
+class Collection:
+    """Grows by `add`, one batch at a time. `histograms` and `background` by masks, `vectors` by (masks, protocol, encoder), in the same row order."""
+
+    num_classes: int
+    spread: EvenSpread
+    num_photos: int = 0
+    vectors: dict[tuple[str, str, str], list[Tensor]] = field(default_factory=lambda: defaultdict(list))
+    histograms: dict[str, list[numpy.ndarray]] = field(default_factory=lambda: {masks: [] for masks in MASKS})
+    background: dict[str, numpy.ndarray] = field(default_factory=dict)
+    num_objects: Counter = field(default_factory=Counter)
+    counts: Counter = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.background = {masks: numpy.zeros(self.num_classes, dtype=numpy.int64) for masks in MASKS}
+
+    def add(self, photos: list[Prepared], *, embedded: EmbeddedObjects) -> None:
+        """Take over one batch: one copy of its vectors, masks and logits to the host.
+
+        Raises:
+            CheckpointError: an embedding is not finite.
+        """
+        valid = {masks: num_pixels.view(len(photos), -1).cpu().numpy() > 0 for masks, num_pixels in embedded.num_pixels.items()}
+        self._add_vectors(photos, embedded=embedded, valid=valid)
+        predicted, saliency = embedded.predicted.cpu().numpy(), embedded.saliency.cpu().numpy()
+        for place, photo in enumerate(photos):
+            height, width = photo.truth.shape
+            objects = {PREDICTED: resize_nearest(predicted[place], height=height, width=width), PROPOSALS: photo.instances}
+            rows = {masks: self._add_histograms(photo, masks=masks, objects=objects[masks], valid=valid[masks][place]) for masks in MASKS}
+            self.counts[NO_TRUTH] += bool((photo.truth == VOID_CLASS).all())
+            if self.spread.wants(self.num_photos):
+                self.spread.add(_draft(photo, saliency=saliency[place], predicted=objects[PREDICTED], row_of=rows[PREDICTED]))
+            self.num_photos += 1
+
+    def _add_vectors(self, photos: list[Prepared], *, embedded: EmbeddedObjects, valid: dict[str, numpy.ndarray]) -> None:
+        for (masks, protocol, encoder), vectors in embedded.vectors.items():
+            found = vectors.float().cpu()[torch.from_numpy(valid[masks]).flatten()]
+            if not (torch.isfinite(found).all() and torch.isfinite(embedded.saliency).all()):
+                keys = ", ".join(photo.sample.key for photo in photos)
+                raise CheckpointError(f"the evaluation wants finite embeddings, those of {encoder} are not, in photos {keys}; evaluate an earlier checkpoint")
+            self.vectors[masks, protocol, encoder].append(found)
+
+    def _add_histograms(self, photo: Prepared, *, masks: str, objects: numpy.ndarray, valid: numpy.ndarray) -> numpy.ndarray:
+        """Row of each object number 1.. in the table of objects, -1 for none; objects that gave no vector count as outside."""
+        histograms = object_histograms(objects, truth=photo.truth, num_objects=len(valid), num_classes=self.num_classes)
+        self.background[masks] += histograms[0] + histograms[1:][~valid].sum(axis=0)
+        self.histograms[masks].append(histograms[1:][valid])
+        row_of = numpy.where(valid, self.num_objects[masks] + numpy.cumsum(valid) - 1, -1)
+        self.num_objects[masks] += int(valid.sum())
+        self.counts[f"{masks}: {NO_OBJECT}"] += not valid.any()
+        self.counts[f"{masks}: {LOST}"] += int(numpy.isin(numpy.flatnonzero(~valid) + 1, objects).sum())
+        return row_of
+
+
+def prepare(sample: Sample, *, size_px: int, labels: LabelMap) -> Prepared:
+    """Resize a photo bilinearly (antialiased) and its proposals to the nearest pixel, both to `size_px` squared; name the true classes.
+
+    Raises:
+        DataError: the sample has no ground truth.
+    """
+    if sample.segments is None:
+        raise DataError(f"evaluation wants the ground truth of {sample.key}, the sample has none; build the shards with labels or set data.val to such shards")
+    instances = sample.instances.numpy()
+    return Prepared(
+        sample=sample,
+        image=interpolate(sample.photo[None], size=(size_px, size_px), mode="bilinear", antialias=True)[0],
+        proposals=torch.from_numpy(resize_nearest(instances, height=size_px, width=size_px)),
+        instances=instances,
+        truth=labels.apply(sample.segments.numpy()),
+    )
+
+
+def stack_proposals(photos: list[Prepared], *, device: torch.device) -> ObjectMasks:
+    """The proposals of a batch on the device; `max_objects` is read before the copy, so nothing waits for the device."""
+    stacked = torch.stack([photo.proposals for photo in photos])
+    return ObjectMasks(objects=stacked.to(device), max_objects=max(1, int(stacked.max())))
+
+
+def _draft(photo: Prepared, *, saliency: numpy.ndarray, predicted: numpy.ndarray, row_of: numpy.ndarray) -> Draft:
+    return Draft(
+        key=photo.sample.key,
+        photo=photo.sample.photo.permute(1, 2, 0).numpy(),
+        proposals=photo.instances,
+        saliency=saliency.copy(),
+        predicted=predicted,
+        row_of=row_of,
+        truth=photo.truth,
+    )

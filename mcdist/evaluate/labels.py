@@ -1,0 +1,51 @@
+"""LabelMap: from the ground truth's raw ids to the classes that are evaluated. What no class names is void."""
+
+from dataclasses import dataclass
+
+import numpy
+from jaxtyping import UInt8
+
+from mcdist.errors import ConfigError
+
+VOID_CLASS = 255
+"""Class index of pixels that count nowhere; also the raw id that a stored ground truth keeps for void."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMap:
+    """`names` in order, background first; `index_of` gives each raw id 0..255 its class index, VOID_CLASS for none."""
+
+    names: tuple[str, ...]
+    index_of: UInt8[numpy.ndarray, " 256"]
+
+    def apply(self, segments: UInt8[numpy.ndarray, "H W"]) -> UInt8[numpy.ndarray, "H W"]:
+        """Class index of every pixel, VOID_CLASS where the raw id belongs to no class."""
+        return self.index_of[segments]
+
+
+def label_map(classes: dict[str, list[int]]) -> LabelMap:
+    """The map of `evaluate.classes`: name -> raw ids, the first name background.
+
+    Raises:
+        ConfigError: fewer than two classes, a class without ids, an id outside 0..254 or one named twice.
+    """
+    if len(classes) < 2:
+        raise ConfigError(
+            f"evaluate.classes wants background and at least one more class, got {list(classes) or 'none'}; "
+            "set it in the configuration, as in: evaluate.classes={background: [0], cat: [8], dog: [12]}"
+        )
+    index_of = numpy.full(256, VOID_CLASS, dtype=numpy.uint8)
+    for index, (name, ids) in enumerate(classes.items()):
+        _name_ids(index_of, index=index, name=name, ids=ids, names=tuple(classes))
+    return LabelMap(names=tuple(classes), index_of=index_of)
+
+
+def _name_ids(index_of: UInt8[numpy.ndarray, " 256"], *, index: int, name: str, ids: list[int], names: tuple[str, ...]) -> None:
+    if not ids:
+        raise ConfigError(f"evaluate.classes.{name} wants at least one id of the ground truth, got none; name its ids or remove the class")
+    for raw_id in ids:
+        if isinstance(raw_id, bool) or not isinstance(raw_id, int) or not 0 <= raw_id < VOID_CLASS:
+            raise ConfigError(f"evaluate.classes.{name} wants ids in 0..254 (255 is void), got {raw_id!r}")
+        if index_of[raw_id] != VOID_CLASS:
+            raise ConfigError(f"evaluate.classes: id {raw_id} belongs to {names[index_of[raw_id]]!r} and {name!r}; keep it in one class")
+        index_of[raw_id] = index
