@@ -5,9 +5,9 @@ import os
 import sys
 import time
 from collections.abc import Iterable
+from io import StringIO, TextIOWrapper
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO
 
 import rich.console
 from rich.console import Group, RenderableType
@@ -32,7 +32,7 @@ _SMOOTHING = 0.3
 class Console:
     """What a person sees of a run. `auto`: live on a terminal, plain lines elsewhere; `off`: warnings only. Use as a context."""
 
-    def __init__(self, *, mode: str, total_steps: int, samples_per_step: int, log: Path | None = None, file: TextIO | None = None) -> None:
+    def __init__(self, *, mode: str, total_steps: int, samples_per_step: int, log: Path | None = None, file: TextIOWrapper | StringIO | None = None) -> None:
         """Nothing is shown yet. `samples_per_step` is the global batch; `log` also gets what `say` and `warn` say; `file` is standard output.
 
         Raises:
@@ -135,8 +135,12 @@ class Console:
         return f"step {self._step:,}/{self._total_steps:,}{epoch}  {share:.0f} %"
 
     def _readings(self) -> list[tuple[str, str]]:
-        wanted = (("loss", "loss", ".4f", ""), ("accuracy", "accuracy_percent", ".1f", " %"), ("images/s", "images_per_s", ".1f", ""))
-        wanted += (("data wait", "data_wait_percent", ".0f", " %"),)
+        wanted = (
+            ("loss", "loss", ".4f", ""),
+            ("accuracy", "accuracy_percent", ".1f", " %"),
+            ("images/s", "images_per_s", ".1f", ""),
+            ("data wait", "data_wait_percent", ".0f", " %"),
+        )
         return [(label, f"{self._values[name]:{spec}}{unit}") for label, name, spec, unit in wanted if name in self._values]
 
     def _eta_text(self) -> str:
@@ -154,14 +158,14 @@ class Console:
             self._log.flush()
 
 
-def _rich_console(file: TextIO | None) -> rich.console.Console:
+def _rich_console(file: TextIOWrapper | StringIO | None) -> rich.console.Console:
     """Elsewhere than on a terminal: no colours, no control codes, and lines as long as they are, whatever the environment asks for."""
     if (file or sys.stdout).isatty() and os.environ.get("TERM") != "dumb":
         return rich.console.Console(file=file, highlight=False)
     return rich.console.Console(file=file, highlight=False, force_terminal=False, no_color=True, color_system=None, width=_LINE_WIDTH)
 
 
-def _open_log(path: Path | None) -> TextIO | None:
+def _open_log(path: Path | None) -> TextIOWrapper | None:
     try:
         return None if path is None else path.open("a", encoding="utf-8")
     except OSError as error:

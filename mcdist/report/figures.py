@@ -8,7 +8,7 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,7 @@ from mcdist.report.table import baseline_of, headline
 _INK, _LINE, _PAPER = "#010203", "#040506", "#070809"
 """Stand-ins that matplotlib writes and `_adapt` exchanges for the page's own colours."""
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "mcdist",
     "text.parse_math": False,
@@ -208,7 +208,7 @@ def _named(classes: tuple[str, ...], *, count: int) -> list[str]:
 
 
 @contextmanager
-def _figure(*, width: float, height: float) -> Iterable[Any]:  # type: ignore[misc]
+def _figure(*, width: float, height: float) -> Iterator[tuple[Any, list[str]]]:
     """A figure to draw on, in inches, and a list that holds its SVG after the block. No pyplot: nothing global is left behind."""
     try:
         import matplotlib

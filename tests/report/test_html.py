@@ -19,7 +19,15 @@ def test_the_report_holds_headline_table_pictures_curves_and_the_run(fake_run: R
     assert f"{score.mean_percent:.1f}<small> ± {score.std_percent:.1f} %</small>" in page
     assert page.count("data:image/png;base64,") == 3
     assert page.count("<svg") == 13
-    for text in ("437 of the 1,449 photos", "Intel Xeon Platinum 8481C", "mcdist train configs/voc_animals.yaml", "torch 2.14.1", "e114e73", "412", "global_batch: 64"):
+    for text in (
+        "437 of the 1,449 photos",
+        "Intel Xeon Platinum 8481C",
+        "mcdist train configs/voc_animals.yaml",
+        "torch 2.14.1",
+        "e114e73",
+        "412",
+        "global_batch: 64",
+    ):
         assert text in page
 
 
@@ -74,8 +82,9 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path: Path, name: str, con
     assert not (tmp_path / "report.html").exists()
 
 
-def test_an_evaluation_without_scores_or_baselines_is_shown(fake_run: RunDir) -> None:
+@pytest.mark.parametrize("case", ["no scores", "no baseline", "the baseline itself", "no headline"])
+def test_an_evaluation_without_scores_or_baselines_is_shown(tmp_path: Path, case: str) -> None:
     evaluation = make_evaluation()
-    for scores, headline in (((), 0), (evaluation.scores[4:5], 0), (evaluation.scores[1:2], 0), (evaluation.scores, -1)):
-        fake_run.evaluation.write_text(replace(evaluation, scores=scores, headline=headline).to_json())
-        assert "Every row" in write_report(fake_run).read_text()
+    scores = {"no scores": (), "no baseline": evaluation.scores[4:5], "the baseline itself": evaluation.scores[1:2], "no headline": evaluation.scores}[case]
+    (tmp_path / "evaluation.json").write_text(replace(evaluation, scores=scores, headline=-1 if case == "no headline" else 0).to_json())
+    assert "Every row" in write_report(RunDir(tmp_path)).read_text()

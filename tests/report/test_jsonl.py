@@ -4,16 +4,19 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcdist.errors import DataError, MachineError
 from mcdist.records import Record
 from mcdist.report.jsonl import MetricsFile, read_metrics
 
-RECORDS = st.builds(Record, step=st.integers(0, 50), name=st.text(max_size=20), value=st.floats(allow_nan=False, allow_infinity=False), unit=st.text(max_size=4))
+RECORDS = st.builds(
+    Record, step=st.integers(0, 50), name=st.text(max_size=20), value=st.floats(allow_nan=False, allow_infinity=False), unit=st.text(max_size=4)
+)
 
 
+@settings(max_examples=30, deadline=None)
 @given(records=st.lists(RECORDS, max_size=20))
 def test_records_are_read_as_they_were_written(tmp_path_factory: pytest.TempPathFactory, records: list[Record]) -> None:
     path = tmp_path_factory.mktemp("metrics") / "metrics.jsonl"
@@ -22,6 +25,7 @@ def test_records_are_read_as_they_were_written(tmp_path_factory: pytest.TempPath
     assert read_metrics(path) == records
 
 
+@settings(max_examples=30, deadline=None)
 @given(records=st.lists(RECORDS, max_size=20), after_step=st.integers(0, 50))
 def test_a_restart_keeps_the_records_up_to_its_step(tmp_path_factory: pytest.TempPathFactory, records: list[Record], after_step: int) -> None:
     path = tmp_path_factory.mktemp("metrics") / "metrics.jsonl"

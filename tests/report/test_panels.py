@@ -34,7 +34,10 @@ def test_clusters_and_ground_truth_give_a_class_the_same_colour() -> None:
 def test_unknown_classes_void_and_not_finite_saliency_are_drawn() -> None:
     panel = make_panel()
     odd = replace(
-        panel, clusters=numpy.full_like(panel.clusters, 200), saliency=numpy.full_like(panel.saliency, numpy.nan), proposals=numpy.full_like(panel.proposals, -1)
+        panel,
+        clusters=numpy.full_like(panel.clusters, 200),
+        saliency=numpy.full_like(panel.saliency, numpy.nan),
+        proposals=numpy.full_like(panel.proposals, -1),
     )
     assert panel_strip(odd, classes=CLASSES).startswith(b"\x89PNG")
 
