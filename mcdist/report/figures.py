@@ -8,7 +8,7 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,7 @@ from mcdist.report.table import baseline_of, headline
 _INK, _LINE, _PAPER = "#010203", "#040506", "#070809"
 """Stand-ins that matplotlib writes and `_adapt` exchanges for the page's own colours."""
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "mcdist",
     "text.parse_math": False,
@@ -50,7 +50,7 @@ _STYLE = {
     "legend.labelcolor": _INK,
 }
 
-_POINTS_MAX = 240
+_POINTS_MAX = 120
 """Longer curves are drawn as the mean of bins, with a band from their least to their greatest value."""
 
 
@@ -129,9 +129,9 @@ def _curve_svg(chart: Chart, by_name: dict[str, list[Record]], *, prefix: str) -
                 _draw_curve(axes, by_name[name], label=label, colour=colour)
         unit = next(by_name[name][0].unit for name in chart.names if name in by_name)
         axes.set_title(f"{chart.title} ({unit})" if unit else chart.title, pad=8)
-        axes.margins(x=0.01)
-        if chart.floor is not None:
-            axes.set_ylim(bottom=min(chart.floor, axes.get_ylim()[0]) if axes.dataLim.y0 < chart.floor else chart.floor)
+        axes.margins(x=0.01, y=0.12)
+        if chart.floor is not None and axes.dataLim.y0 >= chart.floor:
+            axes.set_ylim(bottom=chart.floor)
         if len(chart.names) > 1:
             axes.legend(loc="upper right", ncols=len(chart.names), fontsize=8.5, handlelength=1.1, columnspacing=1.1, borderaxespad=0)
         _quiet_axes(axes)
@@ -208,7 +208,7 @@ def _named(classes: tuple[str, ...], *, count: int) -> list[str]:
 
 
 @contextmanager
-def _figure(*, width: float, height: float) -> Iterable[Any]:  # type: ignore[misc]
+def _figure(*, width: float, height: float) -> Iterator[tuple[Any, list[str]]]:
     """A figure to draw on, in inches, and a list that holds its SVG after the block. No pyplot: nothing global is left behind."""
     try:
         import matplotlib
@@ -234,7 +234,7 @@ def _adapt(svg: str, *, prefix: str) -> str:
     """matplotlib's file as an element of a page: no prolog, no outside names, own ids, the page's colours and font."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"(\d\.\d\d)\d+", r"\1", svg)
+    svg = re.sub(r'(?: d| x| y|transform)="[^"]*"', lambda found: re.sub(r"(\d\.\d\d)\d+", r"\1", found.group(0)), svg)
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", svg)
     svg = re.sub(r"<svg([^>]*?) width=\"[^\"]*\"", r"<svg\1", svg, count=1)

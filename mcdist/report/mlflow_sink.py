@@ -1,7 +1,8 @@
 """MLflow as a view of a run: parameters, metrics, artifacts. Rank 0 only; training never waits long for it and never stops for it.
 
-A failing tracking server costs one warning; records wait in memory and go out with the next call that succeeds. A resumed run continues its MLflow run; steps it
-replays appear there twice (MLflow cannot forget a value), once in metrics.jsonl. Starting takes about 5 s of import and 5 s to create an sqlite store, 0.1 s after that.
+A failing tracking server costs one warning; records wait in memory and go out with the next call that succeeds. A resumed run continues its
+MLflow run; steps it replays appear there twice (MLflow cannot forget a value), once in metrics.jsonl. Measured on two slow cores: 5 s to import
+mlflow, 5 s to create an sqlite store, 0.05 s a call after that.
 """
 
 import importlib
@@ -90,7 +91,8 @@ class MlflowSink:
     def finish(self, status: str) -> None:
         """Close the MLflow run with FINISHED, FAILED or KILLED; says how much never arrived."""
         self._retry_at_s = 0.0
-        self._try(lambda: (self._send(), self._client.set_terminated(self.run_id, status=status)))
+        self._try(self._send)
+        self._try(lambda: self._client.set_terminated(self.run_id, status=status))
         missing = self._num_lost + len(self._waiting)
         if missing or self._artifacts:
             self._warn(f"MLflow at {self._uri} missed {missing:,} records and {len(self._artifacts)} files; all of it is in the run folder")

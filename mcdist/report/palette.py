@@ -14,8 +14,8 @@ THIRD = "#2ba084"
 VOID = "#8b95a3"
 """Void pixels, drawn hatched."""
 
-PROPOSALS = ("#39c0ed", "#1d8fe0", "#8fe3f5", "#2566c4")
-"""Proposed objects: one family of blues, so that nobody takes them for classes."""
+PROPOSALS = ("#b57bff", "#7f4bd6", "#dcbcff", "#9c5cf0")
+"""Proposed objects: one family of violets, far from the first ten classes, so that nobody takes them for one."""
 
 _CLASSES = (
     "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7",

@@ -106,10 +106,9 @@ def _outlined(picture: numpy.ndarray, labels: numpy.ndarray) -> numpy.ndarray:
 
 
 def _hatched(picture: numpy.ndarray, *, where: numpy.ndarray) -> numpy.ndarray:
-    rows, columns = numpy.indices(where.shape)
-    stripes = (rows + columns) % 8 < 2
+    stripes = numpy.less(numpy.indices(where.shape).sum(axis=0) % 8, 2)
     void = numpy.array(rgb(VOID), dtype=numpy.float32)
-    shaded = numpy.where(stripes[..., None], void, 0.45 * picture + 0.55 * 0.5 * void)
+    shaded = numpy.where(numpy.expand_dims(stripes, -1), void, 0.45 * picture + 0.55 * 0.5 * void)
     return numpy.where(where[..., None], shaded, picture)
 
 

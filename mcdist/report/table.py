@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from rich import box
 from rich.table import Table
 
 from mcdist.records import Evaluation, Score
@@ -49,7 +50,7 @@ def baseline_of(evaluation: Evaluation, *, score: Score) -> Score | None:
 
 def evaluation_table(evaluation: Evaluation) -> Table:
     """The table for a terminal; the headline is marked with an arrow."""
-    table = Table(title=caption(evaluation), title_justify="left", title_style="bold", header_style="bold cyan", border_style="bright_black")
+    table = Table(box=box.ROUNDED, title=caption(evaluation), title_justify="left", title_style="bold", header_style="bold cyan", border_style="bright_black")
     table.add_column("masks")
     table.add_column("protocol", overflow="fold")
     table.add_column("encoder")

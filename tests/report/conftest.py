@@ -8,13 +8,23 @@ from typing import Any
 import numpy
 import pytest
 
-from mcdist.config import Config, dump_config
 from mcdist.records import Evaluation, Panel, Record, Score
 from mcdist.report.jsonl import MetricsFile
 from mcdist.report.panels import save_panels
 from mcdist.run_dir import RunDir
 
 CLASSES = ("background", "cat", "dog", "person", "horse", "cow", "sheep")
+
+CONFIG = """\
+schema_version: 1
+run: {dir: runs/animals, seed: 0, device: cpu}
+data: {train: shards/animals_train, val: shards/animals_val, num_workers: 2}
+model: {backbone: resnet50, weights: none, decoder: deeplabv3, embedding_dim: 32}
+optim:
+  global_batch: 64
+  epochs: 60
+  lr: 0.004
+"""
 
 
 def make_records(*, num_steps: int = 2520, every: int = 10) -> list[Record]:
@@ -101,7 +111,7 @@ def make_panel(*, key: str = "2007_000123", seed: int = 0, height: int = 120, wi
         key=key,
         photo=numpy.clip(photo, 0, 255).astype(numpy.uint8),
         proposals=numpy.where(disc & (columns < width * 0.45), 1, numpy.where(disc, 2, 0)).astype(numpy.int16),
-        saliency=(1 / (1 + numpy.exp((distance - height * 0.3) / 6))).astype(numpy.float32),
+        saliency=(1 / (1 + numpy.exp(numpy.clip((distance - height * 0.3) / 6, -30, 30)))).astype(numpy.float32),
         clusters=numpy.where(disc, label, 0).astype(numpy.uint8),
         truth=truth.astype(numpy.uint8),
     )
@@ -128,7 +138,7 @@ def make_run(folder: Path, *, with_evaluation: bool = True) -> RunDir:
     run_dir = RunDir(folder).create()
     with MetricsFile(run_dir.metrics, after_step=0) as metrics:
         metrics.write(make_records())
-    run_dir.config.write_text(dump_config(Config()))
+    run_dir.config.write_text(CONFIG)
     run_dir.environment.write_text(json.dumps([make_start()]))
     if with_evaluation:
         run_dir.evaluation.write_text(make_evaluation().to_json())

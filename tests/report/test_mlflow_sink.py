@@ -1,0 +1,80 @@
+"""MLflow: a run is continued under its id, and a server that is away stops nothing."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from mcdist.errors import MissingExtraError
+from mcdist.records import Record
+from mcdist.report import mlflow_sink
+from mcdist.report.mlflow_sink import MlflowSink, default_tracking_uri
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_resumed_run_continues_its_mlflow_run_with_parameters_metrics_and_artifacts(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    uri, warned = default_tracking_uri(tmp_path / "mlflow.db"), []
+    report = tmp_path / "report.html"
+    report.write_text("a report")
+    (tmp_path / "panels").mkdir()
+    (tmp_path / "panels" / "00_a.png").write_bytes(b"png")
+
+    first = MlflowSink.start(uri=uri, experiment="mcdist", run_name="animals", run_id=None, parameters={"a": 1, "long": "x" * 7000}, warn=warned.append)
+    first.log([Record(step=step, name="loss/contrast", value=float(step)) for step in range(1500)])
+    again = MlflowSink.start(uri=uri, experiment="mcdist", run_name="animals", run_id=first.run_id, parameters={"a": 2, "b": 3}, warn=warned.append)
+    again.log([Record(step=1500, name="odd <name>..", value=float("nan")), Record(step=1500, name="loss/contrast", value=7.0)])
+    again.log_artifacts([report, tmp_path / "panels", tmp_path / "missing.png"])
+    again.finish("FINISHED")
+
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    run = client.get_run(first.run_id)
+    assert again.run_id == first.run_id
+    assert run.info.status == "FINISHED" and run.info.run_name == "animals"
+    assert run.data.params["a"] == "1" and run.data.params["b"] == "3" and len(run.data.params["long"]) == 6000
+    assert run.data.tags["resumed_with.a"] == "2"
+    assert run.data.metrics["loss/contrast"] == 7.0 and "odd _name___" in run.data.metrics
+    assert len(client.get_metric_history(first.run_id, "loss/contrast")) == 1501
+    assert (tmp_path / "mlflow_artifacts" / first.run_id / "artifacts" / "report.html").read_text() == "a report"
+    assert (tmp_path / "mlflow_artifacts" / first.run_id / "artifacts" / "panels" / "00_a.png").exists()
+    assert [text for text in warned if "7,000 characters" in text] and [text for text in warned if "missing.png" in text] and len(warned) == 2
+    assert "INFO" not in "".join(capfd.readouterr())
+
+    unknown = MlflowSink.start(uri=uri, experiment="mcdist", run_name="b", run_id="0" * 32, parameters={}, warn=warned.append)
+    assert unknown.run_id not in (None, "0" * 32) and "has no run 0000" in warned[-1]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_server_that_is_away_costs_one_warning_and_gets_what_it_missed_once_it_is_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    warned: list[str] = []
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr(mlflow_sink, "RETRY_AFTER_S", 0.0)
+    sink = MlflowSink.start(uri="http://127.0.0.1:9", experiment="mcdist", run_name="a", run_id=None, parameters={"a": 1}, warn=warned.append)
+    sink.log([Record(step=1, name="loss", value=1.0)])
+    assert len(warned) == 1 and "training goes on" in warned[0] and sink.run_id is None and sink.num_waiting == 1
+
+    sink._uri = default_tracking_uri(tmp_path / "mlflow.db")
+    sink.log([Record(step=2, name="loss", value=2.0)])
+    history = mlflow.MlflowClient(tracking_uri=sink._uri).get_metric_history(sink.run_id, "loss")
+    assert [metric.value for metric in history] == [1.0, 2.0] and sink.num_waiting == 0 and len(warned) == 1
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_never_arrived_is_counted_at_the_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("mlflow")
+    warned: list[str] = []
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr(mlflow_sink, "MAX_WAITING", 3)
+    sink = MlflowSink.start(uri="http://127.0.0.1:9", experiment="mcdist", run_name="a", run_id=None, parameters={}, warn=warned.append)
+    sink.log([Record(step=step, name="loss", value=1.0) for step in range(5)])
+    sink.log_artifacts([tmp_path])
+    sink.finish("FAILED")
+    assert sink.num_waiting == 3
+    assert "missed 5 records and 1 files" in warned[-1] and len(warned) == 2
+
+
+def test_without_mlflow_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(MissingExtraError, match="pip install mlflow"):
+        MlflowSink.start(uri="sqlite:///x.db", experiment="e", run_name="a", run_id=None, parameters={})

@@ -1,0 +1,70 @@
+"""The evaluation's table: right values, right baseline, headline marked."""
+
+from dataclasses import replace
+
+import pytest
+import rich.console
+from conftest import make_evaluation
+
+from mcdist.report.table import baseline_of, caption, evaluation_groups, evaluation_markdown, evaluation_table, headline, mean_and_std
+
+
+def test_every_row_is_compared_with_the_initial_backbone_of_its_own_group() -> None:
+    evaluation = make_evaluation()
+    groups = evaluation_groups(evaluation)
+    assert [(group.masks, group.protocol) for group in groups] == [
+        ("predicted", "maskcontrast-kmeans"),
+        ("predicted", "mean-embedding-kmeans"),
+        ("proposals", "mean-embedding-kmeans"),
+    ]
+    for group in groups:
+        means = {row.score.encoder: row.score.mean_percent for row in group.rows}
+        for row in group.rows:
+            wanted = None if row.score.encoder == "initial backbone" else pytest.approx(means[row.score.encoder] - means["initial backbone"])
+            assert row.difference_percent == wanted
+
+
+def test_the_headlines_group_comes_first() -> None:
+    evaluation = replace(make_evaluation(), headline=14)
+    assert evaluation_groups(evaluation)[0].masks == "proposals"
+    assert [row.score.encoder for group in evaluation_groups(evaluation) for row in group.rows if row.is_headline] == ["trained"]
+
+
+def test_without_an_initial_backbone_there_is_no_difference() -> None:
+    evaluation = make_evaluation()
+    evaluation = replace(evaluation, scores=evaluation.scores[4:5], headline=0)
+    assert baseline_of(evaluation, score=evaluation.scores[0]) is None
+    assert evaluation_groups(evaluation)[0].rows[0].difference_percent is None
+
+
+@pytest.mark.parametrize("place", [-1, 99])
+def test_a_headline_that_is_no_row_is_none(place: int) -> None:
+    assert headline(replace(make_evaluation(), headline=place)) is None
+
+
+def test_the_markdown_holds_mean_std_difference_and_a_bold_headline() -> None:
+    evaluation = make_evaluation()
+    score = evaluation.scores[4]
+    difference = score.mean_percent - evaluation.scores[1].mean_percent
+    text = evaluation_markdown(evaluation)
+    assert f"| **trained** | **{score.mean_percent:.1f} ± {score.std_percent:.1f}** | **5** | **{difference:+.1f}** |" in text
+    assert len([line for line in text.splitlines() if line.startswith("|")]) == 17
+    assert "437 of 1,449 photos (a subset)" in text
+
+
+def test_a_hostile_name_breaks_no_markdown() -> None:
+    evaluation = make_evaluation(dataset="a|b<script>\nc")
+    assert "a\\|b&lt;script> c" in evaluation_markdown(evaluation)
+
+
+def test_the_terminal_table_shows_every_row() -> None:
+    console = rich.console.Console(width=140, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    console.print(evaluation_table(make_evaluation()))
+    text = console.export_text()
+    assert text.count("trained backbone") == 3 and "▸ trained" in text and mean_and_std(make_evaluation().scores[4]) in text
+
+
+def test_a_whole_data_set_is_no_subset_and_one_seed_has_no_std() -> None:
+    evaluation = replace(make_evaluation(), num_photos_in_dataset=437)
+    assert "subset" not in caption(evaluation)
+    assert "±" not in mean_and_std(replace(evaluation.scores[0], miou_percent=(50.0,)))
