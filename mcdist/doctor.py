@@ -41,7 +41,7 @@ class Finding:
     remedy: str = ""
 
 
-def examine_machine() -> list[Finding]:
+def examine() -> list[Finding]:
     """Everything mcdist can use, in reading order: the machine, then each package. Reads only; up to about a minute where an import hangs."""
     probes = [_python, _processor, _memory, _disk, _torch, _gpu, _triton, _faiss_cpu, _faiss_gpu, _ffcv, _deepspeed, _mlflow, _submitit, _slurm]
     with ThreadPoolExecutor() as pool:

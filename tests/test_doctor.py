@@ -7,13 +7,13 @@ import pytest
 from rich.console import Console
 
 from mcdist import doctor
-from mcdist.doctor import Finding, examine_machine
+from mcdist.doctor import Finding, examine
 from mcdist.report.doctor_table import findings_table
 
 
 @pytest.fixture(scope="module")
 def findings() -> list[Finding]:
-    return examine_machine()
+    return examine()
 
 
 def test_every_part_is_named_once(findings):

@@ -50,11 +50,12 @@ def test_an_evaluation_survives_its_json():
     assert Evaluation.from_json(evaluation(scores=()).to_json(), where="here") == evaluation(scores=())
 
 
-@given(
-    miou=st.lists(st.floats(0, 100), min_size=1, max_size=5).map(tuple),
-    counts=st.integers(1, 4).flatmap(lambda size: st.lists(st.lists(st.integers(0, 2**50), min_size=size, max_size=size).map(tuple), min_size=size, max_size=size)),
-    name=st.text(),
-)
+def square_counts(size: int) -> st.SearchStrategy[list[tuple[int, ...]]]:
+    row = st.lists(st.integers(0, 2**50), min_size=size, max_size=size).map(tuple)
+    return st.lists(row, min_size=size, max_size=size)
+
+
+@given(miou=st.lists(st.floats(0, 100), min_size=1, max_size=5).map(tuple), counts=st.integers(1, 4).flatmap(square_counts), name=st.text())
 def test_any_scores_survive_their_json_to_the_last_bit(miou, counts, name):
     before = evaluation(dataset=name, scores=(dataclasses.replace(SCORE, miou_percent=miou, confusion=tuple(counts)),))
     assert Evaluation.from_json(before.to_json(), where="here") == before
