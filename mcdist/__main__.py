@@ -46,13 +46,13 @@ def evaluate_command(
     checkpoint: Annotated[str, typer.Option(help="newest, best (lowest training loss), or step_NNNNNNNN.")] = "newest",
 ) -> None:
     """Cluster RUN's embeddings on its validation shards, beside its baselines; writes evaluation.json and report.html and prints the table."""
-    from mcdist.report.console import print_renderable
+    from mcdist.report.console import show
     from mcdist.report.table import evaluation_table
     from mcdist.run import evaluate_run
 
     run_dir = RunDir(run)
     evaluation = evaluate_run(run_dir, overrides=overrides or [], which=checkpoint)
-    print_renderable(evaluation_table(evaluation))
+    show(evaluation_table(evaluation))
     typer.echo(f"report: {run_dir.report}")
 
 
@@ -68,10 +68,10 @@ def report_command(run: RunFolder) -> None:
 def doctor_command() -> None:
     """Print what this machine has and what is missing, with the line that installs it."""
     from mcdist.doctor import examine
-    from mcdist.report.console import print_renderable
+    from mcdist.report.console import show
     from mcdist.report.doctor_table import findings_table
 
-    print_renderable(findings_table(examine()))
+    show(findings_table(examine()))
 
 
 def main() -> None:

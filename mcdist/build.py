@@ -134,6 +134,7 @@ def loop_settings(config: Config, *, num_samples: int) -> LoopSettings:
         warmup_steps=optim.warmup_steps,
         log_every_steps=config.report.log_every_steps,
         max_nonfinite=optim.max_nonfinite,
+        saliency_weight=config.loss.saliency_weight,
     )
 
 

@@ -1,7 +1,8 @@
 """The story of a run: build, then for each step log and checkpoint; afterwards evaluate and report. Reading starts here."""
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,14 @@ from mcdist.data.loader import evaluation_samples
 from mcdist.distributed import World, join_world, leave_world
 from mcdist.environment import describe_environment
 from mcdist.errors import ConfigError, MissingExtraError
-from mcdist.evaluate.protocols import evaluate
+from mcdist.evaluate.evaluation import evaluate
 from mcdist.model.encoder import Encoder
 from mcdist.records import Evaluation, Record
 from mcdist.report.console import Console
-from mcdist.report.figures import save_panels
 from mcdist.report.html import write_report
 from mcdist.report.jsonl import MetricsFile
-from mcdist.report.mlflow_sink import MlflowSink
+from mcdist.report.mlflow_sink import MlflowSink, default_tracking_uri
+from mcdist.report.panels import save_panels
 from mcdist.run_dir import RunDir, write_atomically
 from mcdist.stop import StopWish
 from mcdist.train.loop import Progress, train
@@ -30,6 +31,7 @@ from mcdist.train.state import TrainState, load_module
 
 SCIENCE_SECTIONS = ("views", "model", "loss", "optim")
 EFFICIENCY_KEYS = ("loss.implementation", "optim.accumulation_steps", "optim.precision", "optim.compile", "optim.max_nonfinite")
+PROGRESS_EVERY_S = 5.0
 SCIENCE_KEYS = ("run.seed", "data.train", "data.block", "data.num_lanes", "checkpoint.init_from")
 
 
@@ -53,12 +55,18 @@ def _train(config: Config, *, world: World) -> int:
     with ExitStack() as stack:
         stop = stack.enter_context(StopWish())
         console = stack.enter_context(
-            Console(mode=config.report.console if world.is_first else "off", total_steps=loop.num_steps, samples_per_step=loop.global_batch)
+            Console(
+                mode=config.report.console if world.is_first else "off",
+                total_steps=loop.num_steps,
+                samples_per_step=loop.global_batch,
+                log=run_dir.log if world.is_first else None,
+            )
         )
         resume(state, run_dir, console=console)
         if state.step >= loop.num_steps:
             console.say(f"{run_dir.root} is trained: {state.step} of {loop.num_steps} steps; evaluate it with: mcdist evaluate {run_dir.root}")
             return 0
+        console.header("mcdist train", facts=_facts(config, run_dir, state, num_samples=len(folder), num_steps=loop.num_steps))
         outputs = stack.enter_context(Outputs(config, run_dir, state, console=console))
         batches = build.build_batches(config, folder, world=world, consumed=state.samples_consumed, num_steps=loop.num_steps - state.step)
         progress: Iterator[Progress] = train(state, iter(batches), settings=loop, step=build.step_settings(config), should_stop=stop)
@@ -156,7 +164,7 @@ def evaluate_run(run_dir: RunDir, *, overrides: list[str], which: str) -> Evalua
     trained = build.find_checkpoint(run_dir.root, which=which)
     initial = load_checkpoint(run_dir.initial_checkpoint)
     settings = config.evaluate
-    with Console(mode=config.report.console, total_steps=min(settings.limit or len(folder), len(folder)), samples_per_step=1, unit="photos") as console:
+    with Console(mode=config.report.console, total_steps=min(settings.limit or len(folder), len(folder)), samples_per_step=1) as console:
         console.say(f"evaluating {run_dir.root} after step {trained.numbers['step']} on {config.data.val}")
         evaluation, panels = evaluate(
             evaluation_samples(folder, limit=settings.limit),
@@ -176,7 +184,7 @@ def evaluate_run(run_dir: RunDir, *, overrides: list[str], which: str) -> Evalua
             num_clusters=settings.num_clusters,
             num_seeds=settings.num_seeds,
             num_panels=settings.num_panels,
-            on_progress=console.advance,
+            on_progress=_photo_progress(console),
         )
     write_atomically(run_dir.evaluation, evaluation.to_json().encode())
     save_panels(panels, run_dir.panels, classes=evaluation.classes)
@@ -208,17 +216,45 @@ def start_mlflow(config: Config, run_dir: RunDir, *, console: Console) -> Mlflow
     earlier = [start["mlflow_run_id"] for start in _starts(run_dir) if "mlflow_run_id" in start]
     try:
         return MlflowSink.start(
-            uri=config.report.mlflow_uri or f"sqlite:///{run_dir.mlflow_database.resolve()}",
+            uri=config.report.mlflow_uri or default_tracking_uri(run_dir.mlflow_database),
             experiment=config.report.mlflow_experiment,
             run_name=run_dir.root.name,
             run_id=earlier[-1] if earlier else None,
             parameters=as_flat(config),
+            warn=console.warn,
         )
     except MissingExtraError as error:
         if config.report.mlflow == "on":
             raise
         console.say(f"not tracking with MLflow: {error}")
         return None
+
+
+def _photo_progress(console: Console) -> Callable[[int], None]:
+    """Tells the console about the photos done, every few seconds."""
+    began_s = time.perf_counter()
+    last_s = began_s
+
+    def on_progress(num_done: int) -> None:
+        nonlocal last_s
+        now_s = time.perf_counter()
+        if now_s - last_s >= PROGRESS_EVERY_S:
+            last_s = now_s
+            console.update([Record(num_done, "images_per_s", num_done / (now_s - began_s), "1/s")])
+
+    return on_progress
+
+
+def _facts(config: Config, run_dir: RunDir, state: TrainState, *, num_samples: int, num_steps: int) -> dict[str, str]:
+    world = state.engine.world
+    num_parameters = sum(parameter.numel() for parameter in state.query.parameters() if parameter.requires_grad)
+    return {
+        "run": str(run_dir.root),
+        "data": f"{config.data.train}, {num_samples:,} photos",
+        "model": f"{config.model.backbone} ({config.model.weights}), {num_parameters / 1e6:.1f} M trainable parameters, {config.model.embedding_dim}-d embeddings",
+        "device": f"{world.num_ranks} x {world.device}, {config.optim.precision}",
+        "steps": f"{num_steps:,} of {config.optim.global_batch} photos, {config.optim.epochs} epochs",
+    }
 
 
 def _encoder(config: Config, tensors: dict[str, torch.Tensor], *, world: World) -> Encoder:

@@ -158,6 +158,11 @@ class Console:
             self._log.flush()
 
 
+def show(renderable: RenderableType) -> None:
+    """Print any rich renderable on standard output, once."""
+    _rich_console(None).print(renderable)
+
+
 def _rich_console(file: TextIOWrapper | StringIO | None) -> rich.console.Console:
     """Elsewhere than on a terminal: no colours, no control codes, and lines as long as they are, whatever the environment asks for."""
     if (file or sys.stdout).isatty() and os.environ.get("TERM") != "dumb":

@@ -1,19 +1,24 @@
-"""The doctor's findings as a table for the terminal."""
+"""The doctor's findings as a table: what is there, what is missing, and what to type."""
+
+from collections.abc import Iterable
 
 from rich.table import Table
 from rich.text import Text
 
 from mcdist.doctor import Finding
 
-STYLES = {"ok": "green", "missing": "yellow", "broken": "red"}
+STYLES = {"ok": "green", "missing": "yellow", "broken": "bold red"}
 
 
-def findings_table(findings: list[Finding]) -> Table:
-    """One row a finding: name, status, what was seen, what to type. Brackets in a remedy (`mcdist[mlflow]`) are text, not markup."""
-    table = Table(title="What this machine has")
-    for heading in ("part", "status", "found", "to get it"):
-        table.add_column(heading, overflow="fold")
+def findings_table(findings: Iterable[Finding]) -> Table:
+    """One row a finding; the remedy stands below what was seen."""
+    table = Table(title="What this machine has", title_justify="left", title_style="bold", header_style="bright_black", show_edge=False, pad_edge=False, expand=False)
+    table.add_column("")
+    table.add_column("here?")
+    table.add_column("seen, and what to do", overflow="fold")
     for finding in findings:
-        status = Text(finding.status, style=STYLES[finding.status])
-        table.add_row(Text(finding.name), status, Text(finding.detail), Text(finding.remedy))
+        seen = Text(finding.detail)
+        if finding.remedy:
+            seen.append(f"{chr(10) if finding.detail else ''}{finding.remedy}", style="cyan")
+        table.add_row(Text(finding.name, style="bold"), Text(finding.status, style=STYLES[finding.status]), seen)
     return table

@@ -28,6 +28,7 @@ class LoopSettings:
     warmup_steps: int
     log_every_steps: int
     max_nonfinite: int
+    saliency_weight: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +116,11 @@ class _Interval:
         finite = max(total["finite"] / world.num_ranks, 1.0)
         ranks = 1 if summed else world.num_ranks
         self._count(total, num_ranks=world.num_ranks)
+        contrast, saliency = total["contrast"] / finite / ranks, total["saliency"] / finite / ranks
         values = {
-            "loss/contrast": (total["contrast"] / finite / ranks, ""),
-            "loss/saliency": (total["saliency"] / finite / ranks, ""),
+            "loss": (contrast + settings.saliency_weight * saliency, ""),
+            "loss/contrast": (contrast, ""),
+            "loss/saliency": (saliency, ""),
             "accuracy_percent": (100 * total["correct"] / max(total["num_pixels"], 1.0), "%"),
             "lr": (lr, ""),
             "grad_norm": (total["grad_norm"] / world.num_ranks / finite, ""),
