@@ -27,11 +27,11 @@ def _one_of(key: str, value: str, choices: tuple[str, ...]) -> None:
     _require(value in choices, f"{key} wants one of {', '.join(choices)}, got {value!r}")
 
 
-def _at_least(key: str, value: float, least: float) -> None:
+def _at_least(key: str, value: float | int, least: float | int) -> None:
     _require(value >= least, f"{key} wants at least {least:g}, got {value:g}")
 
 
-def _share(key: str, value: float) -> None:
+def _share(key: str, value: float | int) -> None:
     _require(0.0 <= value <= 1.0, f"{key} wants a share in 0..1, got {value:g}")
 
 

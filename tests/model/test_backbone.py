@@ -1,0 +1,101 @@
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torchvision.models import resnet18
+
+from mcdist.errors import ConfigError
+from mcdist.model.backbone import freeze_before, make_backbone
+
+
+@pytest.mark.parametrize(("name", "channels"), [("resnet18", 512), ("resnet50", 2048), ("efficientnet_lite0", 320)])
+def test_every_backbone_has_stride_eight(name: str, channels: int) -> None:
+    backbone = make_backbone(name).eval()
+    with torch.inference_mode():
+        assert backbone(torch.zeros(1, 3, 64, 96)).shape == (1, channels, 8, 12)
+    assert backbone.num_channels == channels
+
+
+@pytest.mark.parametrize(("name", "channels"), [("resnet18", 128), ("efficientnet_lite0", 40)])
+def test_three_stages_reach_stride_eight_too(name: str, channels: int) -> None:
+    backbone = make_backbone(name, num_stages=3).eval()
+    with torch.inference_mode():
+        assert backbone(torch.zeros(1, 3, 64, 64)).shape == (1, channels, 8, 8)
+
+
+def test_dilation_keeps_what_a_classifier_computed_where_it_looked() -> None:
+    """Every fourth feature of the dilated network is the plain network's feature, up to the borders' padding."""
+    torch.manual_seed(0)
+    net = resnet18(weights=None).eval()
+    image = torch.randn(1, 3, 256, 256)
+    plain = torch.nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool, net.layer1, net.layer2, net.layer3, net.layer4)
+    with torch.inference_mode():
+        want = plain(image)
+    backbone = make_backbone("resnet18").eval()
+    backbone.load_state_dict(dict(zip(backbone.state_dict(), _in_order(net), strict=True)))
+    with torch.inference_mode():
+        got = backbone(image)[:, :, ::4, ::4]
+    torch.testing.assert_close(got[:, :, 3:-3, 3:-3], want[:, :, 3:-3, 3:-3], rtol=1e-4, atol=1e-4)
+
+
+def _in_order(net: torch.nn.Module) -> list[torch.Tensor]:
+    return [tensor for name, tensor in net.state_dict().items() if not name.startswith("fc.")]
+
+
+def test_packaged_imagenet_weights_load() -> None:
+    plain, pretrained = make_backbone("efficientnet_lite0"), make_backbone("efficientnet_lite0", weights="imagenet")
+    assert not torch.equal(plain.stages[4][0]._project_conv.weight, pretrained.stages[4][0]._project_conv.weight)
+
+
+@pytest.mark.parametrize("prefix", ["", "module.encoder_q.", "module."])
+@pytest.mark.parametrize("kind", ["pth", "safetensors"])
+def test_weights_files_load_under_their_publishers_names(tmp_path: Path, prefix: str, kind: str) -> None:
+    tensors = {prefix + name: tensor for name, tensor in resnet18(weights=None).state_dict().items() if not name.startswith("fc.")}
+    path = tmp_path / f"weights.{kind}"
+    if kind == "pth":
+        torch.save({"state_dict": tensors}, path)
+    else:
+        save_file(tensors, path)
+    backbone = make_backbone("resnet18", weights=str(path))
+    torch.testing.assert_close(backbone.stages[1][0].conv1.weight, tensors[f"{prefix}layer1.0.conv1.weight"], rtol=0, atol=0)
+
+
+def test_weights_of_another_network_are_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file(resnet18(weights=None).state_dict(), path)
+    with pytest.raises(ConfigError, match="is it for another backbone"):
+        make_backbone("resnet50", weights=str(path))
+
+
+def test_a_weights_file_that_holds_code_is_refused_and_not_run(tmp_path: Path) -> None:
+    witness, path = tmp_path / "witness", tmp_path / "weights.pth"
+    torch.save({"state_dict": {"conv1.weight": torch.zeros(1)}, "extra": _Touch(witness)}, path)
+    with pytest.raises(ConfigError, match="refused"):
+        make_backbone("resnet18", weights=str(path))
+    assert not witness.exists()
+
+
+class _Touch:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize(("weights", "message"), [("nowhere.pth", "there is none"), ("imagenet", "packaged for efficientnet_lite0 only")])
+def test_missing_weights_are_one_sentence(weights: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_backbone("resnet18", weights=weights)
+
+
+def test_frozen_stages_stay_as_they_start_in_train_mode() -> None:
+    backbone = make_backbone("resnet18", num_stages=3).train()
+    freeze_before(backbone, trainable_from=2)
+    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+    backbone(torch.randn(2, 3, 32, 32)).sum().backward()
+    after = backbone.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before if name.startswith(("stages.0", "stages.1")))
+    assert all(parameter.grad is None for stage in list(backbone.stages)[:2] for parameter in stage.parameters())
+    assert any(not torch.equal(before[name], after[name]) for name in before if name.startswith("stages.2") and "running" in name)

@@ -1,0 +1,77 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from mcdist.errors import ConfigError
+from mcdist.model.backbone import make_backbone
+from mcdist.model.decoder import make_decoder
+from mcdist.model.encoder import Encoder
+from mcdist.model.momentum import follow
+from mcdist.model.norm import convert_norm
+
+
+def _encoder(decoder: str = "deeplabv3") -> Encoder:
+    backbone = make_backbone("resnet18", num_stages=3)
+    module, channels = make_decoder(decoder, num_channels=backbone.num_channels, width=16, atrous_rates=[1, 2], dropout=0.0)
+    return Encoder(backbone, decoder=module, decoder_channels=channels, embedding_dim=8)
+
+
+@pytest.mark.parametrize("decoder", ["deeplabv3", "linear"])
+def test_an_encoder_gives_features_and_one_saliency_logit_a_cell(decoder: str, device: torch.device) -> None:
+    encoder = _encoder(decoder).to(device)
+    image = torch.randn(2, 3, 32, 48, device=device)
+    embedded = encoder(image)
+    assert embedded.features.shape == (2, 8, 4, 6)
+    assert embedded.saliency.shape == (2, 1, 4, 6)
+    encoder.eval()
+    torch.testing.assert_close(encoder(image).features, encoder.head(encoder.backbone(image)).features)
+
+
+def test_an_unknown_decoder_is_named() -> None:
+    with pytest.raises(ConfigError, match="deeplabv3 or linear, got 'unet'"):
+        make_decoder("unet", num_channels=4, width=4, atrous_rates=[1], dropout=0.0)
+
+
+def test_dropout_is_what_was_asked_for() -> None:
+    module, _ = make_decoder("deeplabv3", num_channels=4, width=4, atrous_rates=[1], dropout=0.25)
+    assert [part.p for part in module.modules() if isinstance(part, nn.Dropout)] == [0.25]
+
+
+def test_the_key_follows_the_query_by_the_momentum() -> None:
+    query = _encoder()
+    key = copy.deepcopy(query)
+    for parameter in query.parameters():
+        parameter.data += torch.randn_like(parameter)
+    before = [parameter.clone() for parameter in key.parameters()]
+    follow(key, query=query, momentum=0.9, buffers="own")
+    for old, now, lead in zip(before, key.parameters(), query.parameters(), strict=True):
+        torch.testing.assert_close(now, 0.9 * old + 0.1 * lead)
+
+
+@pytest.mark.parametrize(("buffers", "same"), [("own", False), ("copy", True)])
+def test_running_statistics_follow_only_where_asked(buffers: str, same: bool) -> None:
+    query = _encoder()
+    key = copy.deepcopy(query)
+    query(torch.randn(2, 3, 32, 32))
+    follow(key, query=query, momentum=0.9, buffers=buffers)
+    assert all(torch.equal(a, b) for a, b in zip(key.buffers(), query.buffers(), strict=True)) is same
+
+
+@pytest.mark.parametrize("kind", ["frozen", "group"])
+def test_converted_norms_do_not_see_the_rest_of_the_batch(kind: str) -> None:
+    encoder = _encoder("linear")
+    convert_norm(encoder, kind=kind)
+    encoder.train()
+    images = torch.randn(3, 3, 32, 32)
+    torch.testing.assert_close(encoder(images).features[:1], encoder(images[:1]).features, rtol=1e-4, atol=1e-5)
+
+
+def test_frozen_norm_computes_what_batch_norm_does_in_eval_mode() -> None:
+    encoder = _encoder("linear")
+    encoder.train()(torch.randn(4, 3, 32, 32))
+    image = torch.randn(2, 3, 32, 32)
+    want = encoder.eval()(image).features
+    convert_norm(encoder, kind="frozen")
+    torch.testing.assert_close(encoder.train()(image).features, want, rtol=1e-4, atol=1e-5)
