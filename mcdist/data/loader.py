@@ -127,7 +127,7 @@ def make_loader(
     )
     return BatchLoader(
         PhotoViews(folder, views=views, seed=seed),
-        batch_sampler=requests,  # type: ignore[arg-type]
+        batch_sampler=requests,
         collate_fn=_collate,
         num_workers=num_workers,
         prefetch_factor=prefetch if num_workers else None,
