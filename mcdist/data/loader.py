@@ -8,7 +8,7 @@ building the model), each worker is a cheap copy of it (0.2 s).
 import multiprocessing
 import multiprocessing.forkserver
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from multiprocessing.context import BaseContext
 from typing import Any
 
@@ -63,22 +63,28 @@ class MicroBatches:
 class BatchLoader(DataLoader[Any]):
     """A DataLoader of Batches whose errors reach the main process as the same one sentence."""
 
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+    def __iter__(self) -> Generator[Batch, None, None]:  # type: ignore[override]
         """Workers start here, before the first batch is asked for."""
         return _raising(super().__iter__())
 
 
-def _raising(batches: Iterator[Batch | McdistError]) -> Iterator[Batch]:
+def _raising(batches: Iterator[Batch | McdistError]) -> Generator[Batch, None, None]:
+    """Closing this iterator, or its first error, ends the workers."""
+    failure = None
     try:
         for batch in batches:
             if isinstance(batch, McdistError):
-                raise batch
+                failure = batch
+                break
             yield batch
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker"):
             raise
         reason = str(error).split("\n")[0]
         raise MachineError(f"a data worker process died ({reason}); the usual cause is too little memory: lower data.num_workers or data.prefetch") from error
+    if failure is not None:
+        del batches  # else the stack trace keeps the workers, and ending them from a later garbage collection stalls for seconds
+        raise failure
 
 
 def make_loader(
@@ -121,7 +127,7 @@ def make_loader(
     )
     return BatchLoader(
         PhotoViews(folder, views=views, seed=seed),
-        batch_sampler=requests,  # type: ignore[arg-type]
+        batch_sampler=requests,
         collate_fn=_collate,
         num_workers=num_workers,
         prefetch_factor=prefetch if num_workers else None,

@@ -118,6 +118,7 @@ def test_an_error_in_a_worker_arrives_as_its_one_sentence(make_shards, view_sett
         list(loader_of(folder, view_settings, num_workers=num_workers))
     assert type(caught.value) is ShardError
     assert "\n" not in str(caught.value)
+    assert not multiprocessing.active_children()
 
 
 def test_a_dead_worker_is_told_with_what_to_do():
@@ -145,6 +146,14 @@ def test_workers_leave_interrupts_and_notices_to_the_main_process(folder, view_s
         for notice in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
             os.kill(worker.pid, notice)
     assert len(seen + list(batches)) == 10
+
+
+def test_closing_a_pass_ends_its_workers(folder, view_settings):
+    batches = iter(loader_of(folder, view_settings, num_workers=2))
+    next(batches)
+    assert multiprocessing.active_children()
+    batches.close()
+    assert not multiprocessing.active_children()
 
 
 def test_ranks_that_do_not_fit_are_refused_before_any_worker_starts(folder, view_settings):
