@@ -11,7 +11,7 @@ def require_layout(name: str, tensor: Tensor, *, num_dims: int, kind: str) -> No
         ValueError: it is not.
     """
     if tensor.dim() != num_dims or _kind(tensor.dtype) != kind:
-        raise ValueError(f"wanted {name} to be a {kind} tensor with {num_dims} axes, got {_described(tensor)}")
+        raise ValueError(f"wanted {name} to be {kind} with {num_dims} axes, got {_described(tensor)}")
 
 
 def require_size(name: str, tensor: Tensor, *, dim: int, size: int, because: str) -> None:

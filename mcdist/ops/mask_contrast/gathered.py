@@ -4,15 +4,17 @@ Invalid candidates are dropped before the product. The gradient is made in the f
 in the cache, so that neither logits nor probabilities are kept and nothing is computed twice.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from mcdist.ops.upsample import unit, upsampled_pixels
 
-CHUNK_PIXELS = 4096
-"""Pixels whose logits exist at once: at 280 candidates 4.6 MB."""
+CHUNK_PIXELS = 8192
+"""Pixels whose logits exist at once: at 280 candidates 9 MB."""
 
 
 def contrast_gathered(
@@ -43,7 +45,7 @@ class _PixelCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx, unit_ND: Tensor, target_N: Tensor, column_N: Tensor, scaled_MD: Tensor, excluded_PM: Tensor | None, weight_N: Tensor
+        ctx: Any, unit_ND: Tensor, target_N: Tensor, column_N: Tensor, scaled_MD: Tensor, excluded_PM: Tensor | None, weight_N: Tensor
     ) -> tuple[Tensor, Tensor]:
         loss, correct = unit_ND.new_zeros(()), torch.zeros((), dtype=torch.int64)
         dunit_ND = torch.empty_like(unit_ND) if ctx.needs_input_grad[0] else None
@@ -69,6 +71,6 @@ class _PixelCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, dloss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, dloss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         (dunit_ND,) = ctx.saved_tensors
         return dunit_ND * dloss, None, None, None, None, None

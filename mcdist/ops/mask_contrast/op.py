@@ -58,7 +58,8 @@ def mask_contrast(
         ValueError: layout, dtype, sizes, devices or temperature do not fit; with `debug` also values out of range or not finite.
         ConfigError: the implementation is unknown or cannot serve these tensors.
 
-    Gradient flows to the features only. A NaN in the features of an object gives NaN. Extra memory: a chunk of the logits, 64 MiB or one feature row.
+    Gradient flows to the features only. A NaN in the features of an object gives NaN. Extra memory, also backward: one band or chunk of
+    logits (at most 64 MiB a temporary, or one feature row's pixels) and, gathered, the foreground pixels' embeddings.
     """
     stride = _check_operands(features_BDhw, instances_BHW, prototypes_PD, bank_KD, target_of, temperature=temperature)
     _check_options(features_BDhw, prototypes_PD, bank_KD, prototype_valid, bank_valid_rows, target_weight, weight_sum)
@@ -72,6 +73,8 @@ def mask_contrast(
         features_BDhw = features_BDhw.to(torch.promote_types(features_BDhw.dtype, torch.float32))
         candidates_ND = torch.cat([prototypes_PD.detach().to(features_BDhw.dtype), bank_KD.detach().to(features_BDhw.dtype)])
         excluded = _excluded(candidates_ND, prototype_valid, bank_valid_rows, num_prototypes=num_prototypes, false_negative_cosine=false_negative_cosine)
+        # rows that are not valid may hold anything, also NaN, which a mask on the logits would let through to the gradient
+        candidates_ND = candidates_ND.masked_fill(excluded.all(0)[:, None], 0)
         weight_P, weight_sum = _weights(counts_P, target_weight, weight_sum, dtype=features_BDhw.dtype)
         weighted, correct = contrast(features_BDhw, targets_BHW, candidates_ND, excluded, weight_P=weight_P, temperature=temperature, stride=stride)
         loss = weighted / torch.where(weight_sum == 0, 1, weight_sum)

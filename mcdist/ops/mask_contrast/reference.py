@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
+from mcdist.ops.recompute import recomputed
 from mcdist.ops.upsample import Band, bands, unit, upsampled_band
 
 
@@ -28,7 +28,7 @@ def contrast_dense(
     for band in bands(features_BDhw, stride=stride, numbers_per_pixel=len(candidates_ND)):
         band_targets = targets_BHW[band.images, band.rows]
         arguments = (features_BDhw, band_targets, scaled_ND, excluded_PN, weight_P, band, stride)
-        band_loss, band_correct = checkpoint(_band_terms, *arguments, use_reentrant=False, preserve_rng_state=False)
+        band_loss, band_correct = recomputed(_band_terms, *arguments)
         loss, correct = loss + band_loss, correct + band_correct
     return loss, correct
 
@@ -38,7 +38,7 @@ def _band_terms(
 ) -> tuple[Tensor, Tensor]:
     pixels_bDHW = unit(upsampled_band(features_BDhw, band, stride=stride), dim=1)
     label_bHW = targets_bHW.clamp_min(0)
-    excluded_bNHW = excluded_PN[label_bHW if len(excluded_PN) > 1 else torch.zeros_like(label_bHW)].movedim(3, 1)
+    excluded_bNHW = excluded_PN[label_bHW].movedim(3, 1) if len(excluded_PN) > 1 else excluded_PN[:, :, None, None]
     # the least finite number, not -inf: an ignored pixel may see no candidate at all and must stay free of NaN
     logits_bNHW = torch.einsum("bdyx,nd->bnyx", pixels_bDHW, scaled_ND).masked_fill(excluded_bNHW, torch.finfo(scaled_ND.dtype).min)
     own_bHW = targets_bHW >= 0

@@ -5,7 +5,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mcdist.ops.dispatch import choose_implementation
-from mcdist.ops.mask_pool.reference import pool_dense, pool_gathered
+from mcdist.ops.mask_pool.gathered import pool_gathered
+from mcdist.ops.mask_pool.reference import pool_dense
 from mcdist.ops.require import require_device, require_stride
 from mcdist.ops.upsample import unit
 from mcdist.types import Pooled
@@ -39,7 +40,7 @@ def mask_pool(
         ValueError: layout, dtype, sizes or devices do not fit; with `debug` also instances outside -1 .. max_objects.
         ConfigError: the implementation is unknown or cannot serve these tensors.
 
-    Gradient flows to the features only. Extra memory: one band of upsampled features (64 MiB, or one feature row), also backward.
+    Gradient flows to the features only. Extra memory, also backward: a few temporaries of one band, at most 64 MiB each or one feature row's pixels.
     """
     stride = require_stride(features_BDhw, instances_BHW)
     require_device(features_BDhw.device, instances=instances_BHW)
