@@ -68,9 +68,10 @@ class Collection:
             self.num_photos += 1
 
     def _add_vectors(self, photos: list[Prepared], *, embedded: EmbeddedObjects, valid: dict[str, numpy.ndarray]) -> None:
+        saliency_is_finite = bool(torch.isfinite(embedded.saliency).all())
         for (masks, protocol, encoder), vectors in embedded.vectors.items():
-            found = vectors.float().cpu()[torch.from_numpy(valid[masks]).flatten()]
-            if not (torch.isfinite(found).all() and torch.isfinite(embedded.saliency).all()):
+            found = vectors.cpu()[torch.from_numpy(valid[masks]).flatten()]
+            if not (saliency_is_finite and torch.isfinite(found).all()):
                 keys = ", ".join(photo.sample.key for photo in photos)
                 raise CheckpointError(f"the evaluation wants finite embeddings, those of {encoder} are not, in photos {keys}; evaluate an earlier checkpoint")
             self.vectors[masks, protocol, encoder].append(found)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mcdist.data.sample import Sample
 from mcdist.evaluate.assign import matching_for
 from mcdist.evaluate.collection import Collection, Prepared, prepare, stack_proposals
-from mcdist.evaluate.embed import MASKCONTRAST_KMEANS, MASKS, MEAN_EMBEDDING, ObjectMasks, evaluating, evaluation_step
+from mcdist.evaluate.embed import MASKCONTRAST_KMEANS, MASKS, MEAN_EMBEDDING, PREDICTED, PROPOSALS, ObjectMasks, evaluating, evaluation_step
 from mcdist.evaluate.kmeans import NUM_ITERATIONS, NUM_STARTS
 from mcdist.evaluate.labels import label_map
 from mcdist.evaluate.masks import SALIENCY_LOGIT_MIN, component_objects, photo_objects
@@ -72,14 +72,12 @@ def evaluate(
     panels = [finish_panel(draft, clustering=table.rows[table.headline], new_index=renumbering(kept)) for draft in collected.spread.chosen()]
     settings = {
         "classes": {name: [int(raw_id) for raw_id in ids] for name, ids in classes.items()},
-        "size_px": size_px,
-        "objects": objects,
-        "component_area_min": component_area_min if objects == "components" else None,
-        **_clustering_settings(table, pca_dims=pca_dims, num_seeds=num_seeds),
         "absent_classes": _absent_classes(table, names=labels.names),
-        "counts": {what: int(number) for what, number in sorted(collected.counts.items())},
         "limit": collected.num_photos if collected.num_photos < num_photos_in_dataset else None,
         "device": device.type,
+        **_mask_settings(size_px=size_px, objects=objects, component_area_min=component_area_min),
+        **_clustering_settings(table, pca_dims=pca_dims, num_seeds=num_seeds),
+        "counts": {what: int(number) for what, number in sorted(collected.counts.items())},
     }
     evaluation = Evaluation(
         step=step,
@@ -125,12 +123,21 @@ def _predict_objects(saliency: Tensor, *, collected: Collection, objects: str, a
     return ObjectMasks(objects=found, max_objects=max(1, int(found.max())))
 
 
+def _mask_settings(*, size_px: int, objects: str, component_area_min: float) -> dict[str, Any]:
+    """How photos became objects, and objects vectors."""
+    return {
+        "size_px": size_px,
+        "objects": objects,
+        "component_area_min": component_area_min if objects == "components" else None,
+        "saliency_logit_min": SALIENCY_LOGIT_MIN,
+        "object_weight": {PREDICTED: "saliency logit", PROPOSALS: "1"},
+    }
+
+
 def _clustering_settings(table: Table, *, pca_dims: dict[str, int], num_seeds: int) -> dict[str, Any]:
     """How the rows were made, and what was smaller than asked for."""
     fewer = {" / ".join(row): num_dims for row, num_dims in table.num_dims.items() if num_dims < pca_dims[row[1]]}
     return {
-        "saliency_logit_min": SALIENCY_LOGIT_MIN,
-        "object_weight": {"predicted": "saliency logit", "proposals": "1"},
         "pca_dim": dict(pca_dims),
         "pca": "with whitening, over all objects",
         "pca_dim_fewer": fewer,

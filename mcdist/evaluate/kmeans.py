@@ -1,5 +1,9 @@
 """K-means (FAISS): vectors to cluster numbers. The only place that knows FAISS; the same lines run on faiss-cpu and faiss-gpu."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
 import numpy
 from jaxtyping import Float, Int
 
@@ -7,6 +11,9 @@ from mcdist.errors import MissingExtraError
 
 NUM_ITERATIONS = 100
 NUM_STARTS = 20
+
+ONE_THREAD_PRODUCTS = 2**27
+"""Below so many multiplications an iteration, threads cost more than they save: 437 vectors on two busy cores take 7 to 30 times as long with two."""
 
 
 def kmeans(vectors: Float[numpy.ndarray, "O D"], *, num_clusters: int, seed: int) -> Int[numpy.ndarray, " O"]:
@@ -34,11 +41,22 @@ def kmeans(vectors: Float[numpy.ndarray, "O D"], *, num_clusters: int, seed: int
         gpu=faiss.get_num_gpus() > 0,
     )
     points = numpy.ascontiguousarray(vectors, dtype=numpy.float32)
-    machine.train(points)
-    return machine.index.search(points, 1)[1][:, 0]
+    with _threads(faiss, one=vectors.size * num_clusters < ONE_THREAD_PRODUCTS):
+        machine.train(points)
+        return machine.index.search(points, 1)[1][:, 0]
 
 
-def _faiss():  # noqa: ANN202 - the module itself
+@contextmanager
+def _threads(faiss: ModuleType, *, one: bool) -> Iterator[None]:
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1 if one else before)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+def _faiss() -> ModuleType:
     try:
         import faiss
     except ImportError as error:

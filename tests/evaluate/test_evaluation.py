@@ -93,6 +93,23 @@ def test_the_same_evaluation_again_gives_the_same_numbers(colours: tuple[Evaluat
     assert run()[0].scores == colours[0].scores
 
 
+def test_the_batch_changes_nothing_but_rounding(colours: tuple[Evaluation, list[Panel]]) -> None:
+    assert run(batch=1)[0].scores == colours[0].scores
+
+
+def test_a_part_of_the_data_set_is_named_as_such() -> None:
+    evaluation, _ = run(num_photos=6)
+    assert (evaluation.num_photos, evaluation.num_photos_in_dataset, evaluation.settings["limit"]) == (6, 12, 6)
+
+
+def test_an_object_too_small_for_the_resized_photo_is_background_and_counted() -> None:
+    speck = make_sample(0, height=480, width=640)
+    speck.instances[400, 600] = 2
+    evaluation, _ = run(samples=[speck, make_sample(1)], size_px=32)
+    assert evaluation.settings["counts"]["proposals: objects without a pixel after resizing"] == 1
+    assert {row.num_objects for row in evaluation.scores if row.masks == "proposals"} == {2}
+
+
 def test_photos_without_a_predicted_object_are_counted_and_all_background() -> None:
     grey = replace(make_sample(0), key="grey", photo=torch.full((3, 48, 64), 120, dtype=torch.uint8))
     evaluation, _ = run(samples=[make_sample(index) for index in range(6)] + [grey])
