@@ -94,7 +94,8 @@ class Console:
             self._line("  ".join([self._progress_text(), *(f"{name} {value}" for name, value in self._readings()), f"ETA {self._eta_text()}"]))
 
     def say(self, text: str) -> None:
-        """A notice, above the live line and in the log."""
+        """A notice, above the live line and in the log. Control characters in it (a file's odd name) are shown as a replacement sign."""
+        text = _printable(text)
         self._note(text)
         if self._mode == "off":
             return
@@ -104,7 +105,8 @@ class Console:
             self._line(text)
 
     def warn(self, text: str) -> None:
-        """A warning; shown in every mode (`off`: on standard error)."""
+        """A warning; shown in every mode (`off`: on standard error). Control characters as in `say`."""
+        text = _printable(text)
         self._note(f"warning: {text}")
         if self._mode == "off":
             print(f"warning: {text}", file=sys.stderr, flush=True)
@@ -175,6 +177,10 @@ def _open_log(path: Path | None) -> TextIOWrapper | None:
         return None if path is None else path.open("a", encoding="utf-8")
     except OSError as error:
         raise MachineError(f"cannot write the log {path}: {error.strerror}; free some space or choose another run.dir") from error
+
+
+def _printable(text: str) -> str:
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else "\N{REPLACEMENT CHARACTER}" for sign in text)
 
 
 def _sparkline(values: list[float]) -> str:

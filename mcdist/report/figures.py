@@ -102,7 +102,7 @@ def class_bars_svg(evaluation: Evaluation) -> str:
     baseline = baseline_of(evaluation, score=score)
     if baseline is not None and baseline is not score:
         series.append((baseline.encoder, BASELINE, baseline))
-    with _figure(width=5.4, height=0.9 + 0.44 * len(evaluation.classes)) as (figure, rendered):
+    with _figure(width=5.4, height=0.9 + (0.44 if len(evaluation.classes) <= 12 else 0.32) * len(evaluation.classes)) as (figure, rendered):
         _draw_bars(figure.add_subplot(), classes=evaluation.classes, series=series)
     return _adapt(rendered[0], prefix="bars")
 

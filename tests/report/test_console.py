@@ -65,6 +65,13 @@ def test_off_shows_warnings_only(capsys: pytest.CaptureFixture[str]) -> None:
     assert file.getvalue() == "" and capsys.readouterr().err == "warning: look here\n"
 
 
+def test_control_characters_in_a_name_never_reach_the_terminal_or_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Console(mode="off", total_steps=1, samples_per_step=1, log=tmp_path / "log.txt") as console:
+        console.warn("photo \x1b[2Jodd\x07.jpg")
+    assert capsys.readouterr().err == "warning: photo \ufffd[2Jodd\ufffd.jpg\n"
+    assert "\x1b" not in (tmp_path / "log.txt").read_text()
+
+
 def test_notices_and_warnings_are_kept_in_the_log(tmp_path: Path) -> None:
     with Console(mode="off", total_steps=1, samples_per_step=1, log=tmp_path / "log.txt") as console:
         console.say("a notice")

@@ -8,12 +8,12 @@ from conftest import CLASSES, make_evaluation, make_records
 from mcdist.records import Record
 from mcdist.report.figures import class_bars_svg, confusion_svg, curves_svg
 
-RECORDS = make_records(num_steps=200)
+RECORDS = [record for record in make_records(num_steps=200) if record.name in ("loss", "loss/contrast", "lr", "data_wait_percent", "epoch")]
 
 
 def test_figures_are_the_same_bytes_again() -> None:
     evaluation = make_evaluation()
-    assert curves_svg(RECORDS[:30]) == curves_svg(RECORDS[:30])
+    assert curves_svg(RECORDS) == curves_svg(RECORDS)
     assert class_bars_svg(evaluation) == class_bars_svg(evaluation)
     assert confusion_svg(evaluation) == confusion_svg(evaluation)
 
@@ -39,7 +39,7 @@ def test_no_records_are_no_charts_and_values_that_are_not_finite_are_left_out() 
 
 
 def test_small_axis_values_keep_their_digits() -> None:
-    assert ">0.004</text>" in "".join(curves_svg(make_records(num_steps=2520, every=40)))
+    assert ">0.004</text>" in "".join(curves_svg([Record(step=step, name="lr", value=0.004 * (1 - step / 10)) for step in range(10)]))
 
 
 def test_bars_hold_both_encoders_and_every_class() -> None:
