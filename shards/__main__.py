@@ -4,7 +4,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 from typer.core import TyperGroup
@@ -24,13 +23,14 @@ from shards.verify import verify_shards
 from shards.voc import download_voc, voc_source
 
 NUM_LOOKED_AT = 500
+DEFAULT_WORKERS = default_workers()
 SHOWN_PROBLEMS = 20
 
 
 class PlainErrors(TyperGroup):
     """Every error a user can cause ends in one sentence on the error stream and its exit code, never in a stack trace."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run the command; see the class."""
         try:
             return super().invoke(ctx)
@@ -59,12 +59,21 @@ ShardSize = Annotated[int, typer.Option(min=1, help="Photos a shard.")]
 Workers = Annotated[int, typer.Option(min=1, help="Worker processes; they change the time, never a byte.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the shards already in --out.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first photo that cannot take part, instead of skipping, counting and listing it.")]
-ShortSide = Annotated[int, typer.Option("--short-side", min=0, metavar="PX", help="Shrink photos to this short side and re-encode them; 0 keeps their own bytes.")]
+ShortSide = Annotated[
+    int, typer.Option("--short-side", min=0, metavar="PX", help="Shrink photos to this short side and re-encode them; 0 keeps their own bytes.")
+]
 Quality = Annotated[int, typer.Option("--jpeg-quality", min=1, max=100, help="JPEG quality of photos that are shrunk.")]
-Values = Annotated[MaskValues, typer.Option("--mask-values", help="binary: above 127 is foreground. instances: object ids, 255 void. auto: binary if only 0 and 255 occur.")]
-Components = Annotated[bool, typer.Option("--components/--no-components", help="Binary masks: each connected part above 1 % of the area is an object of its own.")]
+Values = Annotated[
+    MaskValues, typer.Option("--mask-values", help="binary: above 127 is foreground. instances: object ids, 255 void. auto: binary if only 0 and 255 occur.")
+]
+Components = Annotated[
+    bool, typer.Option("--components/--no-components", help="Binary masks: each connected part above 1 % of the area is an object of its own.")
+]
 KeepEmpty = Annotated[
-    bool, typer.Option("--keep-empty", help="Keep photos whose mask has no object. For sets to evaluate on, which need every photo; training cannot use such a photo.")
+    bool,
+    typer.Option(
+        "--keep-empty", help="Keep photos whose mask has no object. For sets to evaluate on, which need every photo; training cannot use such a photo."
+    ),
 ]
 
 app = typer.Typer(
@@ -76,7 +85,7 @@ app = typer.Typer(
 )
 build = typer.Typer(
     no_args_is_help=True,
-    help="Build a shard folder. A build that was stopped goes on where it was when the same command is given again; the same input always gives the same bytes.",
+    help="Build a shard folder. A build that was stopped goes on when the same command is given again. The same input always gives the same bytes.",
 )
 app.add_typer(build, name="build")
 
@@ -98,7 +107,7 @@ def build_voc(
     short_side: ShortSide = 0,
     jpeg_quality: Quality = 92,
     shard_size: ShardSize = 256,
-    workers: Workers = default_workers(),
+    workers: Workers = DEFAULT_WORKERS,
     strict: Strict = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -110,9 +119,7 @@ def build_voc(
         download_voc(root)
     treatment = _treatment(mask_values, components=components, keep_empty=keep_empty, short_side=short_side, jpeg_quality=jpeg_quality)
     side: Any = part.value
-    source = voc_source(
-        root, split=split, proposals=proposals, treatment=treatment, with_labels=with_labels, ids_file=ids, hold_out=hold_out, part=side
-    )
+    source = voc_source(root, split=split, proposals=proposals, treatment=treatment, with_labels=with_labels, ids_file=ids, hold_out=hold_out, part=side)
     _build(source, out=out, shard_size=shard_size, workers=workers, strict=strict, overwrite=overwrite)
 
 
@@ -128,7 +135,7 @@ def build_folder(
     short_side: ShortSide = 0,
     jpeg_quality: Quality = 92,
     shard_size: ShardSize = 256,
-    workers: Workers = default_workers(),
+    workers: Workers = DEFAULT_WORKERS,
     strict: Strict = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -149,7 +156,7 @@ def build_demo(
     size_px: Annotated[int, typer.Option(help="Width and height of a photo.")] = 128,
     seed: Annotated[int, typer.Option(help="Another seed gives other photos.")] = 0,
     shard_size: ShardSize = 100,
-    workers: Workers = default_workers(),
+    workers: Workers = DEFAULT_WORKERS,
     overwrite: Overwrite = False,
 ) -> None:
     """Generated photos of ten classes, with imperfect proposals: OUT/train and OUT/val. Needs no data and no internet.
@@ -174,7 +181,9 @@ def verify(folder: Annotated[Path, typer.Argument(help="Shard folder.", show_def
     typer.echo(f"{folder}: {counts}; {len(verified.problems)} problems:")
     for problem in verified.problems[:SHOWN_PROBLEMS]:
         typer.echo(f"  {problem}")
-    raise ShardError(f"expected {folder} to be as its manifest says, found {len(verified.problems)} problems; build it again with --overwrite, or copy it again")
+    raise ShardError(
+        f"expected {folder} to be as its manifest says, found {len(verified.problems)} problems; build it again with --overwrite, or copy it again"
+    )
 
 
 @app.command("inspect")

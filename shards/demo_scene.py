@@ -21,6 +21,13 @@ PALETTE = (
 """Red, green, blue in hexadecimal."""
 
 
+REACH = 1.7
+"""How far from its centre an object and its shadow may reach, in radii, however they are bent."""
+
+Window = tuple[slice, slice]
+"""Rows and columns of a canvas."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
     """A generated photo and its truth: class ids (0 background) and object numbers (0 background, 1.. in drawing order), what is visible of them."""
@@ -39,11 +46,12 @@ def draw_scene(random: numpy.random.Generator, *, size_px: int) -> Scene:
     instances = numpy.zeros((size_px, size_px), dtype=numpy.int16)
     for number, (x, y, radius) in enumerate(_places(random, size_px=size_px), start=1):
         chosen = int(random.integers(len(SHAPES)))
-        visible = _object(canvas, random=random, chosen=chosen, x=x, y=y, radius_px=radius)
-        classes[visible], instances[visible] = chosen + 1, number
+        window = _window(x, y=y, reach=REACH * radius, size_px=size_px)
+        visible = _object(canvas[window], random=random, chosen=chosen, x=x - window[1].start, y=y - window[0].start, radius_px=radius)
+        classes[window][visible], instances[window][visible] = chosen + 1, number
     for _ in range(int(random.integers(0, 3))):
-        covered = _clutter(canvas, random=random, largest=0.09)
-        classes[covered], instances[covered] = 0, 0
+        window, covered = _clutter(canvas, random=random, largest=0.09)
+        classes[window][covered], instances[window][covered] = 0, 0
     return Scene(photo=_developed(canvas, random=random), classes=classes, instances=instances)
 
 
@@ -51,6 +59,12 @@ def smooth_noise(random: numpy.random.Generator, *, size_px: int, cells: int) ->
     """Noise of zero mean and about unit spread that varies over `size_px / cells` pixels."""
     grid = Image.fromarray(random.standard_normal((cells + 2, cells + 2)).astype(numpy.float32))
     return numpy.asarray(grid.resize((size_px, size_px), Image.Resampling.BICUBIC, box=(0.5, 0.5, cells + 1.5, cells + 1.5)), dtype=numpy.float64)
+
+
+def _window(x: float, *, y: float, reach: float, size_px: int) -> Window:
+    """The part of the canvas within `reach` of a point: drawing there alone is several times faster. At least one pixel."""
+    rows, columns = (slice(min(max(0, int(centre - reach)), size_px - 1), max(1, min(size_px, int(centre + reach) + 1))) for centre in (y, x))
+    return rows, columns
 
 
 def _places(random: numpy.random.Generator, *, size_px: int) -> list[tuple[float, float, float]]:
@@ -82,7 +96,9 @@ def _background(random: numpy.random.Generator, *, size_px: int) -> Canvas:
     cells = int(random.choice([20, 32, 48]))
     fine = smooth_noise(random, size_px=size_px, cells=cells)
     if random.random() < 0.4:
-        fine = numpy.asarray(Image.fromarray(fine.astype(numpy.float32)).resize((size_px, max(3, size_px // 12)), Image.Resampling.BOX).resize((size_px, size_px)))
+        fine = numpy.asarray(
+            Image.fromarray(fine.astype(numpy.float32)).resize((size_px, max(3, size_px // 12)), Image.Resampling.BOX).resize((size_px, size_px))
+        )
         fine = 2 * (fine.T if random.random() < 0.5 else fine)
     share = numpy.clip(0.35 + 0.28 * mix + 0.12 * fine, 0, 1)[..., None]
     tilt = numpy.linspace(-0.12, 0.12, size_px)
@@ -91,9 +107,8 @@ def _background(random: numpy.random.Generator, *, size_px: int) -> Canvas:
 
 
 def _object(canvas: Canvas, *, random: numpy.random.Generator, chosen: int, x: float, y: float, radius_px: float) -> Bool[numpy.ndarray, "H W"]:
-    """Draw class `chosen` with its shadow; the pixels it covers."""
-    size_px = canvas.shape[0]
-    u, v = _own_coordinates(random, size_px=size_px, x=x, y=y, radius_px=radius_px, max_turn_degrees=SHAPES[chosen].max_turn_degrees)
+    """Draw class `chosen` and its shadow on a part of the photo; the pixels it covers there."""
+    u, v = _own_coordinates(random, shape=canvas.shape[:2], x=x, y=y, radius_px=radius_px, max_turn_degrees=SHAPES[chosen].max_turn_degrees)
     edge = 1.6 / radius_px
     distance, tone = SHAPES[chosen].draw(Drawing(u=u, v=v, edge=edge, random=random))
     first, second, accent = _colours(random, num=3)
@@ -102,6 +117,7 @@ def _object(canvas: Canvas, *, random: numpy.random.Generator, chosen: int, x: f
     cover = numpy.clip(0.5 - distance / edge, 0, 1)
     shift = max(1, round(0.07 * radius_px))
     shadow = numpy.roll(numpy.clip(0.5 - distance / 0.22, 0, 1), (shift, shift), axis=(0, 1))
+    shadow[:shift], shadow[:, :shift] = 0, 0
     canvas *= 1 - 0.45 * (shadow * (1 - cover))[..., None]
     colour = colour * _shading(random, distance=distance, u=u, v=v)[..., None]
     canvas[...] = canvas * (1 - cover[..., None]) + colour * cover[..., None]
@@ -109,10 +125,10 @@ def _object(canvas: Canvas, *, random: numpy.random.Generator, chosen: int, x: f
 
 
 def _own_coordinates(
-    random: numpy.random.Generator, *, size_px: int, x: float, y: float, radius_px: float, max_turn_degrees: float
+    random: numpy.random.Generator, *, shape: tuple[int, ...], x: float, y: float, radius_px: float, max_turn_degrees: float
 ) -> tuple[Field, Field]:
     """Where each pixel lies on the object: turned, sheared, stretched, seen at a slant, and bent by slow waves."""
-    rows, columns = numpy.mgrid[0:size_px, 0:size_px]
+    rows, columns = numpy.ogrid[0 : shape[0], 0 : shape[1]]
     u, v = (columns + 0.5 - x) / radius_px, (rows + 0.5 - y) / radius_px
     turn = numpy.radians(random.uniform(-max_turn_degrees, max_turn_degrees))
     u, v = u * numpy.cos(turn) + v * numpy.sin(turn), v * numpy.cos(turn) - u * numpy.sin(turn)
@@ -133,26 +149,24 @@ def _shading(random: numpy.random.Generator, *, distance: Field, u: Field, v: Fi
     return numpy.clip(1.06 + side - rim, 0.3, 1.5)
 
 
-def _clutter(canvas: Canvas, *, random: numpy.random.Generator, largest: float) -> Bool[numpy.ndarray, "H W"]:
-    """A plain blob, bar or thin bow of no class, drawn over what is there; the pixels it covers."""
+def _clutter(canvas: Canvas, *, random: numpy.random.Generator, largest: float) -> tuple[Window, Bool[numpy.ndarray, "h w"]]:
+    """A plain blob, bar or thin bow of no class, drawn over what is there; where, and the pixels it covers there."""
     size_px = canvas.shape[0]
-    rows, columns = (numpy.mgrid[0:size_px, 0:size_px] + 0.5) / size_px
     x, y, turn = random.uniform(0, 1), random.uniform(0, 1), random.uniform(0, numpy.pi)
-    along = (columns - x) * numpy.cos(turn) + (rows - y) * numpy.sin(turn)
-    across = (rows - y) * numpy.cos(turn) - (columns - x) * numpy.sin(turn)
+    window = _window(x * size_px, y=y * size_px, reach=2.8 * largest * size_px, size_px=size_px)
+    rows, columns = numpy.ogrid[window]
+    right, down = (columns + 0.5) / size_px - x, (rows + 0.5) / size_px - y
+    along, across = right * numpy.cos(turn) + down * numpy.sin(turn), down * numpy.cos(turn) - right * numpy.sin(turn)
     across = across + random.uniform(-1.5, 1.5) * along**2
-    kind = random.integers(3)
-    if kind == 0:
-        distance = numpy.hypot(along, across * random.uniform(0.8, 1.6)) - random.uniform(0.4, 1) * largest
-    elif kind == 1:
-        distance = numpy.maximum(abs(along) - random.uniform(0.5, 1.2) * largest, abs(across) - random.uniform(0.2, 0.6) * largest)
-    else:
-        distance = numpy.maximum(abs(along) - random.uniform(1, 2.5) * largest, abs(across) - random.uniform(0.08, 0.14) * largest)
-    cover = numpy.clip(0.5 - distance * size_px / 1.6, 0, 1)
+    half_length, half_width, roundness = random.uniform(0.5, 1.2) * largest, random.uniform(0.2, 0.6) * largest, random.uniform(0.8, 1.6)
+    blob = numpy.hypot(along, across * roundness) - 0.8 * half_length
+    bar = numpy.maximum(abs(along) - half_length, abs(across) - half_width)
+    bow = numpy.maximum(abs(along) - 2 * half_length, abs(across) - 0.25 * half_width)
+    cover = numpy.clip(0.5 - (blob, bar, bow)[int(random.integers(3))] * size_px / 1.6, 0, 1)
     (colour,) = _colours(random, num=1)
-    light = (1 + 2.5 * across * random.choice([-1, 1]))[..., None]
-    canvas[...] = canvas * (1 - cover[..., None]) + colour * numpy.clip(light, 0.6, 1.4) * cover[..., None]
-    return cover > 0.5
+    light = numpy.clip(1 + 2.5 * across * random.choice([-1, 1]), 0.6, 1.4)
+    canvas[window] = canvas[window] * (1 - cover[..., None]) + colour * (light * cover)[..., None]
+    return window, cover > 0.5
 
 
 def _developed(canvas: Canvas, *, random: numpy.random.Generator) -> UInt8[numpy.ndarray, "H W 3"]:

@@ -31,7 +31,9 @@ def open_folder(folder: Path, *, source: str, options: dict[str, Option], overwr
         return _same_build(folder, source=source, options=options)
     if _ours(folder, TAR_NAME) and not _ours(folder, SIDECAR_NAME):
         found = _ours(folder, TAR_NAME)[0].name
-        raise ConfigError(f"expected an empty folder or one of an unfinished build at {folder}, found {found} of unknown origin; choose another --out, or --overwrite")
+        raise ConfigError(
+            f"expected an empty folder or one of an unfinished build at {folder}, found {found} of unknown origin; choose another --out, or --overwrite"
+        )
     return None
 
 

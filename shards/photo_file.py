@@ -22,7 +22,7 @@ EXIF_ORIENTATION = 0x0112
 
 @dataclass(frozen=True, slots=True)
 class PhotoFile:
-    """A photo ready to be stored: member name (`jpg` or `png`), bytes, the upright size it had in px, and the size as stored in the file, before EXIF turns it."""
+    """A photo ready to be stored: member name (`jpg` or `png`), bytes, its upright size in px, and the size as stored, before EXIF turns it."""
 
     member: str
     content: bytes

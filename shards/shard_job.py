@@ -71,7 +71,7 @@ def run_shard_job(job: ShardJob, source: Source) -> ShardDone:
 
 
 def finished_shard(job: ShardJob) -> ShardDone | None:
-    """What an earlier run left of this very job: None unless the sidecar's fingerprint and the tar's checksum both fit (or with `strict`, photos were skipped)."""
+    """What an earlier run left of this very job: None unless fingerprint and checksum both fit, and where `strict` is on and photos were skipped."""
     try:
         content = json.loads(job.sidecar.read_text())
         if content["fingerprint"] != job.fingerprint or (job.strict and content["skipped"]):

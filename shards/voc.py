@@ -72,7 +72,9 @@ def download_voc(root: Path) -> None:
     try:
         VOCSegmentation(str(root), year="2012", image_set="trainval", download=True)
     except (OSError, RuntimeError) as error:
-        raise MachineError(f"cannot download VOC 2012 into {root} ({error}); fetch it on a machine with internet, copy it there and leave --download out") from error
+        raise MachineError(
+            f"cannot download VOC 2012 into {root} ({error}); fetch it on a machine with internet, copy it there and leave --download out"
+        ) from error
 
 
 def _proposals_folder(folder: Path, *, proposals: str) -> Path:

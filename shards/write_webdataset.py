@@ -25,7 +25,7 @@ def write_shard(path: Path, *, photos: Iterable[Photo]) -> ShardEntry | None:
         if not keys:
             return None
         entry = ShardEntry(name=path.name, num_bytes=beside.stat().st_size, sha256=sha256_of(beside), samples=_extents(beside, keys=keys))
-        os.replace(beside, path)
+        beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
     return entry
