@@ -23,7 +23,9 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, 
 
 
 @app.command("train")
-def train_command(config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as configs/demo.yaml.")], overrides: Overrides = None) -> None:
+def train_command(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as configs/demo.yaml.")], overrides: Overrides = None
+) -> None:
     """Train CONFIG; the same command continues a stopped run.
 
     Ctrl-C and SIGTERM save a checkpoint and leave (exit code 130 and 143). On several devices:

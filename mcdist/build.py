@@ -10,8 +10,7 @@ import torch
 
 from mcdist.checkpoint import Checkpoint, best_checkpoint, list_checkpoints, load_checkpoint
 from mcdist.config import Config, ModelConfig
-from mcdist.data.batch import Batch
-from mcdist.data.loader import make_loader
+from mcdist.data.loader import BatchLoader, make_loader
 from mcdist.data.read_webdataset import ShardFolder
 from mcdist.data.views import ViewSettings
 from mcdist.distributed import World
@@ -75,13 +74,11 @@ def build_state(config: Config, *, world: World) -> TrainState:
         sgd_momentum=optim.sgd_momentum,
         weight_decay=optim.weight_decay,
     )
-    engine = EngineDDP(
-        query, optimizer=optimizer, world=world, precision=optim.precision, clip_grad_norm=optim.clip_grad_norm, compile_model=optim.compile
-    )
+    engine = EngineDDP(query, optimizer=optimizer, world=world, precision=optim.precision, clip_grad_norm=optim.clip_grad_norm, compile_model=optim.compile)
     return TrainState(query=query, key=key, bank=bank, engine=engine)
 
 
-def build_batches(config: Config, folder: ShardFolder, *, world: World, consumed: int, num_steps: int) -> "torch.utils.data.DataLoader[Batch]":
+def build_batches(config: Config, folder: ShardFolder, *, world: World, consumed: int, num_steps: int) -> BatchLoader:
     """This rank's micro-batches of the rest of the run."""
     return make_loader(
         folder,

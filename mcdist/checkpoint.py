@@ -50,12 +50,13 @@ def save_checkpoint(path: Path, *, tensors: dict[str, Tensor], numbers: dict[str
         _write(beside / STATE_NAME, content)
         _write(beside / META_NAME, json.dumps(meta, indent=1).encode())
         shutil.rmtree(path, ignore_errors=True)
-        os.replace(beside, path)
+        beside.replace(path)
         _flush_folder(path.parent)
     except OSError as error:
         shutil.rmtree(beside, ignore_errors=True)
         raise MachineError(
-            f"cannot write the checkpoint {path} ({len(content) / 2**20:.0f} MiB): {error.strerror}; the earlier ones are intact: free some space and run the same command again"
+            f"cannot write the checkpoint {path} ({len(content) / 2**20:.0f} MiB): {error.strerror}; the earlier ones are intact: "
+            "free some space and run the same command again"
         ) from error
 
 
@@ -74,7 +75,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         version = meta.get("schema_version") if isinstance(meta, dict) else None
         raise CheckpointError(f"{path} has schema version {version}, this mcdist reads {SCHEMA_VERSION}; use the mcdist that wrote it, or train anew")
     if hashlib.sha256(content).hexdigest() != meta.get("sha256"):
-        raise CheckpointError(f"{path} is damaged: its checksum is not the recorded one ({len(content)} bytes, {meta.get('num_bytes')} recorded); use an earlier checkpoint")
+        raise CheckpointError(
+            f"{path} is damaged: its checksum is not the recorded one ({len(content)} bytes, {meta.get('num_bytes')} recorded); use an earlier checkpoint"
+        )
     try:
         return Checkpoint(path, load_tensors(content), meta)
     except SafetensorError as error:

@@ -62,7 +62,9 @@ def _commit() -> str | None:
     """The commit this code stands at, with a + where files were changed; None outside a git checkout."""
     here = Path(__file__).parent
     try:
-        answer = subprocess.run(["git", "-C", str(here), "describe", "--always", "--dirty=+", "--abbrev=12"], capture_output=True, text=True, timeout=5, check=True)
+        answer = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--abbrev=12"], capture_output=True, text=True, timeout=5, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip() or None

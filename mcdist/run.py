@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +68,9 @@ def _train(config: Config, *, world: World) -> int:
             return 0
         console.header("mcdist train", facts=_facts(config, run_dir, state, num_samples=len(folder), num_steps=loop.num_steps))
         outputs = stack.enter_context(Outputs(config, run_dir, state, console=console))
-        batches = build.build_batches(config, folder, world=world, consumed=state.samples_consumed, num_steps=loop.num_steps - state.step)
-        progress: Iterator[Progress] = train(state, iter(batches), settings=loop, step=build.step_settings(config), should_stop=stop)
+        loader = build.build_batches(config, folder, world=world, consumed=state.samples_consumed, num_steps=loop.num_steps - state.step)
+        batches = stack.enter_context(closing(iter(loader)))
+        progress: Iterator[Progress] = train(state, batches, settings=loop, step=build.step_settings(config), should_stop=stop)
         for now in progress:
             outputs.log(now.records)
             if now.stopped or now.step == loop.num_steps or now.step % config.checkpoint.every_steps == 0:
@@ -251,7 +252,7 @@ def _facts(config: Config, run_dir: RunDir, state: TrainState, *, num_samples: i
     return {
         "run": str(run_dir.root),
         "data": f"{config.data.train}, {num_samples:,} photos",
-        "model": f"{config.model.backbone} ({config.model.weights}), {num_parameters / 1e6:.1f} M trainable parameters, {config.model.embedding_dim}-d embeddings",
+        "model": f"{config.model.backbone} ({config.model.weights}), {num_parameters / 1e6:.1f} M trainable parameters",
         "device": f"{world.num_ranks} x {world.device}, {config.optim.precision}",
         "steps": f"{num_steps:,} of {config.optim.global_batch} photos, {config.optim.epochs} epochs",
     }
@@ -272,7 +273,8 @@ def _check_same_science(config: Config, run_dir: RunDir) -> None:
     changed = [f"{key}: {before.get(key)} -> {now[key]}" for key in science if before.get(key) != now[key]]
     if changed:
         raise ConfigError(
-            f"{run_dir.root} holds a run with other settings ({'; '.join(changed)}); give this one its own folder with run.dir=PATH, or start from its weights with checkpoint.init_from={run_dir.root}"
+            f"{run_dir.root} holds a run with other settings ({'; '.join(changed)}); give this one its own folder with run.dir=PATH, "
+            f"or start from its weights with checkpoint.init_from={run_dir.root}"
         )
 
 
@@ -290,5 +292,3 @@ def _loss_of(path: Path) -> float:
     except (OSError, ValueError):
         return float("inf")
     return float(loss) if loss is not None else float("inf")
-
-

@@ -1,11 +1,15 @@
 """Fixtures of the whole suite: the devices present, one thread, the shared photographs, repeatable properties."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
+from tiny_shards import draw_members, tiny_shards
+
+from mcdist.data.views import ViewSettings
 
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 ROOT = Path(__file__).parent.parent
@@ -28,3 +32,43 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no photographs at {folder}; MCDIST_SHARED names another folder")
     return folder
+
+
+@pytest.fixture
+def make_shards(tmp_path: Path) -> Callable[..., Path]:
+    """`tiny_shards` into a fresh folder."""
+    return lambda num_samples, **options: tiny_shards(tmp_path / "shards", num_samples, **options)
+
+
+@pytest.fixture(scope="session")
+def shards_at() -> Callable[..., Path]:
+    """`tiny_shards` itself, for folders that outlive a test."""
+    return tiny_shards
+
+
+@pytest.fixture(scope="session")
+def members_of() -> Callable[..., dict[str, bytes]]:
+    """`draw_members`, to be changed for a sample."""
+    return draw_members
+
+
+@pytest.fixture(scope="session")
+def view_settings() -> Callable[..., ViewSettings]:
+    """The paper's settings at 32 px, with any of them changed."""
+    defaults = dict(
+        size_px=32,
+        crop_scale_min=0.2,
+        crop_scale_max=1.0,
+        flip_probability=0.5,
+        jitter_probability=0.8,
+        brightness=0.4,
+        contrast=0.4,
+        saturation=0.4,
+        hue=0.1,
+        grey_probability=0.2,
+        foreground_min=0.01,
+        foreground_max=0.99,
+        max_redraws=10,
+        max_objects=8,
+    )
+    return lambda **changes: ViewSettings(**{**defaults, **changes})

@@ -1,13 +1,12 @@
 """ShardFolder: any sample of a WebDataset shard folder by its index, read straight from its tar by the manifest's offsets."""
 
-import json
 import os
 from bisect import bisect_right
 from itertools import accumulate
 from pathlib import Path
 
 from mcdist.data.manifest import Manifest, SampleEntry, read_manifest
-from mcdist.data.sample import INFO_MEMBER, INSTANCES_MEMBER, PHOTO_MEMBERS, SEGMENTS_MEMBER, RawSample
+from mcdist.data.sample import INSTANCES_MEMBER, PHOTO_MEMBERS, SEGMENTS_MEMBER, RawSample
 from mcdist.errors import ShardError
 
 
@@ -38,14 +37,12 @@ class ShardFolder:
         if photo_member is None or INSTANCES_MEMBER not in entry.members:
             raise ShardError(f"{where}: expected a photo ({' or '.join(PHOTO_MEMBERS)}) and {INSTANCES_MEMBER}, found {sorted(entry.members)}")
         segments = self._member(shard_index, entry, SEGMENTS_MEMBER, where) if with_segments and SEGMENTS_MEMBER in entry.members else None
-        info = json.loads(self._member(shard_index, entry, INFO_MEMBER, where)) if INFO_MEMBER in entry.members else {}
         return RawSample(
             key=entry.key,
             where=where,
             photo=self._member(shard_index, entry, photo_member, where),
             instances=self._member(shard_index, entry, INSTANCES_MEMBER, where),
             segments=segments,
-            info=info,
         )
 
     def _entry(self, index: int) -> tuple[int, SampleEntry]:
@@ -57,7 +54,10 @@ class ShardFolder:
 
     def _member(self, shard_index: int, entry: SampleEntry, name: str, where: str) -> bytes:
         offset, size = entry.members[name]
-        content = os.pread(self._file(shard_index, where), size, offset)
+        try:
+            content = os.pread(self._file(shard_index, where), size, offset)
+        except OSError as error:
+            raise ShardError(f"{where}: cannot read {name} ({error.strerror}); check the disk, then: python -m shards verify {self.folder}") from error
         if len(content) != size:
             raise ShardError(f"{where}: {name} should be {size} bytes, the tar ends after {len(content)}; check with: python -m shards verify {self.folder}")
         return content

@@ -33,7 +33,6 @@ class RawSample:
     photo: bytes
     instances: bytes
     segments: bytes | None
-    info: dict
 
 
 @dataclass(frozen=True, slots=True)

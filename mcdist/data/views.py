@@ -13,11 +13,10 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
 
+from mcdist.data.normalise import IMAGENET_MEAN, IMAGENET_STD
 from mcdist.data.sample import Sample
 from mcdist.types import VOID
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 """Mean and standard deviation of ImageNet's RGB in 0..1: what every pretrained backbone we load was trained on."""
 
 CROP_ATTEMPTS = 10
@@ -168,9 +167,18 @@ def draw_colour(uniforms: Float64[numpy.ndarray, " N"], *, settings: ViewSetting
 
 def _transform(pixels: Tensor, *, geometry: Geometry, size_px: int) -> Tensor:
     """Crop, then resize (an Image bilinearly with antialiasing, a Mask to the nearest), then mirror: the same for both."""
-    box = (geometry.top, geometry.left, geometry.height, geometry.width)
-    resized = functional.resized_crop(pixels, *box, size=[size_px, size_px], antialias=True)
+    cropped = functional.crop(pixels, geometry.top, geometry.left, geometry.height, geometry.width)
+    if isinstance(pixels, tv_tensors.Mask):
+        resized = tv_tensors.Mask(_resize_to_nearest(cropped, size_px=size_px))
+    else:
+        resized = functional.resize(cropped, [size_px, size_px], antialias=True)
     return (functional.horizontal_flip(resized) if geometry.flip else resized).as_subclass(Tensor)
+
+
+def _resize_to_nearest(mask: Tensor, *, size_px: int) -> Tensor:
+    """The pixel whose centre is nearest, as "nearest-exact". torchvision resizes a Mask with "nearest", up to half a pixel beside its photo."""
+    rows, columns = (((torch.arange(size_px) + 0.5) * (length / size_px)).long() for length in mask.shape[-2:])
+    return mask[..., rows[:, None], columns]
 
 
 def shift_hue(image: Float[Tensor, "3 S S"], *, amount: float) -> Float[Tensor, "3 S S"]:

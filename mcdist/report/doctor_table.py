@@ -12,7 +12,9 @@ STYLES = {"ok": "green", "missing": "yellow", "broken": "bold red"}
 
 def findings_table(findings: Iterable[Finding]) -> Table:
     """One row a finding; the remedy stands below what was seen."""
-    table = Table(title="What this machine has", title_justify="left", title_style="bold", header_style="bright_black", show_edge=False, pad_edge=False, expand=False)
+    table = Table(
+        title="What this machine has", title_justify="left", title_style="bold", header_style="bright_black", show_edge=False, pad_edge=False, expand=False
+    )
     table.add_column("")
     table.add_column("here?")
     table.add_column("seen, and what to do", overflow="fold")

@@ -137,8 +137,8 @@ class _Interval:
         self._open()
         if longest >= settings.max_nonfinite:
             raise TrainingError(
-                f"the loss or a gradient was not finite in {longest} steps in a row up to step {self.state.step}; none of them changed the weights, the last checkpoint "
-                "is intact: lower optim.lr, set optim.clip_grad_norm, or use optim.precision=fp32"
+                f"the loss or a gradient was not finite in {longest} steps in a row up to step {self.state.step}; none of them changed the weights, "
+                "the last checkpoint is intact: lower optim.lr, set optim.clip_grad_norm, or use optim.precision=fp32"
             )
         return [Record(self.state.step, name, value, unit) for name, (value, unit) in values.items()]
 
@@ -147,5 +147,3 @@ class _Interval:
         for name in self.views:
             counters[name] += int(total[name])
         counters["nonfinite_steps"] += int(total["skipped"] / num_ranks)
-
-

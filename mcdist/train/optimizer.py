@@ -39,9 +39,10 @@ def set_lr(optimizer: Optimizer, *, lr: float) -> None:
 
 def step_where_finite(optimizer: Optimizer, *, found_inf: Tensor) -> None:
     """optimizer.step() where `found_inf` (0-d float tensor on the device) is 0; where it is 1 nothing changes."""
-    optimizer.grad_scale, optimizer.found_inf = None, found_inf
+    fused: Any = optimizer  # the fused kernels read these two attributes, as GradScaler sets them
+    fused.grad_scale, fused.found_inf = None, found_inf
     optimizer.step()
-    del optimizer.grad_scale, optimizer.found_inf
+    del fused.grad_scale, fused.found_inf
 
 
 def optimizer_tensors(optimizer: Optimizer, *, names: dict[Tensor, str]) -> dict[str, Tensor]:

@@ -74,7 +74,8 @@ def load_module(module: torch.nn.Module, tensors: dict[str, Tensor], *, prefix: 
             raise CheckpointError(f"the checkpoint lacks {prefix}{name}: it is of another model; use the config.yaml of its own run")
         if given[name].shape != tensor.shape:
             raise CheckpointError(
-                f"the checkpoint's {prefix}{name} has shape {list(given[name].shape)}, this model wants {list(tensor.shape)}: it is of another model; use its own config.yaml"
+                f"the checkpoint's {prefix}{name} has shape {list(given[name].shape)}, this model wants {list(tensor.shape)}: "
+                "it is of another model; use the config.yaml of its own run"
             )
     module.load_state_dict({name: given[name] for name in wanted})
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from mcdist.data.batch import Batch
 from mcdist.distributed import World
 from mcdist.loss import pixel_counts, saliency_counts, saliency_loss, target_weights
+from mcdist.model.bank import MemoryBank
 from mcdist.model.momentum import follow
 from mcdist.ops import mask_contrast, mask_pool
 from mcdist.train.state import TrainState
@@ -134,7 +135,7 @@ def count_pixels(micro_batches: list[Batch], candidates: Candidates, *, world: W
 
 
 def query_terms(
-    embedded: Embedded, batch: Batch, candidates: Candidates, balance: Balance, *, index: int, bank: torch.nn.Module, settings: StepSettings
+    embedded: Embedded, batch: Batch, candidates: Candidates, balance: Balance, *, index: int, bank: MemoryBank, settings: StepSettings
 ) -> tuple[MaskContrast, Float[Tensor, ""]]:
     """(contrastive term, saliency term) of micro-batch `index`: its share of the whole."""
     threshold = settings.false_negative_cosine
@@ -152,9 +153,7 @@ def query_terms(
         false_negative_cosine=threshold if threshold < 1 else None,
         implementation=settings.implementation,
     )
-    saliency = saliency_loss(
-        embedded.saliency.float(), batch.query_instances, num_positive=balance.num_positive, num_negative=balance.num_negative
-    )
+    saliency = saliency_loss(embedded.saliency.float(), batch.query_instances, num_positive=balance.num_positive, num_negative=balance.num_negative)
     return contrast, saliency
 
 

@@ -6,8 +6,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional
 
+from mcdist.data.normalise import IMAGENET_MEAN, IMAGENET_STD
 from mcdist.data.sample import Sample
-from mcdist.data.views import IMAGENET_MEAN, IMAGENET_STD, Colour, _draw, _uniforms, draw_colour, draw_geometry, keep_largest, shift_hue, two_views
+from mcdist.data.views import Colour, _draw, _uniforms, draw_colour, draw_geometry, keep_largest, shift_hue, two_views
 from mcdist.types import VOID
 
 PLAIN = dict(jitter_probability=0.0, grey_probability=0.0)

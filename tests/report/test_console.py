@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 
 import pytest
-from conftest import make_records
+from fake_run import make_records
 
 from mcdist.errors import ConfigError, MachineError
 from mcdist.records import Record

@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 
-from conftest import CLASSES, make_evaluation, make_records
+from fake_run import CLASSES, make_evaluation, make_records
 
 from mcdist.records import Record
 from mcdist.report.figures import class_bars_svg, confusion_svg, curves_svg

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import make_evaluation, make_run, make_start
+from fake_run import make_evaluation, make_run, make_start
 
 from mcdist.errors import DataError
 from mcdist.report.html import write_report

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy
 import pytest
-from conftest import CLASSES, make_panel
+from fake_run import CLASSES, make_panel
 from PIL import Image
 
 from mcdist.report.palette import class_colours

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import rich.console
-from conftest import make_evaluation
+from fake_run import make_evaluation
 
 from mcdist.report.table import baseline_of, caption, evaluation_groups, evaluation_markdown, evaluation_table, headline, mean_and_std
 

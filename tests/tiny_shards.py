@@ -1,4 +1,4 @@
-"""A tiny shard folder, written by hand: tar files and a manifest, without the builder."""
+"""A tiny shard folder for tests, written by hand: tar files and a manifest, without the builder."""
 
 import hashlib
 import io
@@ -7,12 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy
-import pytest
 from PIL import Image
 
 from mcdist.data.manifest import Manifest, SampleEntry, ShardEntry, write_manifest
 from mcdist.data.sample import encode_map
-from mcdist.data.views import ViewSettings
 
 
 def photo_bytes(pixels: numpy.ndarray) -> bytes:
@@ -56,43 +54,3 @@ def tiny_shards(folder: Path, num_samples: int, *, shard_size: int = 5, members_
     shards = tuple(write_shard(folder / f"shard-{start // shard_size:04d}.tar", samples[start : start + shard_size]) for start in starts)
     write_manifest(Manifest(source="tiny", shards=shards), folder=folder)
     return folder
-
-
-@pytest.fixture
-def make_shards(tmp_path: Path) -> Callable[..., Path]:
-    """`tiny_shards` into a fresh folder."""
-    return lambda num_samples, **options: tiny_shards(tmp_path / "shards", num_samples, **options)
-
-
-@pytest.fixture(scope="session")
-def shards_at() -> Callable[..., Path]:
-    """`tiny_shards` itself, for folders that outlive a test."""
-    return tiny_shards
-
-
-@pytest.fixture(scope="session")
-def members_of() -> Callable[..., dict[str, bytes]]:
-    """`draw_members`, to be changed for a sample."""
-    return draw_members
-
-
-@pytest.fixture(scope="session")
-def view_settings() -> Callable[..., ViewSettings]:
-    """The paper's settings at 32 px, with any of them changed."""
-    defaults = dict(
-        size_px=32,
-        crop_scale_min=0.2,
-        crop_scale_max=1.0,
-        flip_probability=0.5,
-        jitter_probability=0.8,
-        brightness=0.4,
-        contrast=0.4,
-        saturation=0.4,
-        hue=0.1,
-        grey_probability=0.2,
-        foreground_min=0.01,
-        foreground_max=0.99,
-        max_redraws=10,
-        max_objects=8,
-    )
-    return lambda **changes: ViewSettings(**{**defaults, **changes})
