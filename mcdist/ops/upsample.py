@@ -5,11 +5,13 @@ The embedding of a pixel is the bilinear mean (align_corners=False) of its four 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 SHORTEST = 1e-12
 """Vectors are divided by no less than this length; a shorter one passes no gradient."""
@@ -66,9 +68,27 @@ def upsampled_pixels(features_RD: Float[Tensor, "R D"], pixels_N: Int[Tensor, " 
 
 def unit(vectors: Float[Tensor, "..."], *, dim: int) -> Float[Tensor, "..."]:
     """Vectors along `dim` divided by their length; those shorter than SHORTEST are divided by it and pass no gradient."""
-    length = torch.linalg.vector_norm(vectors, dim=dim, keepdim=True)
-    short = (length < SHORTEST).detach()
-    return torch.where(short, vectors.detach() / SHORTEST, vectors / length.masked_fill(short, 1.0))
+    return _Unit.apply(vectors, dim)
+
+
+class _Unit(torch.autograd.Function):
+    """Plain torch would need several more tensors of full size to keep a zero length out of the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor, dim: int) -> Tensor:
+        length = torch.linalg.vector_norm(vectors, dim=dim, keepdim=True)
+        scale = length.clamp_min(SHORTEST).reciprocal()
+        result = vectors * scale
+        ctx.dim = dim
+        ctx.save_for_backward(result, scale.masked_fill(length < SHORTEST, 0))
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dresult: Tensor) -> tuple[Tensor, None]:
+        result, scale = ctx.saved_tensors
+        along = (dresult * result).sum(ctx.dim, keepdim=True)
+        return torch.addcmul(dresult, result, along, value=-1).mul_(scale), None
 
 
 def _corners(pixels_N: Int[Tensor, " N"], *, height: int, width: int, stride: int, dtype: torch.dtype) -> tuple[Int[Tensor, "N 4"], Float[Tensor, "N 4"]]:

@@ -31,7 +31,7 @@ def contrast_gathered(
     D, h, w = features_BDhw.shape[1:]
     targets = targets_BHW.flatten()
     pixels_N = (targets >= 0).nonzero().squeeze(1)
-    features_RD = features_BDhw.permute(0, 2, 3, 1).reshape(-1, D)
+    features_RD = features_BDhw.permute(0, 2, 3, 1).reshape(-1, D).contiguous()
     unit_ND = unit(upsampled_pixels(features_RD, pixels_N, height=h, width=w, stride=stride), dim=1)
     kept = (~excluded_PN.all(0)).nonzero().squeeze(1)
     column_of = torch.zeros(len(candidates_ND), dtype=torch.int64).scatter_(0, kept, torch.arange(len(kept)))

@@ -13,7 +13,7 @@ def pool_gathered(
 ) -> tuple[Float[Tensor, "P D"], Int[Tensor, " P"]]:
     """As `pool_dense`. Memory: one chunk of pixel embeddings, also backward."""
     B, D, h, w = features_BDhw.shape
-    features_RD = features_BDhw.permute(0, 2, 3, 1).reshape(-1, D)
+    features_RD = features_BDhw.permute(0, 2, 3, 1).reshape(-1, D).contiguous()
     row_BHW = instances_BHW.long() - 1 + max_objects * torch.arange(B)[:, None, None]
     pixels_N = ((instances_BHW >= 1) & (instances_BHW <= max_objects)).flatten().nonzero().squeeze(1)
     row_N = row_BHW.flatten()[pixels_N]
