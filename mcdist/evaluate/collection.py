@@ -84,7 +84,8 @@ class Collection:
         row_of = numpy.where(valid, self.num_objects[masks] + numpy.cumsum(valid) - 1, -1)
         self.num_objects[masks] += int(valid.sum())
         self.counts[f"{masks}: {NO_OBJECT}"] += not valid.any()
-        self.counts[f"{masks}: {LOST}"] += int(numpy.isin(numpy.flatnonzero(~valid) + 1, objects).sum())
+        shown = numpy.bincount(objects[objects > 0], minlength=1) > 0
+        self.counts[f"{masks}: {LOST}"] += int(shown.sum() - shown[1 : len(valid) + 1][valid[: len(shown) - 1]].sum())
         return row_of
 
 
