@@ -17,7 +17,7 @@ from typing import Literal
 
 Status = Literal["ok", "missing", "broken"]
 
-PROBE_TIMEOUT_S = 60
+PROBE_TIMEOUT_S = 120
 GIBIBYTE = 1024**3
 
 DEBIAN_PARTS = "apt install g++ python3-dev pkg-config libturbojpeg0-dev libopencv-dev"
@@ -42,18 +42,34 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Everything mcdist can use, in reading order: the machine, then each package. Reads only; up to about a minute where an import hangs."""
-    probes = [_python, _processor, _memory, _disk, _torch, _gpu, _triton, _faiss_cpu, _faiss_gpu, _ffcv, _deepspeed, _mlflow, _submitit, _slurm]
+    """Everything mcdist can use, in reading order: the machine, then each package. Reads only. Costs about as much as the slowest import."""
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(_examine, probes))
+        torch_says = pool.submit(_run_python, TORCH_CODE)
+        probes: dict[str, Callable[[], Finding]] = {
+            "Python": _python,
+            "CPU": _processor,
+            "memory": _memory,
+            "disk": _disk,
+            "torch": lambda: _torch(torch_says.result()),
+            "CUDA": lambda: _gpu(torch_says.result()),
+            "Triton": _triton,
+            "FAISS CPU": _faiss_cpu,
+            "FAISS GPU": _faiss_gpu,
+            "FFCV": _ffcv,
+            "DeepSpeed": _deepspeed,
+            "MLflow": _mlflow,
+            "submitit": _submitit,
+            "SLURM": _slurm,
+        }
+        return list(pool.map(_examine, probes, probes.values()))
 
 
-def _examine(probe: Callable[[], Finding]) -> Finding:
+def _examine(name: str, probe: Callable[[], Finding]) -> Finding:
     """A probe that raises is a finding: the doctor is called where things are already wrong."""
     try:
         return probe()
     except Exception as error:
-        return Finding(probe.__name__.strip("_"), "broken", f"could not be examined: {type(error).__name__}: {error}")
+        return Finding(name, "broken", f"could not be examined: {type(error).__name__}: {error}", "report it")
 
 
 def _python() -> Finding:
@@ -77,17 +93,21 @@ def _disk() -> Finding:
     return Finding("disk", "ok", f"{free / GIBIBYTE:.1f} GiB free in this folder")
 
 
-def _torch() -> Finding:
-    return _package("torch", distribution="torch", code="import torch", remedy="pip install torch torchvision")
+def _torch(said: Finding) -> Finding:
+    version = _version("torch")
+    if version is None:
+        return Finding("torch", "missing", "not installed", "pip install torch torchvision")
+    if said.status != "ok":
+        return Finding("torch", "broken", f"{version} is installed and does not import: {said.detail}", "pip install --force-reinstall torch torchvision")
+    return Finding("torch", "ok", version)
 
 
-def _gpu() -> Finding:
+def _gpu(said: Finding) -> Finding:
     """Asks torch, not the driver: a device torch cannot use is none. The driver's word explains why."""
-    seen = _run_python(TORCH_CODE)
-    if seen.status != "ok":
-        return Finding("CUDA", "broken", f"torch cannot say: {seen.detail}", "pip install --force-reinstall torch torchvision")
-    if seen.detail:
-        return Finding("CUDA", "ok", seen.detail)
+    if said.status != "ok":
+        return Finding("CUDA", "broken", "torch cannot say", "see torch")
+    if said.detail:
+        return Finding("CUDA", "ok", said.detail)
     driver = _first_line(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"])
     if driver is None:
         return Finding("CUDA", "missing", "no NVIDIA driver here; mcdist runs on the CPU", "a GPU and its driver")

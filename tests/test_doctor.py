@@ -40,7 +40,7 @@ def test_a_probe_that_raises_is_a_finding():
     def _thermometer() -> Finding:
         raise OSError("no such sensor")
 
-    found = doctor._examine(_thermometer)
+    found = doctor._examine("thermometer", _thermometer)
     assert (found.name, found.status) == ("thermometer", "broken")
     assert "no such sensor" in found.detail
 
@@ -92,11 +92,18 @@ def test_both_faiss_packages_at_once_are_broken(monkeypatch):
 
 
 def test_a_driver_that_torch_does_not_see_is_broken_and_no_driver_is_missing(monkeypatch):
-    monkeypatch.setattr(doctor, "_run_python", lambda code: Finding("", "ok", ""))
+    no_device = Finding("", "ok", "")
     monkeypatch.setattr(doctor, "_first_line", lambda command: None)
-    assert doctor._gpu().status == "missing"
+    assert doctor._gpu(no_device).status == "missing"
     monkeypatch.setattr(doctor, "_first_line", lambda command: "Some GPU, 550.1")
-    assert doctor._gpu().status == "broken"
+    assert doctor._gpu(no_device).status == "broken"
+    assert doctor._gpu(Finding("", "ok", "CUDA 13.0: Some GPU 80 GiB")).status == "ok"
+
+
+def test_a_torch_that_does_not_import_is_broken_and_nothing_is_known_of_the_gpu():
+    said = Finding("", "broken", "OSError: libcudnn.so.9 is not there")
+    assert "libcudnn.so.9 is not there" in doctor._torch(said).detail
+    assert doctor._torch(said).status == doctor._gpu(said).status == "broken"
 
 
 def test_a_nearly_full_disk_is_said(monkeypatch):

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcdist.errors import DataError
@@ -55,6 +55,7 @@ def square_counts(size: int) -> st.SearchStrategy[list[tuple[int, ...]]]:
     return st.lists(row, min_size=size, max_size=size)
 
 
+@settings(max_examples=30)
 @given(miou=st.lists(st.floats(0, 100), min_size=1, max_size=5).map(tuple), counts=st.integers(1, 4).flatmap(square_counts), name=st.text())
 def test_any_scores_survive_their_json_to_the_last_bit(miou, counts, name):
     before = evaluation(dataset=name, scores=(dataclasses.replace(SCORE, miou_percent=miou, confusion=tuple(counts)),))
