@@ -45,14 +45,16 @@ def _format(x: Tensor) -> torch.memory_format:
 
 
 def dilate(stage: nn.Sequential, *, inherited: int, dilation: int) -> None:
-    """Replace the stage's stride 2 by `dilation`, in place: its first block sees with the `inherited` dilation, the others with the new one.
+    """Replace the stage's stride 2 by `dilation`, in place: up to the convolution that had the stride it sees with the `inherited` one.
 
     Every spatial convolution gets symmetric padding, so that the grid keeps its size.
     """
-    for index, block in enumerate(stage):
-        for name, convolution in list(block.named_modules()):
-            if isinstance(convolution, nn.Conv2d):
-                _replace(block, name, _same_size(convolution, dilation=inherited if index == 0 else dilation))
+    current = inherited
+    for name, convolution in list(stage.named_modules()):
+        if isinstance(convolution, nn.Conv2d):
+            _replace(stage, name, _same_size(convolution, dilation=current))
+            if int(convolution.kernel_size[0]) > 1 and max(convolution.stride) > 1:
+                current = dilation
 
 
 def _same_size(convolution: nn.Conv2d, *, dilation: int) -> nn.Conv2d:
@@ -72,6 +74,6 @@ def _same_size(convolution: nn.Conv2d, *, dilation: int) -> nn.Conv2d:
     return changed
 
 
-def _replace(block: nn.Module, dotted: str, replacement: nn.Module) -> None:
+def _replace(stage: nn.Module, dotted: str, replacement: nn.Module) -> None:
     parent, _, name = dotted.rpartition(".")
-    setattr(block.get_submodule(parent), name, replacement)
+    setattr(stage.get_submodule(parent), name, replacement)

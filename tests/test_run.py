@@ -1,0 +1,234 @@
+"""A whole run in this process: it stops, continues, refuses and survives as the README says."""
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_shards import draw_members, photo_bytes
+
+from mcdist import run
+from mcdist.checkpoint import list_checkpoints
+from mcdist.config import Config, load_config
+from mcdist.errors import CheckpointError, ConfigError, DataError, ShardError, TrainingError
+from mcdist.report.jsonl import read_metrics
+from mcdist.run_dir import RunDir
+
+SMALL = """
+data: {num_workers: 0, block: 4, num_lanes: 4}
+views: {size_px: 32, max_objects: 2}
+model: {backbone: resnet18, num_stages: 3, decoder_width: 8, atrous_rates: [1, 2], embedding_dim: 8, bank_size: 16, momentum: 0.9}
+optim: {global_batch: 4, epochs: 3, lr: 0.05}
+run: {device: cpu, deterministic: true, num_threads: 1}
+checkpoint: {every_steps: 3, keep: 2}
+report: {mlflow: "off", log_every_steps: 2}
+evaluate: {classes: {background: [0], one: [1], two: [2]}, size_px: 64, num_seeds: 2, num_panels: 2, objects: components}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _restore_determinism() -> Iterator[None]:
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def configure(tmp_path: Path, make_shards: Callable[..., Path]) -> Callable[..., Config]:
+    """A small configuration over twelve photos, with overrides."""
+    (tmp_path / "small.yaml").write_text(SMALL)
+    shards = make_shards(12)
+
+    def make(*overrides: str, folder: str = "run") -> Config:
+        given = [f"data.train={shards}", f"data.val={shards}", f"run.dir={tmp_path / folder}", *overrides]
+        return load_config(tmp_path / "small.yaml", overrides=given)
+
+    return make
+
+
+def _stop_after(monkeypatch: pytest.MonkeyPatch, num_asked: int) -> None:
+    """Pretend that SIGTERM came just before the step after `num_asked` steps."""
+
+    class Wish(run.StopWish):
+        asked = 0
+
+        def __call__(self) -> bool:
+            Wish.asked += 1
+            self.signal_number = 15 if Wish.asked >= num_asked else 0
+            return bool(self.signal_number)
+
+    monkeypatch.setattr(run, "StopWish", Wish)
+
+
+def _last_state(folder: str) -> dict[str, torch.Tensor]:
+    return load_file(list_checkpoints(RunDir(Path(folder)).checkpoints)[-1] / "state.safetensors")
+
+
+@pytest.mark.parametrize("num_asked", [1, 4, 8])
+def test_a_stopped_and_continued_run_ends_bit_equal_to_one_never_stopped(
+    configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, num_asked: int
+) -> None:
+    whole, parts = configure(folder="whole"), configure(folder="parts")
+    assert run.train_run(whole) == 0
+    with monkeypatch.context() as patch:
+        _stop_after(patch, num_asked)
+        assert run.train_run(parts) == 143
+    assert run.train_run(parts) == 0
+    want, got = _last_state(whole.run.dir), _last_state(parts.run.dir)
+    assert want.keys() == got.keys()
+    different = [name for name in want if not torch.equal(want[name], got[name])]
+    assert not different
+    losses = [
+        [(record.step, record.value) for record in read_metrics(RunDir(Path(config.run.dir)).metrics) if record.name == "lr"] for config in (whole, parts)
+    ]
+    assert dict(losses[0]).items() <= dict(losses[1]).items(), "every logged step of the whole run is there once"
+    assert len(losses[1]) == len(dict(losses[1]))
+
+
+def test_a_finished_run_is_left_alone(configure: Callable[..., Config], capsys: pytest.CaptureFixture[str]) -> None:
+    config = configure("optim.epochs=1")
+    assert run.train_run(config) == 0
+    before = _last_state(config.run.dir)
+    assert run.train_run(config) == 0
+    assert "is trained: 3 of 3 steps" in capsys.readouterr().out
+    assert all(torch.equal(before[name], tensor) for name, tensor in _last_state(config.run.dir).items())
+
+
+def test_other_science_in_the_same_folder_is_refused_and_other_efficiency_is_not(configure: Callable[..., Config]) -> None:
+    run.train_run(configure("optim.epochs=1"))
+    with pytest.raises(ConfigError, match=r"loss.temperature: 0.5 -> 0.1.*run.dir=PATH"):
+        run.train_run(configure("optim.epochs=1", "loss.temperature=0.1"))
+    assert run.train_run(configure("optim.epochs=1", "optim.accumulation_steps=2", "report.log_every_steps=1")) == 0
+
+
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(configure: Callable[..., Config], capsys: pytest.CaptureFixture[str]) -> None:
+    config = configure()
+    run.train_run(config)
+    newest = list_checkpoints(RunDir(Path(config.run.dir)).checkpoints)[-1]
+    (newest / "state.safetensors").write_bytes(b"damaged")
+    assert run.train_run(config) == 0
+    assert f"{newest.name} is damaged" in capsys.readouterr().out
+    assert _last_state(config.run.dir)["random/cpu"].numel()
+
+
+def test_a_checkpoint_of_another_model_is_refused(configure: Callable[..., Config]) -> None:
+    run.train_run(configure("optim.epochs=1", folder="small"))
+    other = configure("optim.epochs=1", "model.decoder=linear", f"checkpoint.init_from={configure(folder='small').run.dir}", folder="other")
+    with pytest.raises(CheckpointError, match="it is of another model|lacks"):
+        run.train_run(other)
+
+
+def test_a_run_starts_from_another_runs_weights(configure: Callable[..., Config]) -> None:
+    first = configure("optim.epochs=1", folder="first")
+    run.train_run(first)
+    second = configure("optim.epochs=1", f"checkpoint.init_from={first.run.dir}", folder="second")
+    run.train_run(second)
+    start = load_file(RunDir(Path(second.run.dir)).initial_checkpoint / "state.safetensors")
+    trained = _last_state(first.run.dir)
+    assert all(torch.equal(tensor, trained[name]) for name, tensor in start.items())
+
+
+def test_steps_that_are_never_finite_end_the_run_and_keep_the_checkpoint(configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configure("optim.max_nonfinite=2", "report.log_every_steps=1")
+    original = run.train
+
+    def poisoned(state: object, batches: Iterator, **settings: object) -> Iterator:
+        return original(state, (_poison(batch, after=3, number=number) for number, batch in enumerate(batches)), **settings)
+
+    monkeypatch.setattr(run, "train", poisoned)
+    with pytest.raises(TrainingError, match="not finite in 2 steps in a row.*last checkpoint is intact"):
+        run.train_run(config)
+    checkpoints = list_checkpoints(RunDir(Path(config.run.dir)).checkpoints)
+    assert [path.name for path in checkpoints] == ["step_00000003"]
+    assert all(tensor.isfinite().all() for tensor in _last_state(config.run.dir).values() if tensor.is_floating_point())
+
+
+def _poison(batch: object, *, after: int, number: int) -> object:
+    if number >= after:
+        batch = copy.deepcopy(batch)
+        batch.query_images.fill_(torch.nan)
+    return batch
+
+
+def test_a_trained_run_is_evaluated_beside_its_baselines(configure: Callable[..., Config]) -> None:
+    config = configure()
+    run.train_run(config)
+    run_dir = RunDir(Path(config.run.dir))
+    evaluation = run.evaluate_run(run_dir, overrides=[], which="newest")
+    names = {score.encoder for score in evaluation.scores}
+    assert names == {"trained", "trained backbone", "initial", "initial backbone", "random labels"}
+    assert evaluation.scores[evaluation.headline].encoder == "trained"
+    assert run_dir.report.read_text().startswith("<!doctype html>") or "<html" in run_dir.report.read_text()[:200].lower()
+    assert len(list(run_dir.panels.glob("*.png"))) == 2
+    best = run.evaluate_run(run_dir, overrides=["evaluate.num_seeds=1"], which="best")
+    assert len(best.scores[0].miou_percent) == 1
+    with pytest.raises(CheckpointError, match="has no checkpoint 'step_77'; there are: step_"):
+        run.evaluate_run(run_dir, overrides=[], which="step_77")
+
+
+def test_evaluating_without_classes_or_ground_truth_says_what_to_set(configure: Callable[..., Config], shards_at: Callable[..., Path], tmp_path: Path) -> None:
+    config = configure("optim.epochs=1")
+    run.train_run(config)
+    run_dir = RunDir(Path(config.run.dir))
+    with pytest.raises(ConfigError, match="evaluate.classes"):
+        run.evaluate_run(run_dir, overrides=["evaluate.classes={}"], which="newest")
+    bare = shards_at(tmp_path / "bare", 3, members_of=lambda index: {name: content for name, content in draw_members(index).items() if name != "seg.png"})
+    with pytest.raises(ShardError, match="wants the ground truth seg.png"):
+        run.evaluate_run(run_dir, overrides=[f"data.val={bare}"], which="newest")
+
+
+def test_photos_whose_masks_never_fit_keep_their_place_and_are_counted(
+    configure: Callable[..., Config], shards_at: Callable[..., Path], tmp_path: Path
+) -> None:
+    def members(index: int) -> dict[str, bytes]:
+        blank = photo_bytes(numpy.zeros((40, 52), dtype=numpy.uint8))
+        return draw_members(index) | ({"mask.png": blank} if index % 2 else {})
+
+    shards = shards_at(tmp_path / "half", 8, members_of=members)
+    config = configure("optim.epochs=1", f"data.train={shards}", "report.log_every_steps=1")
+    assert run.train_run(config) == 0
+    counts = [record.value for record in read_metrics(RunDir(Path(config.run.dir)).metrics) if record.name == "count/emptied"]
+    assert counts[-1] == 4
+
+
+@pytest.mark.parametrize(
+    ("override", "error", "message"),
+    [
+        ("data.train=", ConfigError, "data.train is not set"),
+        ("data.train=nowhere", ShardError, "expected a shard folder at nowhere"),
+        ("run.device=cuda", ConfigError, "no CUDA device here") if not torch.cuda.is_available() else ("data.train=", ConfigError, "not set"),
+        ("checkpoint.init_from=nowhere", CheckpointError, "expected a run with checkpoints at nowhere"),
+        ("model.weights=nowhere.pth", ConfigError, "there is none"),
+    ],
+)
+def test_what_is_missing_is_one_sentence(configure: Callable[..., Config], override: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        run.train_run(configure(override))
+
+
+def test_a_run_folder_without_a_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected a run at .*train first"):
+        run.evaluate_run(RunDir(tmp_path), overrides=[], which="newest")
+
+
+def test_a_damaged_metrics_file_is_an_error_and_not_lost(configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configure("optim.epochs=1")
+    _stop_after(monkeypatch, 1)
+    run.train_run(config)
+    path = RunDir(Path(config.run.dir)).metrics
+    path.write_text("not json\n" + path.read_text())
+    with pytest.raises(DataError, match=r"metrics.jsonl:1"):
+        run.train_run(config)
+    assert path.read_text().startswith("not json\n")
+
+
+def test_the_environment_and_the_configuration_are_kept_with_every_start(configure: Callable[..., Config]) -> None:
+    config = configure("optim.epochs=1")
+    run.train_run(config)
+    starts = json.loads(RunDir(Path(config.run.dir)).environment.read_text())
+    assert len(starts) == 1
+    assert starts[0]["versions"]["torch"] == torch.__version__.partition("+")[0] or starts[0]["versions"]["torch"]
+    assert load_config(RunDir(Path(config.run.dir)).config) == config

@@ -1,0 +1,187 @@
+"""The step's arithmetic, and that it never asks the device for a value: the forward part runs on a pretended CUDA device."""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from mcdist.data.batch import Batch
+from mcdist.distributed import World
+from mcdist.model.backbone import make_backbone
+from mcdist.model.bank import MemoryBank
+from mcdist.model.decoder import make_decoder
+from mcdist.model.encoder import Encoder
+from mcdist.model.momentum import follow
+from mcdist.model.norm import convert_norm
+from mcdist.train.engine_ddp import EngineDDP
+from mcdist.train.optimizer import make_optimizer
+from mcdist.train.state import TrainState
+from mcdist.train.step import StepSettings, choose_candidates, count_pixels, encode_keys, gather, query_terms, train_step
+
+SETTINGS = StepSettings(
+    max_objects=3,
+    temperature=0.5,
+    scope="global",
+    saliency_weight=1.0,
+    false_negative_cosine=1.0,
+    momentum=0.99,
+    momentum_buffers="own",
+    implementation="auto",
+)
+
+
+def make_encoder(decoder: str = "linear") -> Encoder:
+    torch.manual_seed(0)
+    backbone = make_backbone("resnet18", num_stages=3)
+    module, channels = make_decoder(decoder, num_channels=backbone.num_channels, width=16, atrous_rates=[1, 2], dropout=0.0)
+    encoder = Encoder(backbone, decoder=module, decoder_channels=channels, embedding_dim=8)
+    convert_norm(encoder, kind="group")
+    return encoder
+
+
+def make_batch(size: int, *, device: str = "cpu", seed: int = 0) -> Batch:
+    torch.manual_seed(seed)
+    instances = torch.randint(-1, 4, (2, size, 32, 32), dtype=torch.int16, device=device)
+    images = torch.randn(2, size, 3, 32, 32, device=device)
+    return Batch(images[0], images[1], instances[0], instances[1], torch.arange(size, device=device), 0, 0, 0)
+
+
+def make_state(*, lr: float = 0.1) -> TrainState:
+    query = make_encoder()
+    key = copy.deepcopy(query).requires_grad_(False)
+    world = World(0, 1, torch.device("cpu"))
+    optimizer = make_optimizer(
+        "sgd", backbone=query.backbone, heads=[query.embedding, query.saliency], lr=lr, backbone_lr_factor=1.0, sgd_momentum=0.9, weight_decay=0.0
+    )
+    engine = EngineDDP(query, optimizer=optimizer, world=world, precision="fp32", clip_grad_norm=0.0, compile_model=False)
+    return TrainState(query=query, key=key, bank=MemoryBank(16, dim=8), engine=engine)
+
+
+def _halves(batch: Batch) -> list[Batch]:
+    parts = []
+    for part in (slice(0, 2), slice(2, 4)):
+        tensors = [getattr(batch, name)[part] for name in ("query_images", "key_images", "query_instances", "key_instances", "indices")]
+        parts.append(Batch(*tensors, 0, 0, 0))
+    return parts
+
+
+def test_accumulating_two_halves_is_one_step_over_the_whole() -> None:
+    whole, halves, batch = make_state(), make_state(), make_batch(4)
+    for _ in range(3):
+        one = train_step(whole, [batch], lr=0.1, settings=SETTINGS)
+        two = train_step(halves, _halves(batch), lr=0.1, settings=SETTINGS)
+        torch.testing.assert_close(two.contrast, one.contrast)
+        torch.testing.assert_close(two.saliency, one.saliency)
+    for mine, theirs in zip(halves.query.parameters(), whole.query.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(halves.bank.rows, whole.bank.rows)
+
+
+def test_the_bank_takes_the_prototypes_after_the_loss() -> None:
+    state, batch = make_state(), make_batch(4)
+    result = train_step(state, [batch], lr=0.1, settings=SETTINGS)
+    num_valid = int(result.valid.sum())
+    assert int(state.bank.num_valid) == min(num_valid, 16)
+    torch.testing.assert_close(state.bank.candidates[:num_valid], result.prototypes[result.valid])
+
+
+def test_the_key_moves_before_its_forward_pass_and_by_no_gradient() -> None:
+    state, batch = make_state(), make_batch(2)
+    start = [parameter.clone() for parameter in state.query.parameters()]
+    train_step(state, [batch], lr=0.1, settings=SETTINGS)
+    assert all(torch.equal(before, now) for before, now in zip(start, state.key.parameters(), strict=True)), "query and key were equal: nothing to follow"
+    moved = [parameter.detach().clone() for parameter in state.query.parameters()]
+    train_step(state, [batch], lr=0.1, settings=SETTINGS)
+    for before, lead, now in zip(start, moved, state.key.parameters(), strict=True):
+        torch.testing.assert_close(now, 0.99 * before + 0.01 * lead)
+
+
+def test_a_non_finite_photo_skips_the_step_and_leaves_the_bank_clean() -> None:
+    state, batch = make_state(), make_batch(2)
+    batch.query_images[0, 0, 3, 3] = torch.nan
+    batch.key_images[1, 0, 3, 3] = torch.inf
+    before = {name: tensor.clone() for name, tensor in state.query.state_dict().items()}
+    result = train_step(state, [batch], lr=0.1, settings=SETTINGS)
+    assert float(result.skipped) == 1.0
+    assert all(torch.equal(before[name], tensor) for name, tensor in state.query.state_dict().items())
+    assert state.bank.rows.isfinite().all()
+    assert float(train_step(state, [make_batch(2, seed=1)], lr=0.1, settings=SETTINGS).skipped) == 0.0
+
+
+def test_photos_without_any_object_give_a_zero_contrast_and_no_nan() -> None:
+    state, batch = make_state(), make_batch(2)
+    batch.query_instances.fill_(-1)
+    batch.key_instances.fill_(-1)
+    result = train_step(state, [batch], lr=0.1, settings=SETTINGS)
+    assert float(result.contrast) == 0.0
+    assert float(result.saliency) == 0.0
+    assert float(result.skipped) == 0.0
+    assert int(state.bank.num_valid) == 0
+
+
+def test_steps_learn() -> None:
+    state, batch = make_state(), make_batch(4)
+    results = [train_step(state, [batch], lr=0.05, settings=SETTINGS) for _ in range(20)]
+    losses = [float(result.saliency) for result in results]
+    assert losses[-1] < losses[0]
+    assert int(results[-1].correct) > int(results[0].correct)
+
+
+@contextmanager
+def pretended_cuda() -> Iterator[None]:
+    with FakeTensorMode(), torch.device("cuda"):
+        yield
+
+
+def forward_part(*, spoil: Callable[[Any], None] = lambda state: None) -> torch.Tensor:
+    """Everything of a step before the backward, on whatever device is current."""
+    query, key = make_encoder(), make_encoder()
+    world = World(0, 1, torch.device("cuda"))
+    engine = SimpleNamespace(world=world, autocast=nullcontext)  # torch refuses CUDA autocast where there is no CUDA
+    state: Any = SimpleNamespace(query=query, key=key, bank=MemoryBank(16, dim=8), engine=engine)
+    spoil(state)
+    batch = make_batch(2, device="cuda")
+    follow(state.key, query=state.query, momentum=0.99, buffers="copy")
+    pooled = [encode_keys(state, batch, settings=SETTINGS)]
+    everyone = gather(pooled, world=world)
+    candidates = choose_candidates(pooled, everyone, world=world, scope="global")
+    balance = count_pixels([batch], candidates, world=world, scope="global")
+    with engine.autocast():
+        embedded = state.query(batch.query_images)
+    contrast, saliency = query_terms(embedded, batch, candidates, balance, index=0, bank=state.bank, settings=SETTINGS)
+    state.bank.enqueue(everyone.prototypes, valid=everyone.num_pixels > 0)
+    return contrast.loss + saliency
+
+
+def test_the_forward_part_runs_on_a_pretended_gpu_without_synchronising() -> None:
+    with pretended_cuda():
+        assert forward_part().device.type == "cuda"
+
+
+def _bank_on_the_cpu(state: Any) -> None:
+    state.bank = MemoryBank(16, dim=8)
+    state.bank.rows = torch.zeros(17, 8, device="cpu")
+
+
+def _bank_that_asks(state: Any) -> None:
+    state.bank = _AskingBank(16, dim=8)
+
+
+class _AskingBank(MemoryBank):
+    def enqueue(self, prototypes: torch.Tensor, *, valid: torch.Tensor) -> None:
+        self.rows[: int(valid.sum())] = prototypes[:1]
+
+
+def _head_on_the_cpu(state: Any) -> None:
+    state.query.saliency = torch.nn.Conv2d(128, 1, 1, device="cpu")
+
+
+@pytest.mark.parametrize("slip", [_bank_on_the_cpu, _bank_that_asks, _head_on_the_cpu])
+def test_a_planted_slip_is_found_without_a_gpu(slip: Callable[[Any], None]) -> None:
+    with pretended_cuda(), pytest.raises(Exception, match="(?i)device|wanted bank on cuda|_local_scalar_dense"):
+        forward_part(spoil=slip)
