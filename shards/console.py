@@ -34,9 +34,10 @@ def print_built(built: Built) -> None:
         kept = f", {built.num_kept} shards kept from an earlier run" if built.num_kept else ""
         console.print(f"{built.folder}: {size}, {built.wall_s:.1f} s ({manifest.num_samples / max(built.wall_s, 1e-3):,.0f} photos/s{kept})")
     for note, num in sorted(built.notes.items()):
-        console.print(f"  {num} photos: {note}")
+        console.print(f"  {note}: {num:,} photos")
     if manifest.skipped:
-        console.print(f"  {len(manifest.skipped):,} photos skipped, all listed in {built.folder / 'manifest.json'}; the first:")
+        num_skipped, listed = len(manifest.skipped), built.folder / "manifest.json"
+        console.print(f"  skipped: {num_skipped:,} of {num_skipped + manifest.num_samples:,} photos, all listed in {listed}; the first:")
         for photo, reason in manifest.skipped[:SHOWN_SKIPPED]:
             console.print(f"    {photo}: {reason}")
 

@@ -67,7 +67,7 @@ def _paste(sheet: Image.Image, *, sample: Sample, x: int, y: int) -> None:
     photo = Image.fromarray(sample.photo.permute(1, 2, 0).contiguous().numpy()).resize(size, Image.Resampling.LANCZOS)
     instances = Image.fromarray(sample.instances.numpy().astype(numpy.int32)).resize(size, Image.Resampling.NEAREST)
     tile = overlay(numpy.asarray(photo), instances=numpy.asarray(instances).astype(numpy.int16))
-    sheet.paste(Image.fromarray(tile), (x + (TILE_PX - size[0]) // 2, y + (TILE_PX - size[1]) // 2))
+    sheet.paste(Image.fromarray(tile), (x + (TILE_PX - size[0]) // 2, y + TILE_PX - size[1]))
     caption = sample.key if len(sample.key) <= 30 else f"{sample.key[:14]}...{sample.key[-13:]}"
     font = ImageFont.load_default(size=11)
     ImageDraw.Draw(sheet).text((x + TILE_PX // 2, y + TILE_PX + CAPTION_PX // 2 + 1), caption, fill=INK, font=font, anchor="mm")

@@ -66,8 +66,8 @@ def _over(tone: Field, *, distance: Field, paint: float, edge: float) -> Field:
 
 
 def _fish(d: Drawing) -> tuple[Field, Field]:
-    body = _ellipse(d, x=-0.2, y=0, width=0.76, height=0.46)
-    tail = numpy.maximum(_polygon(d, (0.3, 0), (1.0, -0.52), (1.0, 0.52)), -_ellipse(d, x=1.08, y=0, width=0.25, height=0.28))
+    body = _ellipse(d, x=-0.2, y=0.0, width=0.76, height=0.46)
+    tail = numpy.maximum(_polygon(d, (0.3, 0.0), (1.0, -0.52), (1.0, 0.52)), -_ellipse(d, x=1.08, y=0.0, width=0.25, height=0.28))
     fin = _polygon(d, (-0.45, -0.35), (0.02, -0.7), (0.2, -0.3))
     period = 0.3
     odd = numpy.floor(d.v / (period / 2)) % 2
@@ -75,15 +75,15 @@ def _fish(d: Drawing) -> tuple[Field, Field]:
     scales = _inside(abs(numpy.hypot(x, y) - 0.12) - 0.035, edge=d.edge)
     rays = _inside(_wave(d.v - 0.4 * d.u, period=0.14) - 0.025, edge=d.edge)
     tone = numpy.where(numpy.minimum(tail, fin) < body, rays, scales)
-    tone = _over(tone, distance=_ellipse(d, x=-0.72, y=-0.1, width=0.12, height=0.12), paint=0, edge=d.edge)
-    tone = _over(tone, distance=_ellipse(d, x=-0.72, y=-0.1, width=0.07, height=0.07), paint=2, edge=d.edge)
+    tone = _over(tone, distance=_ellipse(d, x=-0.72, y=-0.1, width=0.12, height=0.12), paint=0.0, edge=d.edge)
+    tone = _over(tone, distance=_ellipse(d, x=-0.72, y=-0.1, width=0.07, height=0.07), paint=2.0, edge=d.edge)
     return numpy.minimum(numpy.minimum(body, tail), fin), tone
 
 
 def _tree(d: Drawing) -> tuple[Field, Field]:
-    trunk = _polygon(d, (-0.1, 0), (0.1, 0), (0.17, 1), (-0.17, 1))
-    crown = _ellipse(d, x=0, y=-0.35, width=0.55, height=0.55)
-    for angle in d.random.uniform(0, 0.6) + numpy.arange(7) * 2 * numpy.pi / 7:
+    trunk = _polygon(d, (-0.1, 0.0), (0.1, 0.0), (0.17, 1.0), (-0.17, 1.0))
+    crown = _ellipse(d, x=0.0, y=-0.35, width=0.55, height=0.55)
+    for angle in d.random.uniform(0.0, 0.6) + numpy.arange(7) * 2 * numpy.pi / 7:
         bulge = _ellipse(d, x=0.48 * numpy.cos(angle), y=-0.3 + 0.4 * numpy.sin(angle), width=0.3, height=0.28)
         crown = numpy.minimum(crown, bulge)
     leaves = _blotches(d, cells=14)
@@ -103,8 +103,8 @@ def _blotches(d: Drawing, *, cells: int) -> Field:
 
 
 def _house(d: Drawing) -> tuple[Field, Field]:
-    walls = _box(d, x=0, y=0.4, width=0.68, height=0.52)
-    roof = _polygon(d, (-0.95, -0.1), (0, -0.9), (0.95, -0.1))
+    walls = _box(d, x=0.0, y=0.4, width=0.68, height=0.52)
+    roof = _polygon(d, (-0.95, -0.1), (0.0, -0.9), (0.95, -0.1))
     chimney = _box(d, x=0.5, y=-0.62, width=0.11, height=0.28)
     row = numpy.floor(d.v / 0.2)
     joints = numpy.minimum(_wave(d.v, period=0.2), _wave(d.u + (row % 2) * 0.2, period=0.4))
@@ -112,14 +112,14 @@ def _house(d: Drawing) -> tuple[Field, Field]:
     tiles = _inside(_wave(d.v, period=0.22) - 0.05, edge=d.edge)
     tone = numpy.where(roof < 0, 1 - 0.85 * tiles, bricks)
     for x in (-0.36, 0.36):
-        tone = _over(tone, distance=_box(d, x=x, y=0.28, width=0.15, height=0.17), paint=0, edge=d.edge)
-        tone = _over(tone, distance=_box(d, x=x, y=0.28, width=0.1, height=0.12), paint=2, edge=d.edge)
-    tone = _over(tone, distance=_box(d, x=0, y=0.65, width=0.13, height=0.28), paint=2, edge=d.edge)
+        tone = _over(tone, distance=_box(d, x=x, y=0.28, width=0.15, height=0.17), paint=0.0, edge=d.edge)
+        tone = _over(tone, distance=_box(d, x=x, y=0.28, width=0.1, height=0.12), paint=2.0, edge=d.edge)
+    tone = _over(tone, distance=_box(d, x=0.0, y=0.65, width=0.13, height=0.28), paint=2.0, edge=d.edge)
     return numpy.minimum(numpy.minimum(walls, roof), chimney), tone
 
 
 def _mushroom(d: Drawing) -> tuple[Field, Field]:
-    cap = numpy.maximum(_ellipse(d, x=0, y=0.12, width=0.95, height=0.92), d.v - 0.18)
+    cap = numpy.maximum(_ellipse(d, x=0.0, y=0.12, width=0.95, height=0.92), d.v - 0.18)
     stem = _polygon(d, (-0.2, 0.1), (0.2, 0.1), (0.3, 0.92), (-0.3, 0.92))
     odd = numpy.floor(d.v / 0.34) % 2
     x, y = (d.u + odd * 0.22) % 0.44 - 0.22, d.v % 0.34 - 0.17
@@ -135,18 +135,18 @@ def _butterfly(d: Drawing) -> tuple[Field, Field]:
         radius = numpy.hypot(d.u - x, d.v - y)
         rings = numpy.where(wing < wings, _inside(_wave(radius, period=0.22) - 0.055, edge=d.edge), rings)
         wings = numpy.minimum(wings, wing)
-    body = _ellipse(d, x=0, y=0, width=0.09, height=0.75)
-    return numpy.minimum(wings, body), _over(rings, distance=body, paint=2, edge=d.edge)
+    body = _ellipse(d, x=0.0, y=0.0, width=0.09, height=0.75)
+    return numpy.minimum(wings, body), _over(rings, distance=body, paint=2.0, edge=d.edge)
 
 
 def _wheel(d: Drawing) -> tuple[Field, Field]:
     radius, angle = numpy.hypot(d.u, d.v), numpy.arctan2(d.v, d.u)
-    num_spokes = int(d.random.integers(9, 13))
+    num_spokes = int(d.random.integers(9.0, 13.0))
     across = _wave(angle, period=2 * numpy.pi / num_spokes) * radius
     tone = _inside(across - 0.055, edge=d.edge)
-    tone = _over(tone, distance=0.74 - radius, paint=1, edge=d.edge)
-    tone = _over(tone, distance=abs(radius - 0.84) - 0.03, paint=0, edge=d.edge)
-    return radius - 0.97, _over(tone, distance=radius - 0.17, paint=2, edge=d.edge)
+    tone = _over(tone, distance=0.74 - radius, paint=1.0, edge=d.edge)
+    tone = _over(tone, distance=abs(radius - 0.84) - 0.03, paint=0.0, edge=d.edge)
+    return radius - 0.97, _over(tone, distance=radius - 0.17, paint=2.0, edge=d.edge)
 
 
 def _cup(d: Drawing) -> tuple[Field, Field]:
@@ -154,7 +154,7 @@ def _cup(d: Drawing) -> tuple[Field, Field]:
     handle = abs(numpy.hypot((d.u - 0.48) / 0.95, d.v + 0.02) - 0.38) - 0.09
     bands = _inside(_wave(d.v, period=0.36) - 0.09, edge=d.edge)
     rim = abs(d.v + 0.7) - 0.06
-    tone = _over(numpy.where(body < 0, bands, 1.0), distance=rim, paint=2, edge=d.edge)
+    tone = _over(numpy.where(body < 0, bands, 1.0), distance=rim, paint=2.0, edge=d.edge)
     return numpy.minimum(body, handle), tone
 
 
@@ -173,12 +173,12 @@ def _leaf(d: Drawing) -> tuple[Field, Field]:
     blade = blade + 0.05 * (_wave(d.u, period=0.2) / 0.1)
     stalk = numpy.maximum(abs(d.v) - 0.04, abs(d.u - 0.95) - 0.15)
     side = _inside(_wave(d.u + 0.9 * abs(d.v), period=0.26) - 0.04, edge=d.edge)
-    tone = _over(side, distance=abs(d.v) - 0.035, paint=1, edge=d.edge)
+    tone = _over(side, distance=abs(d.v) - 0.035, paint=1.0, edge=d.edge)
     return numpy.minimum(blade, stalk), numpy.where(d.v < 0, tone, 0.25 + 0.75 * tone)
 
 
 def _kite(d: Drawing) -> tuple[Field, Field]:
-    sail = _polygon(d, (0, -1), (0.68, -0.25), (0, 0.72), (-0.68, -0.25))
+    sail = _polygon(d, (0.0, -1.0), (0.68, -0.25), (0.0, 0.72), (-0.68, -0.25))
     tail = numpy.full_like(d.u, 9.0)
     for y, x in ((0.78, 0.1), (0.98, -0.08)):
         tail = numpy.minimum(tail, _box(d, x=x, y=y, width=0.16, height=0.08))
@@ -189,15 +189,15 @@ def _kite(d: Drawing) -> tuple[Field, Field]:
 
 
 SHAPES = (
-    Shape("fish", 30, _fish),
-    Shape("tree", 20, _tree),
-    Shape("house", 20, _house),
-    Shape("mushroom", 30, _mushroom),
-    Shape("butterfly", 45, _butterfly),
-    Shape("wheel", 180, _wheel),
-    Shape("cup", 25, _cup),
-    Shape("star", 180, _star),
-    Shape("leaf", 180, _leaf),
-    Shape("kite", 40, _kite),
+    Shape("fish", 30.0, _fish),
+    Shape("tree", 20.0, _tree),
+    Shape("house", 20.0, _house),
+    Shape("mushroom", 30.0, _mushroom),
+    Shape("butterfly", 45.0, _butterfly),
+    Shape("wheel", 180.0, _wheel),
+    Shape("cup", 25.0, _cup),
+    Shape("star", 180.0, _star),
+    Shape("leaf", 180.0, _leaf),
+    Shape("kite", 40.0, _kite),
 )
 """In the order of their ids: class i of the ground truth is `SHAPES[i - 1]`."""

@@ -83,7 +83,7 @@ class FileSource:
         if item.labels_path is not None:
             labels = labels_of(_map_of(item.labels_path, photo=photo, what="labels"), path=item.labels_path)
             members[SEGMENTS_MEMBER] = encode_map(self._resized(labels, photo=photo))
-        notes = (f"{instances.num_dropped} of its objects are void: a shard holds 254 a photo",) if instances.num_dropped else ()
+        notes = ("more than 254 objects, the smallest became void",) if instances.num_dropped else ()
         members[INFO_MEMBER] = self._info(item, photo=photo, instances=instances)
         return Photo(key=item.key, members=members, notes=notes)
 

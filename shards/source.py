@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 Option = str | int | float | bool | None
 """What a builder's option may be: it is kept in the manifest as JSON."""
@@ -35,6 +35,7 @@ class Photo:
     notes: tuple[str, ...] = ()
 
 
+@runtime_checkable
 class Source(Protocol):
     """A data set to build shards of. It travels to worker processes, so it can be pickled; making one item needs no other."""
 

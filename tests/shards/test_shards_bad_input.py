@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy
 import pytest
+import torchvision
 from made_pictures import random_pixels, save_mask, save_photo
 from PIL import Image
 from typer.testing import Result
@@ -63,7 +64,7 @@ def test_a_bad_photo_is_skipped_and_listed_and_strict_makes_it_an_error(
     spoil(photos / "p2.jpg", tmp_path / "masks" / "p2.png")
     assert_one_sentence(build(run, tmp_path, "--strict"), *parts)
     skipping = build(run, tmp_path)
-    assert skipping.exit_code == 0 and "5 photos" in skipping.output and "1 photos skipped" in skipping.output
+    assert skipping.exit_code == 0 and "5 photos" in skipping.output and "skipped: 1 of 6 photos" in skipping.output
     ((photo, reason),) = read_manifest(tmp_path / "out").skipped
     assert photo == "p2.jpg" and all(part in reason for part in parts)
     assert_one_sentence(build(run, tmp_path, "--strict"), "--strict", "p2")
@@ -152,6 +153,21 @@ def test_voc_says_what_it_misses(run: Run, tmp_path: Path) -> None:
     (voc / "ImageSets" / "Segmentation" / "val.txt").write_text("a\n")
     result = run("build", "voc", tmp_path, "--no-labels", "--split", "val", "--hold-out", 1, *out)
     assert_one_sentence(result, "--hold-out", "choose fewer", exit_code=2)
+
+
+def test_a_download_without_internet_says_what_to_do(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(root: str, **_: object) -> None:
+        raise OSError("no route to the server")
+
+    monkeypatch.setattr(torchvision.datasets, "VOCSegmentation", refuse)
+    result = run("build", "voc", tmp_path, "--download", "--out", tmp_path / "out")
+    assert_one_sentence(result, "cannot download VOC 2012", "no route to the server", "leave --download out", exit_code=7)
+
+
+def test_objects_beyond_254_are_counted(run: Run, photos: Path, tmp_path: Path) -> None:
+    save_mask(tmp_path / "masks" / "p0.png", values=numpy.arange(32 * 48, dtype=numpy.uint16).reshape(32, 48))
+    result = build(run, tmp_path)
+    assert result.exit_code == 0 and "more than 254 objects, the smallest became void: 1 photos" in result.output
 
 
 def test_verify_and_inspect_of_no_shard_folder_say_so(run: Run, tmp_path: Path) -> None:
