@@ -88,8 +88,8 @@ def train_step(state: TrainState, micro_batches: list[Batch], *, lr: float, sett
         shares.append((contrast, saliency.detach(), (embedded.saliency.detach() > 0).float().mean()))
     grad_norm, skipped = engine.step(lr=lr)
 
-    finite = everyone.prototypes.isfinite().all(1)
-    state.bank.enqueue(everyone.prototypes, valid=(everyone.num_pixels > 0) & finite)
+    newest = by_position(everyone, num_ranks=world.num_ranks, max_objects=settings.max_objects)
+    state.bank.enqueue(newest.prototypes, valid=(newest.num_pixels > 0) & newest.prototypes.isfinite().all(1))
     return _result(shares, everyone, grad_norm, skipped)
 
 
@@ -107,6 +107,12 @@ def gather(pooled: list[Pooled], *, world: World) -> Pooled:
     num_pixels = torch.cat([part.num_pixels for part in pooled])
     rows = world.gather_rows(torch.cat([prototypes, num_pixels[:, None].to(prototypes.dtype)], dim=1))
     return Pooled(rows[:, :-1].contiguous(), rows[:, -1].to(num_pixels.dtype))
+
+
+def by_position(everyone: Pooled, *, num_ranks: int, max_objects: int) -> Pooled:
+    """The same rows by position in the global batch, whatever the ranks: position p lies on rank p mod ranks, so the ranks interleave."""
+    rows = torch.arange(len(everyone.num_pixels), device=everyone.num_pixels.device).view(num_ranks, -1, max_objects).transpose(0, 1).flatten()
+    return Pooled(everyone.prototypes[rows], everyone.num_pixels[rows])
 
 
 def choose_candidates(pooled: list[Pooled], everyone: Pooled, *, world: World, scope: str) -> Candidates:

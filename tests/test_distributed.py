@@ -1,0 +1,104 @@
+"""Two ranks under torchrun compute what one rank does, and stop and continue together. Real processes, gloo."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mcdist.checkpoint import list_checkpoints
+from mcdist.distributed import World, join_world
+from mcdist.errors import ConfigError, MachineError
+from mcdist.report.jsonl import read_metrics
+from mcdist.run_dir import RunDir
+
+CONFIG = """
+data: {num_workers: 0, block: 4, num_lanes: 4}
+views: {size_px: 32, max_objects: 2}
+model: {backbone: resnet18, num_stages: 3, norm: group, decoder: linear, embedding_dim: 8, bank_size: 16, momentum: 0.9}
+optim: {global_batch: 4, epochs: 2, lr: 0.05, clip_grad_norm: 5.0}
+run: {device: cpu, deterministic: true, num_threads: 1}
+checkpoint: {every_steps: 100}
+report: {mlflow: "off", log_every_steps: 1}
+"""
+
+
+@pytest.fixture
+def train(tmp_path: Path, make_shards: Callable[..., Path]) -> Callable[..., dict[str, list[float]]]:
+    """Train under torchrun on `ranks` processes; gives the curves by name."""
+    config = tmp_path / "config.yaml"
+    config.write_text(CONFIG)
+    shards = make_shards(12)
+
+    def run(*overrides: str, ranks: int) -> dict[str, list[float]]:
+        folder = tmp_path / f"ranks_{ranks}_{len(overrides)}"
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks), "--master-port", str(_free_port())]
+        command = [*launcher, "-m", "mcdist", "train", str(config), f"data.train={shards}", f"run.dir={folder}", *overrides]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        curves: dict[str, list[float]] = {}
+        for record in read_metrics(RunDir(folder).metrics):
+            curves.setdefault(record.name, []).append(record.value)
+        curves["weights"] = _weights(folder)
+        return curves
+
+    return run
+
+
+def _weights(folder: Path) -> list[float]:
+    tensors = load_file(list_checkpoints(RunDir(folder).checkpoints)[-1] / "state.safetensors")
+    return torch.cat([tensor.flatten().double() for name, tensor in sorted(tensors.items()) if name.startswith(("query/", "key/", "bank/rows"))]).tolist()
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def test_two_ranks_with_accumulation_compute_what_one_rank_does(train: Callable[..., dict[str, list[float]]]) -> None:
+    one, two = train(ranks=1), train("optim.accumulation_steps=2", ranks=2)
+    for name in ("loss/contrast", "loss/saliency", "accuracy_percent", "grad_norm", "count/emptied", "count/redrawn"):
+        assert two[name] == pytest.approx(one[name], rel=2e-3, abs=1e-5), name
+    torch.testing.assert_close(torch.tensor(two["weights"]), torch.tensor(one["weights"]), rtol=1e-3, atol=1e-4)
+
+
+def test_a_world_of_one_needs_no_process_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    world = join_world(device="cpu", timeout_s=1)
+    assert world == World(0, 1, torch.device("cpu"))
+    rows = torch.ones(2, 3)
+    assert world.gather_rows(rows) is rows
+    assert world.sum(rows) is rows
+    world.barrier()
+
+
+def test_a_half_set_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    for name in ("WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError, match="has RANK but not MASTER_ADDR, MASTER_PORT, WORLD_SIZE"):
+        join_world(device="cpu", timeout_s=1)
+
+
+def test_a_port_in_use_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(taken.getsockname()[1])}.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(MachineError, match="rank 0 could not meet the other 1 ranks at 127.0.0.1:.*if the port is in use"):
+            join_world(device="cpu", timeout_s=2)
+
+
+def test_ranks_that_do_not_come_are_waited_for_no_longer_than_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(MachineError, match="within 2 s"):
+        join_world(device="cpu", timeout_s=2)

@@ -1,0 +1,98 @@
+"""The command line as a person meets it: help that reads well, one sentence and an exit code where something is wrong."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mcdist import __main__ as command_line
+from mcdist.checkpoint import list_checkpoints
+from mcdist.run_dir import RunDir
+
+CONFIG = """
+data: {num_workers: 1, block: 4, num_lanes: 4}
+views: {size_px: 32, max_objects: 2}
+model: {backbone: resnet18, num_stages: 3, decoder: linear, embedding_dim: 8, bank_size: 16}
+optim: {global_batch: 4, epochs: 100000, lr: 0.05}
+run: {device: cpu, num_threads: 1}
+report: {mlflow: "off", log_every_steps: 1}
+"""
+
+
+def _main(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Exit code and standard error of `mcdist ARGUMENTS`."""
+    monkeypatch.setattr(sys, "argv", ["mcdist", *arguments])
+    with pytest.raises(SystemExit) as left:
+        command_line.main()
+    return int(left.value.code or 0), capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["train", "nowhere.yaml"], 2, "cannot read the configuration nowhere.yaml"),
+        (["train", "CONFIG", "optim.lrr=1"], 2, "did you mean 'optim.lr'"),
+        (["train", "CONFIG", "optim.epochs=many"], 2, "optim.epochs in the argument 'optim.epochs=many' wants a whole number"),
+        (["train", "CONFIG", "data.train=nowhere"], 3, "expected a shard folder at nowhere"),
+        (["evaluate", "nowhere"], 2, "expected a run at nowhere"),
+        (["train", "CONFIG", "run.dir=/proc/nowhere", "data.train=SHARDS"], 7, "cannot create the run folder /proc/nowhere"),
+    ],
+)
+def test_what_a_person_gets_wrong_is_one_sentence_and_an_exit_code(
+    arguments: list[str],
+    code: int,
+    sentence: str,
+    tmp_path: Path,
+    make_shards: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    named = {"CONFIG": str(tmp_path / "config.yaml")}
+    given = [named.get(argument, argument) for argument in arguments]
+    given = [argument.replace("SHARDS", str(make_shards(4))) if "SHARDS" in argument else argument for argument in given]
+    got, error = _main(given, monkeypatch, capsys)
+    assert got == code
+    assert sentence in error
+    assert error.count("\n") == 1
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["evaluate", "--help"], ["report", "--help"], ["doctor", "--help"]])
+def test_every_command_explains_itself(arguments: list[str]) -> None:
+    result = CliRunner().invoke(command_line.app, arguments)
+    assert result.exit_code == 0
+    assert len(result.output.splitlines()) > 5
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_leaves(number: signal.Signals, code: int, tmp_path: Path, make_shards: Callable[..., Path]) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    run_dir = RunDir(tmp_path / "run")
+    command = [sys.executable, "-m", "mcdist", "train", str(tmp_path / "config.yaml"), f"data.train={make_shards(12)}", f"run.dir={run_dir.root}"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    try:
+        _wait_for(lambda: run_dir.metrics.is_file() and run_dir.metrics.stat().st_size > 0, process)
+        process.send_signal(number)
+        out, error = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == code, error
+    assert "and saved; the same command continues" in out
+    assert "Traceback" not in error
+    assert len(list_checkpoints(run_dir.checkpoints)) == 1
+
+
+def _wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    for _ in range(1200):
+        if condition():
+            return
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.1)
+    raise AssertionError("the run did not log a step in two minutes")
