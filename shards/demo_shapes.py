@@ -141,7 +141,7 @@ def _butterfly(d: Drawing) -> tuple[Field, Field]:
 
 def _wheel(d: Drawing) -> tuple[Field, Field]:
     radius, angle = numpy.hypot(d.u, d.v), numpy.arctan2(d.v, d.u)
-    num_spokes = int(d.random.integers(9.0, 13.0))
+    num_spokes = int(d.random.integers(9, 13))
     across = _wave(angle, period=2 * numpy.pi / num_spokes) * radius
     tone = _inside(across - 0.055, edge=d.edge)
     tone = _over(tone, distance=0.74 - radius, paint=1.0, edge=d.edge)
