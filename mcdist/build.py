@@ -74,7 +74,9 @@ def build_state(config: Config, *, world: World) -> TrainState:
         sgd_momentum=optim.sgd_momentum,
         weight_decay=optim.weight_decay,
     )
-    engine = EngineDDP(query, optimizer=optimizer, world=world, precision=optim.precision, clip_grad_norm=optim.clip_grad_norm, compile_model=optim.compile)
+    engine = EngineDDP(
+        query, key=key, optimizer=optimizer, world=world, precision=optim.precision, clip_grad_norm=optim.clip_grad_norm, compile_model=optim.compile
+    )
     return TrainState(query=query, key=key, bank=bank, engine=engine)
 
 

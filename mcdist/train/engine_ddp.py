@@ -16,9 +16,11 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class EngineDDP:
-    """Owns how the query encoder is run and updated: autocast, loss scaling, gradient exchange, clipping, the skipped step."""
+    """Owns how the encoders are run and the query updated: autocast, loss scaling, gradient exchange, clipping, the skipped step."""
 
-    def __init__(self, query: nn.Module, *, optimizer: Optimizer, world: World, precision: str, clip_grad_norm: float, compile_model: bool) -> None:
+    def __init__(
+        self, query: nn.Module, *, key: nn.Module, optimizer: Optimizer, world: World, precision: str, clip_grad_norm: float, compile_model: bool
+    ) -> None:
         self.optimizer = optimizer
         self.world = world
         self.clip_grad_norm = clip_grad_norm
@@ -26,6 +28,7 @@ class EngineDDP:
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=precision == "fp16")
         self._parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         run: nn.Module = torch.compile(query) if compile_model else query  # type: ignore[assignment]
+        self._run_key: nn.Module = torch.compile(key) if compile_model else key  # type: ignore[assignment]
         if world.num_ranks > 1:
             device_ids = [world.device.index] if world.device.type == "cuda" else None
             run = DistributedDataParallel(run, device_ids=device_ids, gradient_as_bucket_view=True, static_graph=False)
@@ -39,6 +42,13 @@ class EngineDDP:
         """The query encoder on one micro-batch. Gradients are exchanged between ranks in the backward of the `last` one only."""
         with self._sync(last), self.autocast():
             embedded: Embedded = self._run(images)
+        return embedded
+
+    @torch.no_grad()
+    def forward_key(self, images: Float[Tensor, "B 3 H W"]) -> Embedded:
+        """The key encoder on one micro-batch, without a gradient."""
+        with self.autocast():
+            embedded: Embedded = self._run_key(images)
         return embedded
 
     def backward(self, loss: Float[Tensor, ""], *, last: bool, summed: bool) -> None:

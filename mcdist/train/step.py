@@ -96,8 +96,7 @@ def train_step(state: TrainState, micro_batches: list[Batch], *, lr: float, sett
 @torch.no_grad()
 def encode_keys(state: TrainState, batch: Batch, *, settings: StepSettings) -> Pooled:
     """Prototypes of this micro-batch's objects, from the key view."""
-    with state.engine.autocast():
-        embedded: Embedded = state.key(batch.key_images)
+    embedded: Embedded = state.engine.forward_key(batch.key_images)
     return mask_pool(embedded.features.float(), batch.key_instances, max_objects=settings.max_objects)
 
 

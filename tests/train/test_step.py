@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -58,7 +58,7 @@ def make_state(*, lr: float = 0.1) -> TrainState:
     optimizer = make_optimizer(
         "sgd", backbone=query.backbone, heads=[query.embedding, query.saliency], lr=lr, backbone_lr_factor=1.0, sgd_momentum=0.9, weight_decay=0.0
     )
-    engine = EngineDDP(query, optimizer=optimizer, world=world, precision="fp32", clip_grad_norm=0.0, compile_model=False)
+    engine = EngineDDP(query, key=key, optimizer=optimizer, world=world, precision="fp32", clip_grad_norm=0.0, compile_model=False)
     return TrainState(query=query, key=key, bank=MemoryBank(16, dim=8), engine=engine)
 
 
@@ -142,7 +142,7 @@ def forward_part(*, spoil: Callable[[Any], None] = lambda state: None) -> torch.
     """Everything of a step before the backward, on whatever device is current."""
     query, key = make_encoder(), make_encoder()
     world = World(0, 1, torch.device("cuda"))
-    engine = SimpleNamespace(world=world, autocast=nullcontext)  # torch refuses CUDA autocast where there is no CUDA
+    engine = SimpleNamespace(world=world, forward_key=lambda images: state.key(images))  # without autocast, which torch refuses where there is no CUDA
     state: Any = SimpleNamespace(query=query, key=key, bank=MemoryBank(16, dim=8), engine=engine)
     spoil(state)
     batch = make_batch(2, device="cuda")
@@ -151,8 +151,7 @@ def forward_part(*, spoil: Callable[[Any], None] = lambda state: None) -> torch.
     everyone = gather(pooled, world=world)
     candidates = choose_candidates(pooled, everyone, world=world, scope="global")
     balance = count_pixels([batch], candidates, world=world, scope="global")
-    with engine.autocast():
-        embedded = state.query(batch.query_images)
+    embedded = state.query(batch.query_images)
     contrast, saliency = query_terms(embedded, batch, candidates, balance, index=0, bank=state.bank, settings=SETTINGS)
     state.bank.enqueue(everyone.prototypes, valid=everyone.num_pixels > 0)
     return contrast.loss + saliency
