@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcdist.config import Config, as_flat, dump_config, known_keys, load_config
@@ -57,6 +57,7 @@ def test_a_dumped_configuration_loads_to_the_same(write):
     assert load_config(again) == config
 
 
+@settings(max_examples=15)
 @given(lr=st.floats(1e-9, 1e3), seed=st.integers(0, 2**31), batch=st.integers(1, 64))
 def test_any_values_in_range_survive_dumping(tmp_path_factory, lr, seed, batch):
     path = tmp_path_factory.mktemp("config") / "some.yaml"
