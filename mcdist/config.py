@@ -408,9 +408,9 @@ def _leaves(tree: Any, content: dict, prefix: str = "") -> list[tuple[str, int, 
 
 def known_keys() -> list[str]:
     """Every `section.key`, in order."""
-    keys = []
+    keys, defaults = [], Config()
     for section in fields(Config):
-        default = getattr(Config(), section.name)
+        default = getattr(defaults, section.name)
         keys += [f"{section.name}.{key.name}" for key in fields(default)] if is_dataclass(default) else [section.name]
     return keys
 
