@@ -50,7 +50,7 @@ def build_encoder(model: ModelConfig, *, pretrained: bool = True) -> Encoder:
     decoder, channels = make_decoder(
         model.decoder, num_channels=backbone.num_channels, width=model.decoder_width, atrous_rates=list(model.atrous_rates), dropout=model.dropout
     )
-    encoder = Encoder(backbone, decoder=decoder, decoder_channels=channels, embedding_dim=model.embedding_dim)
+    encoder = Encoder(backbone, decoder=decoder, decoder_channels=channels, embedding_dim=model.embedding_dim, embedding_from=model.embedding_from)
     convert_norm(encoder, kind=model.norm)
     freeze_before(encoder.backbone, trainable_from=model.trainable_from)
     return encoder.to(memory_format=torch.channels_last)

@@ -5,6 +5,7 @@ Sections say what they may change: science (the result), efficiency (only speed 
 """
 
 import difflib
+import re
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,8 @@ class ModelConfig:
     """Backbone stages used, 3 to 5: 3 stop where stride 8 is reached, small and fast; beyond the paper."""
     decoder: str = "deeplabv3"
     """deeplabv3 | linear (one 1 x 1 convolution; beyond the paper)."""
+    embedding_from: str = "decoder"
+    """decoder (the paper) | backbone (the embedding is linear in the backbone, the decoder serves the saliency head alone; beyond the paper)."""
     decoder_width: int = 256
     atrous_rates: list[int] = field(default_factory=lambda: [12, 24, 36])
     dropout: float = 0.0
@@ -145,6 +148,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         _one_of("model.backbone", self.backbone, ("resnet18", "resnet50", "efficientnet_lite0"))
         _one_of("model.decoder", self.decoder, ("deeplabv3", "linear"))
+        _one_of("model.embedding_from", self.embedding_from, ("decoder", "backbone"))
         _one_of("model.norm", self.norm, ("batch", "frozen", "group"))
         _one_of("model.momentum_buffers", self.momentum_buffers, ("own", "copy"))
         _share("model.momentum", self.momentum)
@@ -316,6 +320,20 @@ class Config:
         )
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's plain values: only true and false are booleans (so that `mlflow: off` is a text), and 1e-4 is a number."""
+
+
+_OLD_TAGS = ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")
+_Loader.yaml_implicit_resolvers = {
+    first: [pair for pair in pairs if pair[0] not in _OLD_TAGS] for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$"), list("-+.0123456789")
+)
+
+
 def load_config(path: Path, *, overrides: list[str] | None = None) -> Config:
     """Defaults < `path` < `overrides` (each `section.key=value`, value in YAML).
 
@@ -366,7 +384,7 @@ def _merge_file(merged: DictConfig, path: Path) -> DictConfig:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise ConfigError(f"cannot read the configuration {path}: {reason}; the ones that come with mcdist are in configs/") from error
     try:
-        tree, content = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+        tree, content = yaml.compose(text, Loader=_Loader), yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise ConfigError(f"{path}:{mark.line + 1 if mark else 1} is not YAML: {getattr(error, 'problem', error)}") from error
@@ -386,7 +404,7 @@ def _merge_override(merged: DictConfig, override: str) -> DictConfig:
     if not separator:
         raise ConfigError(f"{where} wants the form section.key=value")
     try:
-        value = yaml.safe_load(text) if text else ""
+        value = yaml.load(text, Loader=_Loader) if text else ""
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: the value is not YAML ({getattr(error, 'problem', error)})") from error
     _check_key(dotted, where=where)
@@ -397,7 +415,7 @@ def _leaves(tree: Any, content: dict, prefix: str = "") -> list[tuple[str, int, 
     """(dotted key, line, value) of every setting; `evaluate.classes` is one value, not a section."""
     found = []
     for key_node, value_node in tree.value:
-        key = yaml.safe_load(key_node.value) if key_node.tag.endswith("int") else key_node.value
+        key = int(key_node.value) if key_node.tag.endswith("int") else key_node.value
         dotted, value = f"{prefix}{key}", content[key]
         if isinstance(value, dict) and not prefix:
             found += _leaves(value_node, value, f"{dotted}.")
@@ -428,8 +446,6 @@ def _check_key(dotted: str, *, where: str) -> None:
 def _set(merged: DictConfig, dotted: str, value: Any, *, where: str) -> DictConfig:
     section, _, key = dotted.partition(".")
     current = merged[section][key] if key else merged[section]
-    if isinstance(current, float) and isinstance(value, str) and _is_number(value):
-        value = float(value)  # YAML reads 1e-4, without a point, as a text
     _check_type(dotted, value, current, where=where)
     try:
         target = merged[section] if key else merged
@@ -452,14 +468,6 @@ def _check_type(dotted: str, value: Any, current: Any, *, where: str) -> None:
     )
     if not fits:
         raise ConfigError(f"{dotted} in {where} wants {wanted}, got {value!r}")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _to_config(merged: DictConfig, *, where: str) -> Config:

@@ -8,13 +8,17 @@ from mcdist.types import Embedded
 
 
 class Encoder(nn.Module):
-    """Embedded = (linear(decoder(backbone(image))), linear'(decoder(backbone(image)))). MaskContrast, section 3.2."""
+    """Embedded = (linear(decoder(backbone(image))), linear'(decoder(backbone(image)))). MaskContrast, section 3.2.
 
-    def __init__(self, backbone: Backbone, *, decoder: nn.Module, decoder_channels: int, embedding_dim: int) -> None:
+    With `embedding_from="backbone"` the embedding is linear(backbone(image)): it keeps the geometry of pretrained features from the first step.
+    """
+
+    def __init__(self, backbone: Backbone, *, decoder: nn.Module, decoder_channels: int, embedding_dim: int, embedding_from: str = "decoder") -> None:
         super().__init__()
         self.backbone = backbone
         self.decoder = decoder
-        self.embedding = nn.Conv2d(decoder_channels, embedding_dim, 1, bias=False)
+        self.embedding_from = embedding_from
+        self.embedding = nn.Conv2d(decoder_channels if embedding_from == "decoder" else backbone.num_channels, embedding_dim, 1, bias=False)
         self.saliency = nn.Conv2d(decoder_channels, 1, 1)
         nn.init.orthogonal_(self.embedding.weight)  # a projection that keeps the decoder's geometry, as far as its rank goes
 
@@ -25,4 +29,4 @@ class Encoder(nn.Module):
     def head(self, features: Float[Tensor, "B C h w"]) -> Embedded:
         """The part after the backbone, for whoever needs the backbone's features as well."""
         decoded = self.decoder(features)
-        return Embedded(self.embedding(decoded), self.saliency(decoded))
+        return Embedded(self.embedding(decoded if self.embedding_from == "decoder" else features), self.saliency(decoded))

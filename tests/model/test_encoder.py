@@ -29,6 +29,15 @@ def test_an_encoder_gives_features_and_one_saliency_logit_a_cell(decoder: str, d
     torch.testing.assert_close(encoder(image).features, encoder.head(encoder.backbone(image)).features)
 
 
+def test_an_embedding_from_the_backbone_does_not_pass_the_decoder() -> None:
+    backbone = make_backbone("resnet18", num_stages=3)
+    module, channels = make_decoder("deeplabv3", num_channels=backbone.num_channels, width=16, atrous_rates=[1, 2], dropout=0.0)
+    encoder = Encoder(backbone, decoder=module, decoder_channels=channels, embedding_dim=8, embedding_from="backbone")
+    features = torch.randn(2, backbone.num_channels, 4, 4)
+    torch.testing.assert_close(encoder.head(features).features, encoder.embedding(features))
+    assert encoder.head(features).saliency.shape == (2, 1, 4, 4)
+
+
 def test_an_unknown_decoder_is_named() -> None:
     with pytest.raises(ConfigError, match="deeplabv3 or linear, got 'unet'"):
         make_decoder("unet", num_channels=4, width=4, atrous_rates=[1], dropout=0.0)
