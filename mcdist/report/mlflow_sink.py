@@ -182,7 +182,7 @@ def _import_quietly() -> Any:
     except ImportError as error:
         raise MissingExtraError("report.mlflow wants mlflow, which is not installed; run: pip install mlflow, or set report.mlflow=off") from error
     for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     return mlflow
 
 
