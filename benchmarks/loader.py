@@ -7,9 +7,11 @@ stack them and bring them to the main process, as training gets them). The start
 and again: once it fits into memory, the disk is not measured.
 """
 
+import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,6 +64,13 @@ def _one_core(worker: int) -> None:
     torch.set_num_threads(1)
 
 
+def _worker_context() -> BaseContext:
+    """As the training loader's: the server imports torch once for all workers."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "torchvision.transforms.v2", "mcdist.data.loader"])
+    return context
+
+
 def batches_of(mode: str, folder: ShardFolder, *, views: ViewSettings, batch: int, num_steps: int, num_workers: int, prefetch: int) -> Iterator[Any]:
     """`num_steps` micro-batches of `mode`, in the order in which training reads them."""
     order = {"seed": 0, "global_batch": batch, "accumulation_steps": 1, "rank": 0, "num_ranks": 1, "block": BLOCK, "num_lanes": 1, "consumed": 0}
@@ -69,7 +78,7 @@ def batches_of(mode: str, folder: ShardFolder, *, views: ViewSettings, batch: in
         loader = make_loader(folder, views=views, num_steps=num_steps, num_workers=num_workers, prefetch=prefetch, pin_memory=False, **order)
         return iter(loader)
     work = PhotosDone(folder, views=views if mode == "two views" else None)
-    context = "forkserver" if num_workers else None
+    context = _worker_context() if num_workers else None
     requests = MicroBatches(num_samples=len(folder), num_steps=num_steps, **order)
     return iter(
         BatchLoader(

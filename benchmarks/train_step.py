@@ -24,6 +24,7 @@ from mcdist import build
 from mcdist.config import Config, load_config
 from mcdist.data.batch import Batch
 from mcdist.distributed import World, join_world, leave_world
+from mcdist.ops.dispatch import choose_implementation
 from mcdist.train import step as step_module
 from mcdist.train.state import TrainState
 
@@ -87,7 +88,8 @@ def measure(config: Config, *, world: World, num_runs: int) -> list[Measurement]
         f"{config.model.backbone}, {config.optim.global_batch} images of {config.views.size_px} px in {config.optim.accumulation_steps} micro-batches, "
         f"{world.num_ranks} ranks"
     )
-    provider = f"{world.device.type} {config.optim.precision}{' compiled' if config.optim.compile else ''}, loss {config.loss.implementation}"
+    loss = choose_implementation(state.bank.rows, implementation=config.loss.implementation)
+    provider = f"{world.device.type} {config.optim.precision}{' compiled' if config.optim.compile else ''}, loss {loss}"
     row = partial(measurement, benchmark="train_step", provider=provider, shape=shape, device=world.device)
 
     whole_ms = times_ms(take_step, device=world.device, num_runs=num_runs)
