@@ -1,0 +1,130 @@
+"""How many images a second does training reach, and where does the time of a step go?
+
+    python benchmarks/train_step.py configs/demo.yaml optim.global_batch=16 --json train_step.json
+
+Takes CONFIG and KEY=VALUE as `mcdist train` does and measures the very step that training takes, on the same few photos again and again:
+the loader has its own benchmark. Images a second come from steps left alone; the parts from other steps, in which the device is
+waited for before and after each part. `other` is the rest of the step: gathering, counting, and what waiting costs.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+from unittest.mock import patch
+
+import torch
+import typer
+from harness import Measurement, measurement, publish, run, times_ms, wait_for
+
+from mcdist import build
+from mcdist.config import Config, load_config
+from mcdist.data.batch import Batch
+from mcdist.distributed import World, join_world, leave_world
+from mcdist.ops.dispatch import choose_implementation
+from mcdist.train import step as step_module
+from mcdist.train.state import TrainState
+
+PARTS = ("key forward", "pooling", "query forward", "loss", "backward", "update", "other")
+
+
+class Stopwatch:
+    """Adds up the time of each part, from an idle device to an idle device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.part_ms: defaultdict[str, float] = defaultdict(float)
+
+    def around(self, function: Callable[..., Any], *, part: str) -> Callable[..., Any]:
+        """`function`, timed."""
+
+        def timed(*arguments: Any, **options: Any) -> Any:
+            wait_for(self.device)
+            began_s = time.perf_counter()
+            result = function(*arguments, **options)
+            wait_for(self.device)
+            self.part_ms[part] += 1000 * (time.perf_counter() - began_s)
+            return result
+
+        return timed
+
+
+@contextmanager
+def timed_parts(state: TrainState) -> Iterator[Stopwatch]:
+    """Puts a stopwatch around what the step calls, so that the step itself is measured and no copy of it can drift away."""
+    watch = Stopwatch(state.engine.world.device)
+    places: list[tuple[Any, str, str]] = [
+        (state.engine, "forward_key", "key forward"),
+        (step_module, "mask_pool", "pooling"),
+        (state.engine, "forward", "query forward"),
+        (step_module, "query_terms", "loss"),
+        (state.engine, "backward", "backward"),
+        (state.engine, "step", "update"),
+        (step_module, "follow", "update"),
+        (state.bank, "enqueue", "update"),
+    ]
+    with ExitStack() as stack:
+        for owner, name, part in places:
+            stack.enter_context(patch.object(owner, name, watch.around(getattr(owner, name), part=part)))
+        yield watch
+
+
+def first_batches(config: Config, *, world: World) -> list[Batch]:
+    """The micro-batches of the run's first step, on the device."""
+    folder = build.build_shards(config.data.train, key="data.train")
+    loader = build.build_batches(config, folder, world=world, consumed=0, num_steps=1)
+    return [batch.to(world.device) for batch in loader]
+
+
+def measure(config: Config, *, world: World, num_runs: int) -> list[Measurement]:
+    """Images a second of whole steps, then time and share of each part; the learning rate is the configuration's, the weights move as in training."""
+    build.prepare_process(config, world=world)
+    state, batches = build.build_state(config, world=world), first_batches(config, world=world)
+    take_step = partial(step_module.train_step, state, batches, lr=config.optim.lr, settings=build.step_settings(config))
+    shape = (
+        f"{config.model.backbone}, {config.optim.global_batch} images of {config.views.size_px} px in {config.optim.accumulation_steps} micro-batches, "
+        f"{world.num_ranks} ranks"
+    )
+    loss = choose_implementation(state.bank.rows, implementation=config.loss.implementation)
+    provider = f"{world.device.type} {config.optim.precision}{' compiled' if config.optim.compile else ''}, loss {loss}"
+    row = partial(measurement, benchmark="train_step", provider=provider, shape=shape, device=world.device)
+
+    whole_ms = times_ms(take_step, device=world.device, num_runs=num_runs)
+    rows = [row([1000 * config.optim.global_batch / taken_ms for taken_ms in whole_ms], mode="whole step", metric="images", unit="1/s")]
+    parts = [part_times_ms(state, take_step) for _ in range(num_runs)]
+    for part in PARTS:
+        rows.append(row([times[part] for times in parts], mode=part, metric="time", unit="ms"))
+        rows.append(row([100 * times[part] / sum(times.values()) for times in parts], mode=part, metric="share of the step", unit="%"))
+    return rows
+
+
+def part_times_ms(state: TrainState, take_step: Callable[[], object]) -> dict[str, float]:
+    """One step, part by part; the parts add up to it."""
+    with timed_parts(state) as watch:
+        (whole_ms,) = times_ms(take_step, device=watch.device, num_runs=1, num_warmups=0)
+    timed = {part: watch.part_ms[part] for part in PARTS[:-1]}
+    return {**timed, "other": max(0.0, whole_ms - sum(timed.values()))}
+
+
+def main(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as configs/demo.yaml.", show_default=False)],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings over the file's.")] = None,
+    num_runs: Annotated[int, typer.Option(min=1, help="Timed steps, once whole and once by part.")] = 10,
+    json: Annotated[Path | None, typer.Option(help="Write the rows to this file.")] = None,
+) -> None:
+    """Images a second of a training step and where its time goes."""
+    loaded = load_config(config, overrides=[*(overrides or []), "data.num_workers=0"])
+    world = join_world(device=loaded.run.device, timeout_s=loaded.run.rendezvous_timeout_s)
+    try:
+        rows = measure(loaded, world=world, num_runs=num_runs)
+        if world.is_first:
+            publish(rows, json_path=json)
+    finally:
+        leave_world()
+
+
+if __name__ == "__main__":
+    run(main)

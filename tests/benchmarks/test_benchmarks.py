@@ -1,0 +1,112 @@
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from mcdist.errors import McdistError
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+FIELDS = ["benchmark", "provider", "mode", "shape", "metric", "unit", "median", "p20", "p80", "num_runs", "machine", "versions", "commit", "date"]
+SMALL_MODEL = ["model.backbone=resnet18", "model.num_stages=3", "model.decoder=linear", "model.bank_size=4"]
+SMALL_STEP = ["views.size_px=32", "optim.global_batch=4", "data.num_lanes=1", "run.device=cpu", "run.num_threads=1"]
+
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture
+def benchmark_named(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module
+
+
+@pytest.fixture
+def run_benchmark(benchmark_named: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Rows]:
+    def run(name: str, *arguments: str) -> Rows:
+        path = tmp_path / f"{name}.json"
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments, "--json", str(path)])
+        with pytest.raises(SystemExit) as leaving:
+            benchmark_named("harness").run(benchmark_named(name).main)
+        assert leaving.value.code == 0
+        return json.loads(path.read_text())
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def same_threads() -> Any:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def check_rows(rows: Rows, *, benchmark: str) -> None:
+    for row in rows:
+        assert list(row) == FIELDS
+        assert row["benchmark"] == benchmark
+        assert 0 <= row["p20"] <= row["median"] <= row["p80"]
+        assert row["num_runs"] == 2
+        assert row["unit"] and row["machine"] and row["commit"] and row["versions"]["torch"]
+
+
+def test_the_loss_is_measured_by_implementation(run_benchmark: Callable[..., Rows], capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--batch", "2", "--dim", "4", "--size-px", "16", "--bank", "3", "--objects", "2", "--num-runs", "2", "--num-threads", "1"]
+    rows = run_benchmark("mask_contrast", *options)
+    check_rows(rows, benchmark="mask_contrast")
+    assert [(row["provider"], row["unit"]) for row in rows if row["metric"] == "time"] == [("reference", "ms"), ("gathered", "ms")]
+    assert "2 images of 16 px" in capsys.readouterr().out
+
+
+def test_what_disagrees_with_the_reference_is_not_timed(benchmark_named: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
+    module = benchmark_named("mask_contrast")
+    right = module.Operands.loss_and_gradient
+
+    def wrong(self: Any, *, implementation: str) -> tuple[torch.Tensor, torch.Tensor]:
+        loss, gradient = right(self, implementation=implementation)
+        return (loss, gradient * 1.01) if implementation == "gathered" else (loss, gradient)
+
+    monkeypatch.setattr(module.Operands, "loss_and_gradient", wrong)
+    with pytest.raises(McdistError, match="gathered's gradient is 1.0e-02 away from the reference's.*not timed"):
+        module.main(batch=1, dim=4, size_px=16, num_runs=1, num_threads=1)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_the_loader_is_measured_by_mode_and_workers(run_benchmark: Callable[..., Rows], make_shards: Callable[..., Path], num_workers: int) -> None:
+    options = ["--workers", str(num_workers), "--batch", "2", "--size-px", "32", "--num-runs", "2", "--batches-per-run", "1"]
+    rows = run_benchmark("loader", str(make_shards(6)), *options)
+    check_rows(rows, benchmark="loader")
+    assert [row["mode"] for row in rows] == ["decode", "two views", "whole loader"]
+    assert all(row["shape"].startswith(f"{num_workers} workers") and row["unit"] == "1/s" for row in rows)
+
+
+def test_the_step_is_measured_whole_and_by_part(run_benchmark: Callable[..., Rows], make_shards: Callable[..., Path], tmp_path: Path) -> None:
+    config = tmp_path / "tiny.yaml"
+    config.write_text("{}\n")
+    rows = run_benchmark("train_step", str(config), f"data.train={make_shards(6)}", *SMALL_MODEL, *SMALL_STEP, "--num-runs", "2")
+    check_rows(rows, benchmark="train_step")
+    assert [row["mode"] for row in rows if row["unit"] == "1/s"] == ["whole step"]
+    parts = ["key forward", "pooling", "query forward", "loss", "backward", "update", "other"]
+    assert [row["mode"] for row in rows if row["unit"] == "ms"] == parts
+    assert all(row["median"] > 0 for row in rows if row["unit"] == "ms" and row["mode"] != "other")
+
+
+def test_a_user_error_is_one_sentence(
+    benchmark_named: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["loader.py", str(tmp_path / "nowhere")])
+    with pytest.raises(SystemExit) as leaving:
+        benchmark_named("harness").run(benchmark_named("loader").main)
+    assert leaving.value.code == 3
+    assert "expected a shard folder" in capsys.readouterr().err
+
+
+def test_peak_memory_counts_what_a_call_holds(benchmark_named: Callable[[str], ModuleType], device: torch.device) -> None:
+    peak = benchmark_named("harness").peak_extra_mib(lambda: torch.ones(16, 2**18, device=device).sum(), device=device)
+    if peak is None:
+        pytest.skip("this system does not tell the peak of a process's memory")
+    assert 12 <= peak <= 64
