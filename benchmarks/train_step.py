@@ -21,7 +21,8 @@ import typer
 from harness import Measurement, measurement, publish, run, times_ms, wait_for
 
 from mcdist import build
-from mcdist.config import Config, load_config
+from mcdist.config import Config
+from mcdist.config_file import load_config
 from mcdist.data.batch import Batch
 from mcdist.distributed import World, join_world, leave_world
 from mcdist.ops.dispatch import choose_implementation

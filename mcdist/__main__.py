@@ -33,7 +33,7 @@ def train_command(
 
     Exit codes: 0 trained, 2 configuration, 3 data, 4 checkpoint, 5 loss not finite, 6 package missing, 7 machine.
     """
-    from mcdist.config import load_config
+    from mcdist.config_file import load_config
 
     loaded = load_config(config, overrides=overrides)
     from mcdist.run import train_run
@@ -83,6 +83,9 @@ def main() -> None:
     except McdistError as error:
         typer.echo(f"mcdist: {error}", err=True)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("mcdist: interrupted; what was saved before is intact", err=True)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

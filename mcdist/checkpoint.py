@@ -49,8 +49,10 @@ def save_checkpoint(path: Path, *, tensors: dict[str, Tensor], numbers: dict[str
         beside.mkdir(parents=True)
         _write(beside / STATE_NAME, content)
         _write(beside / META_NAME, json.dumps(meta, indent=1).encode())
-        shutil.rmtree(path, ignore_errors=True)
+        if path.exists():
+            path.rename(path.with_name(f".{path.name}.old"))
         beside.replace(path)
+        shutil.rmtree(path.with_name(f".{path.name}.old"), ignore_errors=True)
         _flush_folder(path.parent)
     except OSError as error:
         shutil.rmtree(beside, ignore_errors=True)
@@ -101,13 +103,18 @@ def load_newest(folder: Path, *, warn: Callable[[str], None]) -> Checkpoint | No
         CheckpointError: there are some and every one is damaged.
     """
     paths = list_checkpoints(folder)
+    failure = None
     for path in reversed(paths):
         try:
             return load_checkpoint(path)
         except CheckpointError as error:
+            failure = error
             warn(f"{error}; going back to the one before")
-    if paths:
-        raise CheckpointError(f"all {len(paths)} checkpoints in {folder} are damaged; move the folder away to start anew, or restore one from a backup")
+    if failure is not None:
+        raise CheckpointError(
+            f"none of the {len(paths)} checkpoints in {folder} can be used, of the oldest: {failure}; "
+            "move the folder away to start anew, or restore one from a backup"
+        )
     return None
 
 

@@ -2,7 +2,6 @@
 
 import signal
 from types import FrameType
-from typing import Self
 
 
 class StopWish:
@@ -21,7 +20,7 @@ class StopWish:
         """128 + the signal, as shells have it: 130 for Ctrl-C, 143 for SIGTERM; 0 where none came."""
         return 128 + self.signal_number if self.signal_number else 0
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "StopWish":
         for number in (signal.SIGINT, signal.SIGTERM):
             self._before[number] = signal.signal(number, self._note)
         return self

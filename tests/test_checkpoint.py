@@ -53,7 +53,7 @@ def test_one_flipped_bit_is_found(tmp_path: Path) -> None:
 def test_all_damaged_is_an_error_and_none_is_none(tmp_path: Path) -> None:
     assert load_newest(tmp_path, warn=print) is None
     (_save(tmp_path, 1) / "state.safetensors").write_bytes(b"")
-    with pytest.raises(CheckpointError, match="all 1 checkpoints .* are damaged"):
+    with pytest.raises(CheckpointError, match="none of the 1 checkpoints in .* can be used"):
         load_newest(tmp_path, warn=lambda text: None)
 
 

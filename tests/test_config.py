@@ -8,7 +8,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcdist.config import Config, as_flat, dump_config, known_keys, load_config
+from mcdist.config import Config
+from mcdist.config_file import as_flat, dump_config, known_keys, load_config
 from mcdist.errors import ConfigError
 
 

@@ -10,7 +10,8 @@ import pytest
 import typer
 import yaml
 
-from mcdist.config import Config, as_flat, known_keys, load_config
+from mcdist.config import Config
+from mcdist.config_file import as_flat, known_keys, load_config
 from mcdist.run_dir import RunDir
 
 ROOT = Path(__file__).parent.parent

@@ -13,7 +13,8 @@ from tiny_shards import draw_members, photo_bytes
 
 from mcdist import run
 from mcdist.checkpoint import list_checkpoints
-from mcdist.config import Config, load_config
+from mcdist.config import Config
+from mcdist.config_file import load_config
 from mcdist.errors import CheckpointError, ConfigError, DataError, ShardError, TrainingError
 from mcdist.report.jsonl import read_metrics
 from mcdist.run_dir import RunDir

@@ -10,6 +10,9 @@ from mcdist.run_dir import write_atomically
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 
+DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
+"""What reading JSON of another form than expected raises: manifests come from elsewhere."""
+
 Extent = tuple[int, int]
 """(offset, size) in bytes of one member's content inside its tar."""
 
@@ -69,37 +72,43 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         content = json.loads(path.read_text())
         version = content["schema_version"]
-    except (ValueError, KeyError, TypeError) as error:
+    except DAMAGE as error:
         raise ShardError(f"{path} is damaged ({error!r}); delete it and run the same `python -m shards build` command again") from error
     if version != SCHEMA_VERSION:
         raise ShardError(f"{path} has schema version {version}, this mcdist reads {SCHEMA_VERSION}; rebuild the shards with: python -m shards build")
     try:
         return _parse(content)
-    except (ValueError, KeyError, TypeError) as error:
+    except DAMAGE as error:
         raise ShardError(f"{path} is damaged ({error!r}); delete it and run the same `python -m shards build` command again") from error
 
 
 def _parse(content: dict) -> Manifest:
-    shards = tuple(
-        ShardEntry(
-            name=_plain_name(shard["name"]),
-            num_bytes=int(shard["num_bytes"]),
-            sha256=str(shard["sha256"]),
-            samples=tuple(
-                SampleEntry(key=str(sample["key"]), members={str(name): (int(extent[0]), int(extent[1])) for name, extent in sample["members"].items()})
-                for sample in shard["samples"]
-            ),
-        )
-        for shard in content["shards"]
-    )
+    if content["format"] != "webdataset":
+        raise ValueError(f"format {content['format']!r} is not webdataset")
     return Manifest(
         source=str(content["source"]),
-        shards=shards,
+        shards=tuple(_parse_shard(shard) for shard in content["shards"]),
         format=str(content["format"]),
         schema_version=int(content["schema_version"]),
         options=dict(content["options"]),
         skipped=tuple((str(photo), str(reason)) for photo, reason in content["skipped"]),
     )
+
+
+def _parse_shard(shard: dict) -> ShardEntry:
+    num_bytes = int(shard["num_bytes"])
+    samples = tuple(
+        SampleEntry(key=str(sample["key"]), members={str(name): _extent(extent, num_bytes=num_bytes) for name, extent in sample["members"].items()})
+        for sample in shard["samples"]
+    )
+    return ShardEntry(name=_plain_name(shard["name"]), num_bytes=num_bytes, sha256=str(shard["sha256"]), samples=samples)
+
+
+def _extent(extent: list, *, num_bytes: int) -> Extent:
+    offset, size = int(extent[0]), int(extent[1])
+    if not 0 <= offset <= offset + size <= num_bytes:
+        raise ValueError(f"extent {offset}, {size} leaves its shard of {num_bytes} bytes")
+    return offset, size
 
 
 def _plain_name(name: str) -> str:

@@ -17,8 +17,6 @@ from mcdist.data.normalise import IMAGENET_MEAN, IMAGENET_STD
 from mcdist.data.sample import Sample
 from mcdist.types import VOID
 
-"""Mean and standard deviation of ImageNet's RGB in 0..1: what every pretrained backbone we load was trained on."""
-
 CROP_ATTEMPTS = 10
 ASPECT_MIN, ASPECT_MAX = 3 / 4, 4 / 3
 """Width over height of a crop, as in RandomResizedCrop."""

@@ -15,7 +15,7 @@ from mcdist.train.optimizer import load_optimizer_tensors, optimizer_tensors
 
 @dataclass(slots=True)
 class TrainState:
-    """`step` and `samples_consumed` are host numbers; `counters` are device tensors that only the log reads."""
+    """`step`, `samples_consumed` and `counters` are host numbers, the same on all ranks; everything else lies on the device."""
 
     query: Encoder
     key: Encoder

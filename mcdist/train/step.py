@@ -41,7 +41,7 @@ class Candidates:
 
     prototypes: Float[Tensor, "P D"]
     valid: Bool[Tensor, " P"]
-    target_of: tuple[Int[Tensor, "B M"], ...]
+    target_of: tuple[Int[Tensor, " _"], ...]
 
 
 @dataclass(frozen=True, slots=True)

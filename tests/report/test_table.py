@@ -1,6 +1,7 @@
 """The evaluation's table: right values, right baseline, headline marked."""
 
 from dataclasses import replace
+from io import StringIO
 
 import pytest
 import rich.console
@@ -58,7 +59,7 @@ def test_a_hostile_name_breaks_no_markdown() -> None:
 
 
 def test_the_terminal_table_shows_every_row() -> None:
-    console = rich.console.Console(width=140, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    console = rich.console.Console(width=140, record=True, quiet=False, file=StringIO())
     console.print(evaluation_table(make_evaluation()))
     text = console.export_text()
     assert text.count("trained backbone") == 3 and "▸ trained" in text and mean_and_std(make_evaluation().scores[4]) in text

@@ -34,6 +34,7 @@ def test_a_folder_of_photos_becomes_shards_that_the_reader_reads(run: Run, photo
     assert sorted(content_of(out)) == ["manifest.json", "shard-000000.tar", "shard-000001.tar"], "no sidecar stays"
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset leaves its tars open
 def test_the_tars_are_plain_webdataset(run: Run, photos: Path, tmp_path: Path) -> None:
     run("build", "folder", photos, "--masks", tmp_path / "masks", "--out", tmp_path / "out", "--workers", 1)
     samples = list(webdataset.WebDataset(str(tmp_path / "out" / "shard-000000.tar"), shardshuffle=False))

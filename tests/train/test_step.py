@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -142,8 +141,9 @@ def forward_part(*, spoil: Callable[[Any], None] = lambda state: None) -> torch.
     """Everything of a step before the backward, on whatever device is current."""
     query, key = make_encoder(), make_encoder()
     world = World(0, 1, torch.device("cuda"))
-    engine = SimpleNamespace(world=world, forward_key=lambda images: state.key(images))  # without autocast, which torch refuses where there is no CUDA
-    state: Any = SimpleNamespace(query=query, key=key, bank=MemoryBank(16, dim=8), engine=engine)
+    engine = object.__new__(EngineDDP)  # its constructor wants an optimizer and a GradScaler, which want a real device
+    engine.world, engine.autocast_dtype, engine._run_key = world, torch.float32, key
+    state = TrainState(query=query, key=key, bank=MemoryBank(16, dim=8), engine=engine)
     spoil(state)
     batch = make_batch(2, device="cuda")
     follow(state.key, query=state.query, momentum=0.99, buffers="copy")

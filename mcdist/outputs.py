@@ -1,0 +1,146 @@
+"""Outputs: what a run leaves behind while it trains and after its evaluation. Only rank 0 writes; the other ranks keep step."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mcdist.checkpoint import list_checkpoints, mark_best, name_of, prune, save_checkpoint
+from mcdist.config import Config
+from mcdist.config_file import as_flat, dump_config
+from mcdist.environment import describe_environment
+from mcdist.errors import MissingExtraError
+from mcdist.records import Evaluation, Record
+from mcdist.report.console import Console
+from mcdist.report.jsonl import MetricsFile
+from mcdist.report.mlflow_sink import MlflowSink, default_tracking_uri
+from mcdist.run_dir import RunDir, write_atomically
+from mcdist.train.state import TrainState
+
+
+class Outputs:
+    """Metrics, MLflow and checkpoints of a run that trains."""
+
+    def __init__(self, config: Config, run_dir: RunDir, state: TrainState, *, console: Console) -> None:
+        self.config, self.run_dir, self.console = config, run_dir, console
+        self.first = state.engine.world.is_first
+        self.best_loss = float("inf")
+        self.losses: list[float] = []
+        self.metrics: MetricsFile | None = None
+        self.mlflow: MlflowSink | None = None
+        if self.first:
+            for path in list_checkpoints(run_dir.checkpoints):
+                self.best_loss = min(self.best_loss, _loss_of(path))
+            self.metrics = MetricsFile(run_dir.metrics, after_step=state.step)
+            self.mlflow = start_mlflow(config, run_dir, console=console)
+            self._write_facts(state)
+
+    def __enter__(self) -> "Outputs":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        if self.metrics is not None:
+            self.metrics.close()
+        if self.mlflow is not None:
+            self.mlflow.finish("FAILED" if kind else "FINISHED")
+
+    def log(self, records: list[Record]) -> None:
+        """Metrics first: they are the truth; console and MLflow are views of them."""
+        if not records or not self.first:
+            return
+        assert self.metrics is not None
+        self.metrics.write(records)
+        self.console.update(records)
+        self.losses += [record.value for record in records if record.name == "loss/contrast"]
+        if self.mlflow is not None:
+            self.mlflow.log(records)
+
+    def save(self, state: TrainState) -> None:
+        """A checkpoint at this step; the newest few and the one with the lowest training loss since the last save stay."""
+        if self.first:
+            path = self.run_dir.checkpoints / name_of(state.step)
+            loss = sum(self.losses) / len(self.losses) if self.losses else float("inf")
+            save_checkpoint(path, tensors=state.tensors(), numbers={**state.numbers(), "loss": loss if self.losses else None})
+            if loss < self.best_loss:
+                self.best_loss = loss
+                mark_best(path)
+            prune(self.run_dir.checkpoints, keep=self.config.checkpoint.keep)
+            self.losses = []
+        state.engine.world.barrier()
+
+    def _write_facts(self, state: TrainState) -> None:
+        world = state.engine.world
+        device = torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else "cpu"
+        start = describe_environment(device=device, num_ranks=world.num_ranks, precision=self.config.optim.precision)
+        if self.mlflow is not None:
+            start["mlflow_run_id"] = self.mlflow.run_id
+        starts = [*_starts(self.run_dir), start]
+        write_atomically(self.run_dir.environment, json.dumps(starts, indent=1).encode() + b"\n")
+        write_atomically(self.run_dir.config, dump_config(self.config).encode())
+
+
+def publish(config: Config, run_dir: RunDir, evaluation: Evaluation) -> None:
+    """The evaluation's numbers, the report and the pictures into the run's MLflow run."""
+    console = Console(mode="off", total_steps=0, samples_per_step=0)
+    sink = start_mlflow(config, run_dir, console=console)
+    if sink is None:
+        return
+    sink.log(
+        [
+            Record(evaluation.step, f"evaluation/{score.masks}/{score.protocol}/{score.encoder}/miou_percent".replace(" ", "_"), score.mean_percent, "%")
+            for score in evaluation.scores
+        ]
+    )
+    sink.log_artifacts([run_dir.report, run_dir.evaluation, run_dir.config, *sorted(run_dir.panels.glob("*.png"))])
+    sink.finish("FINISHED")
+
+
+def start_mlflow(config: Config, run_dir: RunDir, *, console: Console) -> MlflowSink | None:
+    """The run's MLflow run: a new one, or the one its last start opened. None where tracking is off or, with `auto`, not installed."""
+    if config.report.mlflow == "off":
+        return None
+    earlier = [start["mlflow_run_id"] for start in _starts(run_dir) if "mlflow_run_id" in start]
+    try:
+        return MlflowSink.start(
+            uri=config.report.mlflow_uri or default_tracking_uri(run_dir.mlflow_database),
+            experiment=config.report.mlflow_experiment,
+            run_name=run_dir.root.name,
+            run_id=earlier[-1] if earlier else None,
+            parameters=as_flat(config),
+            warn=console.warn,
+        )
+    except MissingExtraError as error:
+        if config.report.mlflow == "on":
+            raise
+        console.say(f"not tracking with MLflow: {error}")
+        return None
+
+
+def header_facts(config: Config, run_dir: RunDir, state: TrainState, *, num_samples: int, num_steps: int) -> dict[str, str]:
+    """What the console shows before the first step."""
+    world = state.engine.world
+    num_parameters = sum(parameter.numel() for parameter in state.query.parameters() if parameter.requires_grad)
+    return {
+        "run": str(run_dir.root),
+        "data": f"{config.data.train}, {num_samples:,} photos",
+        "model": f"{config.model.backbone} ({config.model.weights}), {num_parameters / 1e6:.1f} M trainable parameters",
+        "device": f"{world.num_ranks} x {world.device}, {config.optim.precision}",
+        "steps": f"{num_steps:,} of {config.optim.global_batch} photos, {config.optim.epochs} epochs",
+    }
+
+
+def _starts(run_dir: RunDir) -> list[dict[str, Any]]:
+    try:
+        starts = json.loads(run_dir.environment.read_text())
+    except (OSError, ValueError):
+        return []
+    return [start for start in starts if isinstance(start, dict)] if isinstance(starts, list) else []
+
+
+def _loss_of(path: Path) -> float:
+    try:
+        loss = json.loads((path / "meta.json").read_text()).get("loss")
+    except (OSError, ValueError):
+        return float("inf")
+    return float(loss) if loss is not None else float("inf")
