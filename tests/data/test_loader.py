@@ -102,12 +102,13 @@ def test_training_never_reads_ground_truth(folder, view_settings, monkeypatch):
 
 
 def damaged(folder: ShardFolder, *, member: str) -> ShardFolder:
-    """The folder, where `member` of sample 7 now reaches beyond the end of its tar."""
+    """The folder, where the tar was cut inside `member` of sample 7."""
     shard = folder.manifest.shards[1]
-    broken = replace(shard.samples[2], members={**shard.samples[2].members, member: (shard.num_bytes - 4, 100)})
+    broken = replace(shard.samples[2], members={**shard.samples[2].members, member: (shard.num_bytes - 100, 100)})
     samples = (*shard.samples[:2], broken, *shard.samples[3:])
     shards = (folder.manifest.shards[0], replace(shard, samples=samples), *folder.manifest.shards[2:])
     write_manifest(replace(read_manifest(folder.folder), shards=shards), folder=folder.folder)
+    os.truncate(folder.folder / shard.name, shard.num_bytes - 96)
     return ShardFolder(folder.folder)
 
 
