@@ -17,7 +17,7 @@ def describe_environment(*, device: str, num_ranks: int, precision: str) -> dict
     """One start of a run as JSON-ready facts; what cannot be found out is left out."""
     facts = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": _command(),
         "commit": _commit(),
         "host_cpu": cpu_name(),
         "num_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -56,6 +56,12 @@ def memory_gib() -> float | None:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     except (ValueError, OSError, AttributeError):
         return None
+
+
+def _command() -> str:
+    """What was typed; `python -m mcdist` puts its __main__.py in the program's place."""
+    program = Path(sys.argv[0])
+    return shlex.join([program.parent.name if program.stem == "__main__" else program.name, *sys.argv[1:]])
 
 
 def _commit() -> str | None:
