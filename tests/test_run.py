@@ -89,6 +89,29 @@ def test_a_stopped_and_continued_run_ends_bit_equal_to_one_never_stopped(
     assert len(losses[1]) == len(dict(losses[1]))
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_mixed_precision_trains_stops_and_continues(configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
+    """The CPU's dilated kernels want no determinism in fp16; what is checked is that losses stay finite and the scaler comes back."""
+    config = configure(f"optim.precision={precision}", "run.deterministic=false", "optim.clip_grad_norm=1.0", "optim.epochs=2")
+    with monkeypatch.context() as patch:
+        _stop_after(patch, 2)
+        assert run.train_run(config) == 143
+    assert run.train_run(config) == 0
+    losses = [record.value for record in read_metrics(RunDir(Path(config.run.dir)).metrics) if record.name == "loss"]
+    assert len(losses) == 3
+    assert numpy.isfinite(losses).all()
+
+
+@pytest.mark.parametrize(
+    "override", ["loss.scope=rank", "loss.implementation=reference", "loss.false_negative_cosine=0.5", "model.momentum_buffers=copy", "model.bank_size=0"]
+)
+def test_every_switch_of_the_science_trains(configure: Callable[..., Config], override: str) -> None:
+    config = configure(override, "optim.epochs=1")
+    assert run.train_run(config) == 0
+    losses = [record.value for record in read_metrics(RunDir(Path(config.run.dir)).metrics) if record.name == "loss"]
+    assert numpy.isfinite(losses).all()
+
+
 def test_a_finished_run_is_left_alone(configure: Callable[..., Config], capsys: pytest.CaptureFixture[str]) -> None:
     config = configure("optim.epochs=1")
     assert run.train_run(config) == 0
