@@ -41,6 +41,7 @@ def _main(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         (["train", "CONFIG", "optim.epochs=many"], 2, "optim.epochs in the argument 'optim.epochs=many' wants a whole number"),
         (["train", "CONFIG", "data.train=nowhere"], 3, "expected a shard folder at nowhere"),
         (["evaluate", "nowhere"], 2, "expected a run at nowhere"),
+        (["report", "nowhere"], 3, "expected a run's folder at nowhere"),
         (["train", "CONFIG", "run.dir=/proc/nowhere", "data.train=SHARDS"], 7, "cannot create the run folder /proc/nowhere"),
     ],
 )

@@ -53,6 +53,8 @@ def write_report(run_dir: RunDir) -> Path:
         MissingExtraError: matplotlib is not installed.
         MachineError: the report cannot be written.
     """
+    if not run_dir.root.is_dir():
+        raise DataError(f"expected a run's folder at {run_dir.root}, found none; train first: mcdist train CONFIG run.dir={run_dir.root}")
     write_atomically(run_dir.report, _template().render(_content(run_dir)).encode())
     return run_dir.report
 
