@@ -89,7 +89,7 @@ def measure(config: Config, *, world: World, num_runs: int) -> list[Measurement]
         f"{config.model.backbone}, {config.optim.global_batch} images of {config.views.size_px} px in {config.optim.accumulation_steps} micro-batches, "
         f"{world.num_ranks} ranks"
     )
-    loss = choose_implementation(state.bank.rows, implementation=config.loss.implementation)
+    loss = choose_implementation(world.device, implementation=config.ops.implementation)
     provider = f"{world.device.type} {config.optim.precision}{' compiled' if config.optim.compile else ''}, loss {loss}"
     row = partial(measurement, benchmark="train_step", provider=provider, shape=shape, device=world.device)
 

@@ -116,7 +116,10 @@ def step_settings(config: Config) -> StepSettings:
         false_negative_cosine=config.loss.false_negative_cosine,
         momentum=config.model.momentum,
         momentum_buffers=config.model.momentum_buffers,
-        implementation=config.loss.implementation,
+        pixels_per_object=config.loss.pixels_per_object,
+        seed=config.run.seed,
+        deterministic=config.run.deterministic,
+        implementation=config.ops.implementation,
     )
 
 

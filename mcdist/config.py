@@ -153,14 +153,14 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Science: the two terms. implementation is efficiency."""
+    """Science: the two terms."""
 
     temperature: float = 0.5
     scope: str = "global"
     """global: candidates and balance over all ranks (R ranks compute what one would) | rank: as the paper's code, per rank."""
     saliency_weight: float = 1.0
-    implementation: str = "auto"
-    """auto | reference | gathered (the same sums over foreground pixels only; CPU)."""
+    pixels_per_object: int = 0
+    """So many random pixels of each object take part in the contrast (beyond the paper); 0: all."""
     false_negative_cosine: float = 1.0
     """Candidates whose cosine to the positive prototype is above this leave the denominator (beyond the paper); 1: off."""
 
@@ -169,7 +169,18 @@ class LossConfig:
         _one_of("loss.scope", self.scope, ("global", "rank"))
         _at_least("loss.saliency_weight", self.saliency_weight, 0)
         _require(-1 < self.false_negative_cosine <= 1, f"loss.false_negative_cosine wants a cosine above -1, at most 1, got {self.false_negative_cosine:g}")
-        _one_of("loss.implementation", self.implementation, ("auto", "reference", "gathered"))
+        _at_least("loss.pixels_per_object", self.pixels_per_object, 0)
+
+
+@dataclass(frozen=True)
+class OpsConfig:
+    """Efficiency: how the operators are computed. All ways give the same numbers, but for rounding."""
+
+    implementation: str = "auto"
+    """auto | reference (plain torch) | compact (torch, without full-resolution tensors) | fused (C++ on a CPU, Triton on CUDA)."""
+
+    def __post_init__(self) -> None:
+        _one_of("ops.implementation", self.implementation, ("auto", "reference", "compact", "fused"))
 
 
 @dataclass(frozen=True)
@@ -293,6 +304,7 @@ class Config:
     views: ViewsConfig = field(default_factory=ViewsConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    ops: OpsConfig = field(default_factory=OpsConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)

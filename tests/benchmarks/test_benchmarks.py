@@ -50,29 +50,49 @@ def check_rows(rows: Rows, *, benchmark: str) -> None:
         assert list(row) == FIELDS
         assert row["benchmark"] == benchmark
         assert 0 <= row["p20"] <= row["median"] <= row["p80"]
-        assert row["num_runs"] == 2
+        assert row["num_runs"] == (1 if row["metric"].endswith("error") else 2)
         assert row["unit"] and row["machine"] and row["commit"] and row["versions"]["torch"]
 
 
-def test_the_loss_is_measured_by_implementation(run_benchmark: Callable[..., Rows], capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--batch", "2", "--dim", "4", "--size-px", "16", "--bank", "3", "--objects", "2", "--num-runs", "2", "--num-threads", "1"]
-    rows = run_benchmark("mask_contrast", *options)
+WAYS = ["plain", "reference", "compact", "fused"]
+METRICS = ["loss error", "gradient error", "time", "peak extra memory"]
+
+
+def test_the_loss_is_measured_by_the_way_it_is_computed(run_benchmark: Callable[..., Rows], capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--batch", "2", "--batch", "3", "--dim", "4", "--size-px", "16", "--bank", "3", "--max-objects", "3", "--objects", "2", "--num-runs", "2"]
+    rows = run_benchmark("mask_contrast", *options, "--num-threads", "1", "--check-images", "1")
     check_rows(rows, benchmark="mask_contrast")
-    assert [(row["provider"], row["unit"]) for row in rows if row["metric"] == "time"] == [("reference", "ms"), ("gathered", "ms")]
+    assert [(row["provider"], row["metric"]) for row in rows] == 2 * [(way, metric) for way in WAYS for metric in METRICS]
     assert "2 images of 16 px" in capsys.readouterr().out
 
 
-def test_what_disagrees_with_the_reference_is_not_timed(benchmark_named: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pooling_is_measured_by_the_way_it_is_computed(run_benchmark: Callable[..., Rows]) -> None:
+    rows = run_benchmark("mask_pool", "--batch", "2", "--dim", "4", "--size-px", "16", "--num-runs", "2", "--num-threads", "1")
+    check_rows(rows, benchmark="mask_pool")
+    assert [row["provider"] for row in rows if row["metric"] == "time"] == WAYS
+
+
+def test_what_disagrees_with_the_truth_is_not_timed(benchmark_named: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
     module = benchmark_named("mask_contrast")
-    right = module.Operands.loss_and_gradient
+    right = module.loss_and_gradient
 
-    def wrong(self: Any, *, implementation: str) -> tuple[torch.Tensor, torch.Tensor]:
-        loss, gradient = right(self, implementation=implementation)
-        return (loss, gradient * 1.01) if implementation == "gathered" else (loss, gradient)
+    def wrong(operands: Any, way: str) -> tuple[torch.Tensor, torch.Tensor]:
+        loss, gradient = right(operands, way)
+        return (loss, gradient * 1.01) if way == "fused" else (loss, gradient)
 
-    monkeypatch.setattr(module.Operands, "loss_and_gradient", wrong)
-    with pytest.raises(McdistError, match="gathered's gradient is 1.0e-02 away from the reference's.*not timed"):
-        module.main(batch=1, dim=4, size_px=16, num_runs=1, num_threads=1)
+    monkeypatch.setattr(module, "loss_and_gradient", wrong)
+    with pytest.raises(McdistError, match="fused's gradient is 1.0e-02 away from the truth.*not timed"):
+        module.main(batch=[1], dim=[4], size_px=16, num_runs=2, num_threads=1, check_images=0)
+
+
+def test_what_would_not_fit_into_memory_is_left_out_and_said_so(
+    benchmark_named: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(benchmark_named("comparison"), "free_bytes", lambda device: 10.0)
+    benchmark_named("mask_contrast").main(batch=[1], dim=[4], size_px=16, num_runs=2, num_threads=1, check_images=0)
+    printed = capsys.readouterr()
+    assert "plain left out at 1 images" in printed.err
+    assert "fused" in printed.out
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])

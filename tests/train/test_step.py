@@ -30,6 +30,9 @@ SETTINGS = StepSettings(
     false_negative_cosine=1.0,
     momentum=0.99,
     momentum_buffers="own",
+    pixels_per_object=0,
+    seed=0,
+    deterministic=False,
     implementation="auto",
 )
 
@@ -150,9 +153,9 @@ def forward_part(*, spoil: Callable[[Any], None] = lambda state: None) -> torch.
     pooled = [encode_keys(state, batch, settings=SETTINGS)]
     everyone = gather(pooled, world=world)
     candidates = choose_candidates(pooled, everyone, world=world, scope="global")
-    balance = count_pixels([batch], candidates, world=world, scope="global")
+    balance = count_pixels([batch], candidates, world=world, settings=SETTINGS)
     embedded = state.query(batch.query_images)
-    contrast, saliency = query_terms(embedded, batch, candidates, balance, index=0, bank=state.bank, settings=SETTINGS)
+    contrast, saliency = query_terms(embedded, batch, candidates, balance, index=0, state=state, settings=SETTINGS)
     state.bank.enqueue(everyone.prototypes, valid=everyone.num_pixels > 0)
     return contrast.loss + saliency
 
