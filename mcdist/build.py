@@ -118,7 +118,6 @@ def step_settings(config: Config) -> StepSettings:
         momentum_buffers=config.model.momentum_buffers,
         pixels_per_object=config.loss.pixels_per_object,
         seed=config.run.seed,
-        deterministic=config.run.deterministic,
         implementation=config.ops.implementation,
     )
 

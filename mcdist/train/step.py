@@ -36,7 +36,6 @@ class StepSettings:
     momentum_buffers: str
     pixels_per_object: int
     seed: int
-    deterministic: bool
     implementation: str
 
 
@@ -106,7 +105,6 @@ def encode_keys(state: TrainState, batch: Batch, *, settings: StepSettings) -> P
         embedded.features,
         batch.key_instances,
         max_objects=settings.max_objects,
-        deterministic=settings.deterministic,
         implementation=settings.implementation,
     )
 
@@ -169,7 +167,6 @@ def query_terms(
         pixels_per_object=settings.pixels_per_object or None,
         seed=batch.indices + settings.seed + STEP_STRIDE * state.step,  # one an image: the choice depends on no rank and no micro-batch
         false_negative_cosine=threshold if threshold < 1 else None,
-        deterministic=settings.deterministic,
         implementation=settings.implementation,
     )
     saliency = saliency_loss(embedded.saliency.float(), batch.query_instances, num_positive=balance.num_positive, num_negative=balance.num_negative)

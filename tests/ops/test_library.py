@@ -23,7 +23,7 @@ def op_arguments(case: Case, *, fused: bool) -> tuple:
     candidates = torch.cat([case.prototypes, case.bank])
     excluded = torch.zeros(1, len(candidates), dtype=torch.bool)
     weight = torch.ones(num_prototypes, dtype=candidates.dtype)
-    return (case.features.clone().requires_grad_(), case.instances, row_of, candidates, excluded, weight, 0.5, 4, fused, True, True)
+    return (case.features.clone().requires_grad_(), case.instances, row_of, candidates, excluded, weight, 0.5, 4, fused, True)
 
 
 @FAST
@@ -33,7 +33,7 @@ def test_torch_finds_schema_autograd_and_shapes_sound(implementation: str) -> No
     checks = ("test_schema", "test_faketensor")
     case = make_case(60)
     torch.library.opcheck(mask_contrast_op, op_arguments(case, fused=fused), test_utils=checks)
-    torch.library.opcheck(mask_pool_op, (case.features, case.instances, 3, 4, fused, True), test_utils=checks)
+    torch.library.opcheck(mask_pool_op, (case.features, case.instances, 3, 4, fused), test_utils=checks)
 
 
 def test_compiled_operators_have_no_graph_break_and_the_same_gradient() -> None:
@@ -69,7 +69,7 @@ def test_the_number_of_threads_changes_no_bit(implementation: str, num_threads: 
 def test_a_gradient_is_made_only_where_one_is_wanted(implementation: str) -> None:
     case = make_case(63)
     with torch.no_grad():
-        *_, dfeatures = mask_contrast_op(*op_arguments(case, fused=implementation == "fused")[:9], False, True)
+        *_, dfeatures = mask_contrast_op(*op_arguments(case, fused=implementation == "fused")[:9], False)
     assert not dfeatures.numel()
 
 

@@ -32,7 +32,6 @@ SETTINGS = StepSettings(
     momentum_buffers="own",
     pixels_per_object=0,
     seed=0,
-    deterministic=False,
     implementation="auto",
 )
 

@@ -44,7 +44,8 @@ def contrast_compact(
         share = _chunk(rows_RD[corners_a4], targets_Ap[cells], scaled_ND, excluded_PN, weight_P, weight_p4, want_gradient=want_gradient)
         loss, correct = loss + share[0], correct + share[1]
         if drows_RD is not None:
-            drows_RD.index_add_(0, corners_a4.flatten(), share[2].flatten(0, 1))
+            for k in range(4):  # no two cells have the same k-th corner: no place is added to twice at once, so the sums repeat on any device
+                drows_RD.index_add_(0, corners_a4[:, k], share[2][:, k])
     return loss, correct, fold_border(drows_RD, grid=grid) if drows_RD is not None else rows_RD.new_empty(0)
 
 

@@ -26,7 +26,6 @@ def mask_contrast_op(
     stride: int,
     fused: bool,
     want_gradient: bool,
-    deterministic: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(sum of weight x cross-entropy, number correct, gradient of the sum or an empty tensor); see `contrast_native` for the operands."""
     if fused and features.device.type == "cuda":
@@ -42,7 +41,6 @@ def mask_contrast_op(
             temperature=temperature,
             stride=stride,
             want_gradient=want_gradient,
-            deterministic=deterministic,
         )
     contrast = contrast_native if fused else contrast_compact
     return contrast(
@@ -75,7 +73,7 @@ def _keep_gradient(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 
 def _scale_gradient(ctx: Any, dloss: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
     (dfeatures,) = ctx.saved_tensors
-    return ((dfeatures * dloss).to(ctx.features_dtype), *[None] * 10)
+    return ((dfeatures * dloss).to(ctx.features_dtype), *[None] * 9)
 
 
 mask_contrast_op.register_autograd(_scale_gradient, setup_context=_keep_gradient)

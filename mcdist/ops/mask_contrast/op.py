@@ -57,7 +57,7 @@ def mask_contrast(
             `target_weight` and `weight_sum` are then of these.
         seed: of that choice; a number, or one an image, so that the choice does not depend on which images share a call.
         false_negative_cosine: candidates whose cosine with the pixel's own prototype is above it are left out, the own one never.
-        deterministic: the same bits again on the same device, at some cost there; on a CPU it is always so.
+        deterministic: part of the signature only. Every implementation gives the same bits again on the same device, at no cost.
         debug: read the values too and refuse wrong ones; this waits for the device.
         implementation: "auto", "reference", "compact" or "fused"; all compute the same (see `ops/dispatch.py`).
 
@@ -99,7 +99,7 @@ def mask_contrast(
         else:
             want_gradient = torch.is_grad_enabled() and features_BDhw.requires_grad
             operands = (features_BDhw, instances_BHW, row_of_BO, candidates_ND, excluded, weight_P)
-            weighted, correct, _ = mask_contrast_op(*operands, float(temperature), stride, chosen == "fused", want_gradient, deterministic)
+            weighted, correct, _ = mask_contrast_op(*operands, float(temperature), stride, chosen == "fused", want_gradient)
         loss = weighted / torch.where(weight_sum == 0, 1, weight_sum)
     return MaskContrast(loss=loss, correct=correct, num_pixels=counts_P.sum())
 

@@ -54,5 +54,7 @@ def pool_compact_backward(
         d_apD = dsums_PD[row_ap.clamp_min(0)]
         d_apD = (d_apD - (d_apD * unit_apD).sum(2, keepdim=True) * unit_apD) / length_ap1
         taking_ap1 = (row_ap >= 0)[..., None] & ~(length_ap1 < SHORTEST)
-        drows_RD.index_add_(0, corners_a4.flatten(), (cells.weight_p4.t() @ torch.where(taking_ap1, d_apD, 0)).flatten(0, 1))
+        share_a4D = cells.weight_p4.t() @ torch.where(taking_ap1, d_apD, 0)
+        for k in range(4):  # no two cells have the same k-th corner
+            drows_RD.index_add_(0, corners_a4[:, k], share_a4D[:, k])
     return fold_border(drows_RD, grid=cells.grid)

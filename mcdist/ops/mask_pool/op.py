@@ -17,7 +17,6 @@ def mask_pool(
     instances_BHW: Int[Tensor, "B H W"],
     *,
     max_objects: int,
-    deterministic: bool = False,
     debug: bool = False,
     implementation: str = "auto",
 ) -> Pooled:
@@ -30,7 +29,6 @@ def mask_pool(
         features_BDhw: any length along D, any float dtype; summed in float32, or float64 if they are. H = s h, W = s w, one integer s.
         instances_BHW: 0 background, i >= 1 object i of this image, -1 void.
         max_objects: rows an image, at least 1. Objects beyond it are ignored, with `debug` they raise.
-        deterministic: the same bits again on the same device, at some cost there; on a CPU it is always so.
         debug: read the values of the instance map and refuse wrong ones; this waits for the device.
         implementation: "auto", "reference", "compact" or "fused"; all compute the same (see `ops/dispatch.py`).
 
@@ -57,5 +55,5 @@ def mask_pool(
             features_BDhw = features_BDhw.to(torch.promote_types(features_BDhw.dtype, torch.float32))
             sums_PD, num_pixels = pool_dense(features_BDhw, instances_BHW, max_objects=max_objects, stride=stride)
         else:
-            sums_PD, num_pixels = mask_pool_op(features_BDhw, instances_BHW, max_objects, stride, chosen == "fused", deterministic)
+            sums_PD, num_pixels = mask_pool_op(features_BDhw, instances_BHW, max_objects, stride, chosen == "fused")
         return Pooled(prototypes=unit(sums_PD, dim=1), num_pixels=num_pixels)
