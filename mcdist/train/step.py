@@ -101,11 +101,13 @@ def encode_keys(state: TrainState, batch: Batch, *, settings: StepSettings) -> P
 
 
 def gather(pooled: list[Pooled], *, world: World) -> Pooled:
-    """All ranks' prototypes, rank by rank, micro-batch by micro-batch; prototypes and counts in one collective."""
-    prototypes = torch.cat([part.prototypes for part in pooled])
-    num_pixels = torch.cat([part.num_pixels for part in pooled])
-    rows = world.gather_rows(torch.cat([prototypes, num_pixels[:, None].to(prototypes.dtype)], dim=1))
-    return Pooled(rows[:, :-1].contiguous(), rows[:, -1].to(num_pixels.dtype))
+    """All ranks' prototypes, rank by rank, micro-batch by micro-batch; one collective.
+
+    Every rank sends a row for each object it might have and the exact count of its pixels, 0 where there is none: how many rows are
+    valid may differ between ranks, and nobody has to ask.
+    """
+    prototypes, num_pixels = world.gather_rows(torch.cat([part.prototypes for part in pooled]), torch.cat([part.num_pixels for part in pooled]))
+    return Pooled(prototypes, num_pixels)
 
 
 def by_position(everyone: Pooled, *, num_ranks: int, max_objects: int) -> Pooled:
