@@ -97,7 +97,7 @@ def train_step(state: TrainState, micro_batches: list[Batch], *, lr: float, sett
 def encode_keys(state: TrainState, batch: Batch, *, settings: StepSettings) -> Pooled:
     """Prototypes of this micro-batch's objects, from the key view."""
     embedded: Embedded = state.engine.forward_key(batch.key_images)
-    return mask_pool(embedded.features.float(), batch.key_instances, max_objects=settings.max_objects)
+    return mask_pool(embedded.features.float(), batch.key_instances, max_objects=settings.max_objects, implementation=settings.implementation)
 
 
 def gather(pooled: list[Pooled], *, world: World) -> Pooled:
