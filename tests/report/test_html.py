@@ -18,7 +18,7 @@ def test_the_report_holds_headline_table_pictures_curves_and_the_run(fake_run: R
     score = make_evaluation().scores[4]
     assert f"{score.mean_percent:.1f}<small> ± {score.std_percent:.1f} %</small>" in page
     assert page.count("data:image/png;base64,") == 3
-    assert page.count("<svg") == 13
+    assert page.count("<svg") == 15
     for text in (
         "437 of the 1,449 photos",
         "Intel Xeon Platinum 8481C",

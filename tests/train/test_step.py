@@ -53,14 +53,21 @@ def make_batch(size: int, *, device: str = "cpu", seed: int = 0) -> Batch:
 
 
 def make_state(
-    *, world: World = ALONE, optimizer: str = "sgd", precision: str = "fp32", clip_grad_norm: float = 0.0, bank_size: int = 16, bank_dtype: str = "fp32"
+    *,
+    world: World = ALONE,
+    optimizer: str = "sgd",
+    precision: str = "fp32",
+    clip_grad_norm: float = 0.0,
+    compile_mode: str | None = None,
+    bank_size: int = 16,
+    bank_dtype: str = "fp32",
 ) -> TrainState:
     query = make_encoder()
     key = copy.deepcopy(query).requires_grad_(False)
     made = make_optimizer(
         optimizer, backbone=query.backbone, heads=[query.embedding, query.saliency], lr=0.1, backbone_lr_factor=1.0, sgd_momentum=0.9, weight_decay=0.0
     )
-    engine = EngineDDP(query, key=key, optimizer=made, world=world, precision=precision, clip_grad_norm=clip_grad_norm, compile_mode=None)
+    engine = EngineDDP(query, key=key, optimizer=made, world=world, precision=precision, clip_grad_norm=clip_grad_norm, compile_mode=compile_mode)
     return TrainState(query=query, key=key, bank=MemoryBank(bank_size, dim=8, dtype=bank_dtype), engine=engine)
 
 
