@@ -10,7 +10,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mcdist.data.batch import Batch
-from mcdist.distributed import World
+from mcdist.distributed import World, pack, unpack
 from mcdist.model.backbone import make_backbone
 from mcdist.model.bank import MemoryBank
 from mcdist.model.decoder import make_decoder
@@ -197,6 +197,14 @@ def forward_part(*, spoil: Callable[[Any], None] = lambda state: None) -> torch.
 def test_the_forward_part_runs_on_a_pretended_gpu_without_synchronising() -> None:
     with pretended_cuda():
         assert forward_part().device.type == "cuda"
+
+
+def test_packing_for_the_gather_runs_on_a_pretended_gpu_without_synchronising() -> None:
+    with pretended_cuda():
+        tensors = (torch.zeros(6, 8, dtype=torch.bfloat16), torch.zeros(6, dtype=torch.int64))
+        prototypes, num_pixels = unpack(torch.stack([pack(tensors)] * 2), like=tensors)
+        assert (prototypes.device.type, prototypes.shape, prototypes.dtype) == ("cuda", (12, 8), torch.bfloat16)
+        assert (num_pixels.device.type, num_pixels.shape, num_pixels.dtype) == ("cuda", (12,), torch.int64)
 
 
 def _bank_on_the_cpu(state: Any) -> None:

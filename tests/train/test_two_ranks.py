@@ -1,5 +1,6 @@
 """Two gloo ranks: one collective gathers exactly, the bank is the same everywhere, and a run goes on on another number of ranks. Real processes."""
 
+import multiprocessing
 import os
 import socket
 from collections import Counter
@@ -32,11 +33,12 @@ COUNTS = ((2**24 + 1, 0, 2**31 + 5), (2**24 + 3, 2**40 + 1, 0))
 
 
 def on_two_ranks(work: Callable[..., None], *arguments: Any) -> None:
-    """work(rank, *arguments) in two processes that can join a world."""
+    """work(rank, *arguments) in two processes that can join a world; copies of one server, so that torch is imported once."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["torch", "mcdist.run"])
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = int(listener.getsockname()[1])
-    torch.multiprocessing.spawn(_in_environment, args=(port, work, arguments), nprocs=2)
+    torch.multiprocessing.start_processes(_in_environment, args=(port, work, arguments), nprocs=2, start_method="forkserver")
 
 
 def _in_environment(rank: int, port: int, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
