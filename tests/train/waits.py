@@ -34,14 +34,10 @@ class Waits(TorchDispatchMode):
         self._methods.__exit__(*exception)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.overloadpacket.__name__
-        leaves_device = any(isinstance(value, torch.device) and value.type == "cpu" for value in (kwargs or {}).values()) and name == "_to_copy"
-        leaves_device = leaves_device and args[0].device.type != "cpu"
-        by_mask = name.startswith("index") and any(_is_mask(index) for index in (args[1] if len(args) > 1 and isinstance(args[1], list | tuple) else ()))
-        repeats = name == "repeat_interleave" and (kwargs or {}).get("output_size") is None
-        if name in OPERATORS or leaves_device or by_mask or repeats:
+        name, kwargs = func.overloadpacket.__name__, kwargs or {}
+        if name in OPERATORS or _leaves_device(name, args, kwargs) or _indexes_by_mask(name, args) or _repeats(name, kwargs):
             self.counts[name] += 1
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
 
 class _Methods(TorchFunctionMode):
@@ -56,5 +52,22 @@ class _Methods(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _is_mask(index: object) -> bool:
-    return isinstance(index, torch.Tensor) and index.dtype in (torch.bool, torch.uint8)
+def _leaves_device(name: str, args: Any, kwargs: dict[str, Any]) -> bool:
+    """A copy from a device to the host."""
+    target = args[0] if name == "copy_" else kwargs
+    source = args[1] if name == "copy_" else args[0] if name == "_to_copy" else None
+    if not isinstance(source, torch.Tensor):
+        return False
+    device = target.device if isinstance(target, torch.Tensor) else torch.device(target.get("device") or source.device)
+    return source.device.type != "cpu" and device.type == "cpu"
+
+
+def _indexes_by_mask(name: str, args: Any) -> bool:
+    """The number of true entries is the result's size."""
+    indices = args[1] if name in ("index", "index_put", "index_put_", "_index_put_impl_") else ()
+    return any(isinstance(index, torch.Tensor) and index.dtype in (torch.bool, torch.uint8) for index in indices)
+
+
+def _repeats(name: str, kwargs: dict[str, Any]) -> bool:
+    """The sum of the repeats is the result's size."""
+    return name == "repeat_interleave" and kwargs.get("output_size") is None
