@@ -90,7 +90,7 @@ def measure(config: Config, *, world: World, num_runs: int) -> list[Measurement]
         f"{world.num_ranks} ranks"
     )
     loss = choose_implementation(world.device, implementation=config.ops.implementation)
-    provider = f"{world.device.type} {config.optim.precision}{' compiled' if config.optim.compile else ''}, loss {loss}"
+    provider = f"{world.device.type} {config.optim.precision}{f' compiled ({config.optim.compile_mode})' if config.optim.compile else ''}, loss {loss}"
     row = partial(measurement, benchmark="train_step", provider=provider, shape=shape, device=world.device)
 
     whole_ms = times_ms(take_step, device=world.device, num_runs=num_runs)

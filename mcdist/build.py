@@ -63,7 +63,7 @@ def build_state(config: Config, *, world: World) -> TrainState:
         load_module(query, find_checkpoint(Path(config.checkpoint.init_from)).tensors, prefix="query/")
     query = query.to(world.device)
     key = copy.deepcopy(query).requires_grad_(False)
-    bank = MemoryBank(config.model.bank_size, dim=config.model.embedding_dim).to(world.device)
+    bank = MemoryBank(config.model.bank_size, dim=config.model.embedding_dim, dtype=config.model.bank_dtype).to(world.device)
     optim = config.optim
     optimizer = make_optimizer(
         optim.optimizer,
@@ -75,7 +75,13 @@ def build_state(config: Config, *, world: World) -> TrainState:
         weight_decay=optim.weight_decay,
     )
     engine = EngineDDP(
-        query, key=key, optimizer=optimizer, world=world, precision=optim.precision, clip_grad_norm=optim.clip_grad_norm, compile_model=optim.compile
+        query,
+        key=key,
+        optimizer=optimizer,
+        world=world,
+        precision=optim.precision,
+        clip_grad_norm=optim.clip_grad_norm,
+        compile_mode=optim.compile_mode if optim.compile else None,
     )
     return TrainState(query=query, key=key, bank=bank, engine=engine)
 

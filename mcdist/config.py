@@ -135,6 +135,8 @@ class ModelConfig:
     """own (the paper: each encoder keeps its own running statistics) | copy (the key encoder takes the query's)."""
     bank_size: int = 128
     """Rows of the memory bank; 0 for none."""
+    bank_dtype: str = "fp32"
+    """fp32 | bf16: how the bank's rows are stored; bf16 takes half the memory and rounds them to 8 bits (beyond the paper)."""
 
     def __post_init__(self) -> None:
         _one_of("model.backbone", self.backbone, ("resnet18", "resnet50", "efficientnet_lite0"))
@@ -142,6 +144,7 @@ class ModelConfig:
         _one_of("model.embedding_from", self.embedding_from, ("decoder", "backbone"))
         _one_of("model.norm", self.norm, ("batch", "frozen", "group"))
         _one_of("model.momentum_buffers", self.momentum_buffers, ("own", "copy"))
+        _one_of("model.bank_dtype", self.bank_dtype, ("fp32", "bf16"))
         _share("model.momentum", self.momentum)
         _share("model.dropout", self.dropout)
         _at_least("model.decoder_width", self.decoder_width, 1)
@@ -185,7 +188,7 @@ class OpsConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Science, but for accumulation_steps, precision and compile (efficiency)."""
+    """Science, but for accumulation_steps, precision, compile and compile_mode (efficiency)."""
 
     global_batch: int = 64
     """Photos an optimizer step, over all ranks and accumulation steps."""
@@ -206,6 +209,9 @@ class OptimConfig:
     precision: str = "fp32"
     """fp32 | bf16 | fp16 (autocast; fp16 with loss scaling)."""
     compile: bool = False
+    compile_mode: str = "default"
+    """With compile: default | reduce-overhead (CUDA graphs: kernels are launched as one; on a CPU as default) | max-autotune (the same, and
+    tries out kernels first, which takes minutes)."""
     max_nonfinite: int = 10
     """Steps in a row with a non-finite loss or gradient before the run stops."""
 
@@ -216,6 +222,8 @@ class OptimConfig:
         _one_of("optim.optimizer", self.optimizer, ("sgd", "adamw"))
         _one_of("optim.schedule", self.schedule, ("poly", "cosine", "constant"))
         _one_of("optim.precision", self.precision, ("fp32", "bf16", "fp16"))
+        _one_of("optim.compile_mode", self.compile_mode, ("default", "reduce-overhead", "max-autotune"))
+        _require(self.compile or self.compile_mode == "default", f"optim.compile_mode={self.compile_mode} wants optim.compile=true, got false")
         _require(self.lr > 0, f"optim.lr wants more than 0, got {self.lr:g}")
         _at_least("optim.backbone_lr_factor", self.backbone_lr_factor, 0)
         _share("optim.sgd_momentum", self.sgd_momentum)

@@ -111,6 +111,7 @@ def test_mixed_precision_trains_stops_and_continues(configure: Callable[..., Con
         "loss.false_negative_cosine=0.5",
         "model.momentum_buffers=copy",
         "model.bank_size=0",
+        "model.bank_dtype=bf16",
     ],
 )
 def test_every_switch_of_the_science_trains(configure: Callable[..., Config], override: str) -> None:

@@ -28,8 +28,8 @@ class Batch:
     num_dropped_objects: int
 
     def to(self, device: torch.device, *, non_blocking: bool = False) -> "Batch":
-        """The batch with every tensor on `device`."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        """The batch with every tensor on `device`; there the images are laid out channels_last, as the encoders' weights are."""
+        return self._map(lambda tensor: _laid_out(tensor.to(device, non_blocking=non_blocking)))
 
     def pin_memory(self) -> "Batch":
         """The batch in page-locked memory; DataLoader calls this by name."""
@@ -44,6 +44,10 @@ class Batch:
             key_instances=change(self.key_instances),
             indices=change(self.indices),
         )
+
+
+def _laid_out(tensor: Tensor) -> Tensor:
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
 
 
 def collate(samples: Sequence[TwoViews]) -> Batch:

@@ -50,19 +50,15 @@ def train(state: TrainState, batches: Iterator[Batch], *, settings: LoopSettings
     """
     device = state.engine.world.device
     interval = _Interval(state)
-    wish = torch.zeros((), dtype=torch.int32)
     while state.step < settings.num_steps:
-        wish.fill_(int(should_stop()))
-        agreement = state.engine.world.begin_max(wish)
+        any_stops = state.engine.world.begin_any(should_stop())
         micro_batches = interval.take(batches, settings.accumulation_steps, device=device)
         lr = lr_at(state.step, num_steps=settings.num_steps, lr=settings.lr, schedule=settings.schedule, warmup_steps=settings.warmup_steps)
         result = train_step(state, micro_batches, lr=lr, settings=step)
         state.step += 1
         state.samples_consumed += settings.global_batch
         interval.add(result)
-        if agreement is not None:
-            agreement.wait()
-        stopped = bool(wish)
+        stopped = any_stops()
         due = stopped or state.step % settings.log_every_steps == 0 or state.step == settings.num_steps
         records = interval.close(result, lr=lr, settings=settings, summed=step.scope == "global") if due else []
         yield Progress(state.step, records, stopped)
@@ -107,11 +103,24 @@ class _Interval:
         self.longest = torch.maximum(self.longest, self.in_a_row)
         self.num_steps += 1
 
-    def close(self, result: StepResult, *, lr: float, settings: LoopSettings, summed: bool) -> list[Record]:
-        """Means over the interval and all ranks as Records; the one place where the host waits for the device."""
-        world = self.state.engine.world
+    def read(self, result: StepResult) -> dict[str, float]:
+        """Sums over the interval and all ranks, then what is the same on all ranks; the one place where the host waits for the device."""
         own = torch.cat([self.sums, torch.tensor(list(self.views.values()), dtype=torch.float64, device=self.sums.device)])
-        total = dict(zip((*self.NAMES, *self.views), world.sum(own).tolist(), strict=True))
+        bank = self.state.bank.usage()
+        same = {
+            "longest": self.longest,
+            "rank": embedding_rank(result.prototypes, valid=result.valid),
+            "similarity": prototype_similarity(result.prototypes, valid=result.valid),
+            "bank_fill": bank.fill_percent,
+            "bank_age_mean": bank.age_mean_steps,
+            "bank_age_max": bank.age_max_steps,
+        }
+        values = torch.cat([self.state.engine.world.sum(own), torch.stack([value.to(torch.float64) for value in same.values()])])
+        return dict(zip((*self.NAMES, *self.views, *same), values.tolist(), strict=True))
+
+    def close(self, result: StepResult, *, lr: float, settings: LoopSettings, summed: bool) -> list[Record]:
+        """Means over the interval and all ranks as Records."""
+        world, total = self.state.engine.world, self.read(result)
         took_s = time.perf_counter() - self.began_s
         finite = max(total["finite"] / world.num_ranks, 1.0)
         ranks = 1 if summed else world.num_ranks
@@ -129,11 +138,17 @@ class _Interval:
             "step_time_s": (took_s / self.num_steps, "s"),
             "data_wait_percent": (100 * self.wait_s / took_s, "%"),
             "monitor/saliency_coverage_percent": (100 * total["coverage"] / world.num_ranks / finite, "%"),
-            "monitor/embedding_rank": (float(embedding_rank(result.prototypes, valid=result.valid)), ""),
-            "monitor/prototype_similarity": (float(prototype_similarity(result.prototypes, valid=result.valid)), ""),
+            "monitor/embedding_rank": (total["rank"], ""),
+            "monitor/prototype_similarity": (total["similarity"], ""),
         }
+        if self.state.bank.size:
+            values |= {
+                "monitor/bank_fill_percent": (total["bank_fill"], "%"),
+                "monitor/bank_age_mean_steps": (total["bank_age_mean"], ""),
+                "monitor/bank_age_max_steps": (total["bank_age_max"], ""),
+            }
         values |= {f"count/{name}": (float(value), "") for name, value in self.state.counters.items()}
-        longest = int(self.longest)
+        longest = int(total["longest"])
         self._open()
         if longest >= settings.max_nonfinite:
             raise TrainingError(

@@ -101,20 +101,17 @@ def train_step(state: TrainState, micro_batches: list[Batch], *, lr: float, sett
 def encode_keys(state: TrainState, batch: Batch, *, settings: StepSettings) -> Pooled:
     """Prototypes of this micro-batch's objects, from the key view."""
     embedded: Embedded = state.engine.forward_key(batch.key_images)
-    return mask_pool(
-        embedded.features,
-        batch.key_instances,
-        max_objects=settings.max_objects,
-        implementation=settings.implementation,
-    )
+    return mask_pool(embedded.features, batch.key_instances, max_objects=settings.max_objects, implementation=settings.implementation)
 
 
 def gather(pooled: list[Pooled], *, world: World) -> Pooled:
-    """All ranks' prototypes, rank by rank, micro-batch by micro-batch; prototypes and counts in one collective."""
-    prototypes = torch.cat([part.prototypes for part in pooled])
-    num_pixels = torch.cat([part.num_pixels for part in pooled])
-    rows = world.gather_rows(torch.cat([prototypes, num_pixels[:, None].to(prototypes.dtype)], dim=1))
-    return Pooled(rows[:, :-1].contiguous(), rows[:, -1].to(num_pixels.dtype))
+    """All ranks' prototypes, rank by rank, micro-batch by micro-batch; one collective.
+
+    Every rank sends a row for each object it might have and the exact count of its pixels, 0 where there is none: how many rows are
+    valid may differ between ranks, and nobody has to ask.
+    """
+    prototypes, num_pixels = world.gather_rows(torch.cat([part.prototypes for part in pooled]), torch.cat([part.num_pixels for part in pooled]))
+    return Pooled(prototypes, num_pixels)
 
 
 def by_position(everyone: Pooled, *, num_ranks: int, max_objects: int) -> Pooled:

@@ -30,6 +30,8 @@ def test_every_tensor_moves_and_every_count_stays(device):
     tensors = (moved.query_images, moved.key_images, moved.query_instances, moved.key_instances, moved.indices)
     assert {tensor.device.type for tensor in tensors} == {device}
     assert moved.num_redrawn == 2
+    images = (moved.query_images, moved.key_images)
+    assert all(image.is_contiguous(memory_format=torch.channels_last) for image in images)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="page-locked memory needs a CUDA device")
