@@ -30,12 +30,8 @@ PLAIN_COPIES = 3
 
 def loss_and_gradient(operands: Operands, way: str) -> Result:
     """One forward and backward."""
-    if way == "plain":
-        loss = operands.plain_loss(operands.features)
-    elif way.endswith(" compiled"):
-        loss = COMPILED(operands, way.removesuffix(" compiled"))
-    else:
-        loss = operands.loss(operands.features, implementation=way)
+    compiled = way.endswith(" compiled")
+    loss = COMPILED(operands, way.removesuffix(" compiled")) if compiled else _loss(operands, way)
     return loss.detach(), *torch.autograd.grad(loss, operands.features)
 
 

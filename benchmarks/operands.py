@@ -1,9 +1,11 @@
 """What the operators are given in a training step, made up: random features, objects that cover a set share of each image, prototypes, bank."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from plain_contrast import plain_contrast
 from torch import Tensor
 
 from mcdist.errors import ConfigError
@@ -27,8 +29,9 @@ class Operands:
     target_of: Tensor
 
     def loss(self, features: Tensor, *, implementation: str) -> Tensor:
-        """The contrastive loss of `features` among these operands."""
-        return mask_contrast(
+        """The contrastive loss of `features` among these operands; `implementation` as `mask_contrast` takes it, or "plain"."""
+        contrast: Any = plain_contrast if implementation == "plain" else mask_contrast
+        return contrast(
             features,
             self.instances,
             self.prototypes,
@@ -38,20 +41,6 @@ class Operands:
             prototype_valid=self.valid,
             implementation=implementation,
         ).loss
-
-    def plain_loss(self, features: Tensor) -> Tensor:
-        """The same as one writes it in plain torch: upsample, normalise, pick the objects' pixels, all their logits at once."""
-        pixels = F.interpolate(features, size=self.instances.shape[1:], mode="bilinear", align_corners=False)
-        pixels = F.normalize(pixels, dim=1).permute(0, 2, 3, 1).reshape(-1, features.shape[1])
-        label = F.pad(self.target_of, (1, 0), value=-1).gather(1, self.instances.flatten(1).clamp_min(0).long()).flatten()
-        foreground = (label >= 0).nonzero().squeeze(1)
-        label = label[foreground]
-        logits = pixels[foreground] @ torch.cat([self.prototypes, self.bank]).t() / TEMPERATURE
-        seen = torch.cat([self.valid, torch.ones_like(self.bank[:, 0], dtype=torch.bool)])
-        if not bool(seen.all()):
-            logits = logits.masked_fill(~seen, -torch.inf)
-        counts = torch.bincount(label, minlength=logits.shape[1]).to(logits.dtype)
-        return F.cross_entropy(logits, label, weight=1 / torch.log(1.02 + counts / counts.sum()))
 
     def first_images(self, number: int, *, dtype: torch.dtype) -> "Operands":
         """The same with fewer images, all candidates, and in another precision."""

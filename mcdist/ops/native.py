@@ -59,13 +59,12 @@ def _attempt() -> tuple[ctypes.CDLL | None, str]:
 
 
 def _load() -> ctypes.CDLL:
-    compiler = _compiler()
-    folder = cache_folder()
+    folder, sources = cache_folder(), [Path(__file__).parent / name for name in SOURCES]
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="mcdist-") as private:
-            return ctypes.CDLL(str(_build(compiler, path=Path(private) / "ops.so")))
-    path = folder / f"ops-{_digest(compiler)}.so"
-    return ctypes.CDLL(str(path if path.is_file() else _build(compiler, path=path)))
+            return ctypes.CDLL(str(build_library(sources, path=Path(private) / "ops.so")))
+    path = folder / f"ops-{_digest(_compiler())}.so"
+    return ctypes.CDLL(str(path if path.is_file() else build_library(sources, path=path)))
 
 
 def cache_folder() -> Path | None:
@@ -104,16 +103,20 @@ def _processor() -> str:
     return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
-def _build(compiler: str, *, path: Path) -> Path:
-    """Compile beside `path` and rename: several processes may do so at once."""
+def build_library(sources: list[Path], *, path: Path) -> Path:
+    """Compile C++ sources to the shared library `path`, beside it and renamed: several processes may do so at once.
+
+    Raises:
+        NoLibraryError: no compiler, or it failed.
+    """
+    compiler = _compiler()
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    sources = [str(Path(__file__).parent / name) for name in SOURCES]
     reason = ""
     try:
         for extra in TRIES:
             try:
                 done = subprocess.run(
-                    [compiler, *FLAGS, *extra, *sources, "-o", str(beside)], capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S, check=False
+                    [compiler, *FLAGS, *extra, *map(str, sources), "-o", str(beside)], capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S, check=False
                 )
             except subprocess.TimeoutExpired:
                 raise NoLibraryError(f"{compiler} did not finish in {COMPILE_TIMEOUT_S} s") from None

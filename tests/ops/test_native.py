@@ -30,7 +30,7 @@ def test_the_library_is_built_once_and_then_taken_from_the_cache(forgotten: Path
     built = list(forgotten.iterdir())
     assert [path.suffix for path in built] == [".so"]
     native._attempt.cache_clear()
-    monkeypatch.setattr(native, "_build", lambda *_, **__: pytest.fail("built again"))
+    monkeypatch.setattr(native, "build_library", lambda *_, **__: pytest.fail("built again"))
     assert native.reason_missing() == ""
     assert stat.S_IMODE(forgotten.stat().st_mode) == 0o700
 
