@@ -9,7 +9,7 @@ import numpy
 from PIL import Image
 
 from mcdist.data.beton import JPEG, RAW
-from mcdist.data.read_ffcv import ABSENT, INSTANCES_FIELD, KEY_FIELD, OWN_FIELDS, PHOTO_FIELD
+from mcdist.data.open_beton import ABSENT, INSTANCES_FIELD, KEY_FIELD, OWN_FIELDS, PHOTO_FIELD
 from mcdist.data.sample import INSTANCES_MEMBER, PHOTO_MEMBERS, decode_grey, decode_photo
 from mcdist.errors import DataError
 from shards.photo_file import EXIF_ORIENTATION
@@ -72,8 +72,8 @@ def pack(photo: Photo, *, packing: Packing) -> Packed:
         fields[member] = content
     if packing.photo != "jpg":
         fields[INSTANCES_FIELD] = _map_bytes(photo.members[INSTANCES_MEMBER], size=(width, height), where=where)
-    notes = photo.notes if packing.photo != "jpg" else (*photo.notes, "kept as pixels: no upright RGB or grey JPEG")
-    return Packed(photo.key, RAW, width, height, {PHOTO_FIELD: pixels.tobytes(), **fields}, notes=notes)
+    note = "kept as pixels and as its own file" if packing.lossless else "kept as pixels alone, its own file's bytes do not come back"
+    return Packed(photo.key, RAW, width, height, {PHOTO_FIELD: pixels.tobytes(), **fields}, notes=(*photo.notes, note))
 
 
 def _photo_of(photo: Photo, *, where: str) -> tuple[str, bytes]:

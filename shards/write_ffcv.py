@@ -15,7 +15,7 @@ import numpy
 from jaxtyping import Shaped
 
 from mcdist.data.beton import ALLOCATION, BYTES, FIELD, HEADER, INT, JSON, MIN_PAGE_BYTES, PHOTO, VERSION, row_type
-from mcdist.data.read_ffcv import ABSENT, JSON_FIELDS, LABEL_MEMBER, PHOTO_FIELD, TERMINATOR
+from mcdist.data.open_beton import ABSENT, JSON_FIELDS, LABEL_MEMBER, PHOTO_FIELD, TERMINATOR
 from mcdist.errors import DataError
 from shards.pack_ffcv import Packed
 

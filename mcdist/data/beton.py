@@ -6,8 +6,6 @@ fixed list, and the arguments a field could carry are not read.
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
 
 import numpy
 from jaxtyping import Bool, Int64, Shaped, UInt8
@@ -52,7 +50,6 @@ class Extents:
 class Beton:
     """A checked file: `extents` of every field that has bytes, `numbers` of every integer field, and each photo's mode and upright size in px."""
 
-    path: Path
     num_samples: int
     extents: dict[str, Extents]
     numbers: dict[str, Int64[numpy.ndarray, " N"]]
@@ -66,26 +63,25 @@ def row_type(type_ids: list[int]) -> numpy.dtype:
     return numpy.dtype([("", COLUMNS[type_id]) for type_id in type_ids], align=True)
 
 
-def read_beton(path: Path) -> Beton:
-    """Read and check all tables of a file; its photos and maps stay where they are.
+def read_beton(descriptor: int, *, where: str) -> Beton:
+    """Read and check all tables of an open file, which messages call `where`; its photos and maps stay where they are.
 
     Raises:
         ShardError: unreadable, cut short, of another version, with tables or bytes that leave the file, or without an RGB image field `photo`.
     """
     try:
-        with path.open("rb") as file:
-            return _Reader(file, path=path).read()
+        return _Reader(descriptor, where=where).read()
     except OSError as error:
-        raise ShardError(f"{path} cannot be read ({error.strerror}); check the disk and the file's permissions") from error
+        raise ShardError(f"{where} cannot be read ({error.strerror}); check the disk and the file's permissions") from error
 
 
 class _Reader:
     """One pass over the tables. Sizes are whole numbers of Python until they are known to be small: a hostile file may claim 2^64 samples."""
 
-    def __init__(self, file: BinaryIO, *, path: Path) -> None:
-        self.file = file
-        self.path = path
-        self.num_bytes = os.fstat(file.fileno()).st_size
+    def __init__(self, descriptor: int, *, where: str) -> None:
+        self.descriptor = descriptor
+        self.where = where
+        self.num_bytes = os.fstat(descriptor).st_size
 
     def read(self) -> Beton:
         header = self._table(HEADER, count=1, offset=0, what="header")[0]
@@ -132,9 +128,7 @@ class _Reader:
         self._want_rows(widths * heights > 0, "its photo has no pixels")
         self._want_rows((photo["mode"] == JPEG) | (extents["photo"].sizes == 3 * widths * heights), "its photo's pixels do not fill its size")
         numbers = {name: rows[column].astype(numpy.int64) for name, (type_id, column) in columns.items() if type_id == INT}
-        return Beton(
-            path=self.path, num_samples=len(rows), extents=extents, numbers=numbers, modes=photo["mode"].astype(numpy.uint8), widths=widths, heights=heights
-        )
+        return Beton(num_samples=len(rows), extents=extents, numbers=numbers, modes=photo["mode"].astype(numpy.uint8), widths=widths, heights=heights)
 
     def _extents(self, name: str, pointers: Shaped[numpy.ndarray, " N"], *, allocations: Shaped[numpy.ndarray, " A"]) -> Extents:
         """The allocation that starts where the sample says, which has to be the sample's own."""
@@ -149,18 +143,17 @@ class _Reader:
     def _table(self, dtype: numpy.dtype, *, count: int, offset: int, what: str) -> Shaped[numpy.ndarray, " N"]:
         size = count * dtype.itemsize
         self._want(offset + size <= self.num_bytes, f"its {what} wants {size} bytes from byte {offset} on, the file has {self.num_bytes}")
-        self.file.seek(offset)
-        content = self.file.read(size)
+        content = os.pread(self.descriptor, size, offset)
         self._want(len(content) == size, f"its {what} ends early")
         return numpy.frombuffer(content, dtype=dtype)
 
     def _want_rows(self, good: Bool[numpy.ndarray, " N"], reason: str) -> None:
         if not good.all():
-            raise ShardError(f"{self.path}, sample {_first(~good)}: {reason}; copy the file again or build it anew")
+            raise ShardError(f"{self.where}, sample {_first(~good)}: {reason}; copy the file again or build it anew")
 
     def _want(self, good: bool, reason: str) -> None:
         if not good:
-            raise ShardError(f"{self.path}: {reason}; copy the file again or build it anew")
+            raise ShardError(f"{self.where}: {reason}; copy the file again or build it anew")
 
 
 def _first(found: Bool[numpy.ndarray, " N"]) -> int:
