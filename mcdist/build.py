@@ -12,6 +12,7 @@ from mcdist.checkpoint import Checkpoint, best_checkpoint, list_checkpoints, loa
 from mcdist.config import Config, ModelConfig
 from mcdist.data.loader import BatchLoader, make_loader
 from mcdist.data.read_webdataset import ShardFolder
+from mcdist.data.reader import SampleReader
 from mcdist.data.views import ViewSettings
 from mcdist.distributed import World
 from mcdist.errors import CheckpointError, ConfigError
@@ -80,7 +81,7 @@ def build_state(config: Config, *, world: World) -> TrainState:
     return TrainState(query=query, key=key, bank=bank, engine=engine)
 
 
-def build_batches(config: Config, folder: ShardFolder, *, world: World, consumed: int, num_steps: int) -> BatchLoader:
+def build_batches(config: Config, folder: SampleReader, *, world: World, consumed: int, num_steps: int) -> BatchLoader:
     """This rank's micro-batches of the rest of the run."""
     return make_loader(
         folder,

@@ -83,4 +83,4 @@ def write_atomically(path: Path, content: bytes) -> None:
         beside.replace(path)
     except OSError as error:
         beside.unlink(missing_ok=True)
-        raise MachineError(f"cannot write {path}: {error.strerror}; free some space or choose another run.dir; the earlier file is untouched") from error
+        raise MachineError(f"cannot write {path}: {error.strerror}; free some space or choose another folder; the earlier file is untouched") from error

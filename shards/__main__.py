@@ -194,7 +194,7 @@ def inspect(
 ) -> None:
     """Show what a shard folder holds: a table, and a contact sheet of photos with their masks."""
     reader = ShardFolder(folder)
-    Console().print(table_of(overview_of(reader, num=NUM_LOOKED_AT)), soft_wrap=True, highlight=False, markup=False)
+    Console().print(table_of(overview_of(reader, folder=folder, num=NUM_LOOKED_AT)), soft_wrap=True, highlight=False, markup=False)
     path = sheet or folder.resolve().with_name(f"{folder.resolve().name}-sheet.png")
     if path.suffix.lower() != ".png":
         raise ConfigError(f"--sheet wants a file that ends in .png, got {path}; rename it")

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from mcdist.data.manifest import MANIFEST_NAME, Manifest, write_manifest
+from mcdist.data.shard_index import index_name
 from mcdist.errors import DataError, MachineError
 from shards.out_folder import open_folder, remove_ours
 from shards.shard_job import ShardDone, ShardJob, finished_shard, run_shard_job, shard_jobs
@@ -62,7 +63,8 @@ def build_shards(
     done = _run(jobs, source=source, num_workers=num_workers, tick=tick)
     manifest = _manifest_of(done, source=source, options=options)
     write_manifest(manifest, folder=folder)
-    remove_ours(folder, keep=frozenset({MANIFEST_NAME, *(shard.name for shard in manifest.shards)}))
+    names = [shard.name for shard in manifest.shards]
+    remove_ours(folder, keep=frozenset({MANIFEST_NAME, *names, *(index_name(name) for name in names)}))
     notes: Counter[str] = Counter()
     for shard in done:
         notes.update(shard.notes)

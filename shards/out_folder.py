@@ -9,7 +9,8 @@ from shards.source import Option
 
 TAR_NAME = re.compile(r"shard-\d{6}\.tar")
 SIDECAR_NAME = re.compile(r"\.shard-\d{6}\.json")
-BESIDE_NAME = re.compile(r"\.(shard-\d{6}\.tar|\.shard-\d{6}\.json|manifest\.json)\.\d+")
+INDEX_NAME = re.compile(r"shard-\d{6}\.index\.json")
+BESIDE_NAME = re.compile(r"\.(shard-\d{6}\.tar|shard-\d{6}\.index\.json|\.shard-\d{6}\.json|manifest\.json)\.\d+")
 """Unfinished files of a build that was killed."""
 
 
@@ -41,7 +42,7 @@ def remove_ours(folder: Path, *, keep: frozenset[str]) -> None:
     """Delete the plain files a build may have left, by name, except those in `keep`. The manifest goes first: without it nothing counts as complete."""
     if MANIFEST_NAME not in keep:
         (folder / MANIFEST_NAME).unlink(missing_ok=True)
-    for pattern in (SIDECAR_NAME, TAR_NAME, BESIDE_NAME):
+    for pattern in (SIDECAR_NAME, TAR_NAME, INDEX_NAME, BESIDE_NAME):
         for path in _ours(folder, pattern):
             if path.name not in keep:
                 path.unlink(missing_ok=True)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from mcdist.data.manifest import SampleEntry, ShardEntry
+from mcdist.data.manifest import ShardEntry
+from mcdist.data.shard_index import index_name
 from mcdist.errors import DataError, MachineError
 from mcdist.run_dir import write_atomically
 from shards.source import Item, Option, Photo, Source
@@ -77,7 +78,7 @@ def finished_shard(job: ShardJob) -> ShardDone | None:
         if content["fingerprint"] != job.fingerprint or (job.strict and content["skipped"]):
             return None
         entry = _entry_of(content["entry"])
-        if entry is not None and (entry.name != job.path.name or sha256_of(job.path) != entry.sha256):
+        if entry is not None and not _is_there(entry, path=job.path):
             return None
         skipped = tuple((str(photo), str(reason)) for photo, reason in content["skipped"])
         return ShardDone(entry=entry, skipped=skipped, notes={str(note): int(num) for note, num in content["notes"].items()}, kept=True)
@@ -106,11 +107,20 @@ def _fingerprint(items: tuple[Item, ...], *, options: dict[str, Option]) -> str:
 def _entry_of(content: dict | None) -> ShardEntry | None:
     if content is None:
         return None
-    samples = tuple(
-        SampleEntry(key=str(sample["key"]), members={str(name): (int(offset), int(size)) for name, (offset, size) in sample["members"].items()})
-        for sample in content["samples"]
+    return ShardEntry(
+        name=str(content["name"]),
+        num_samples=int(content["num_samples"]),
+        num_bytes=int(content["num_bytes"]),
+        sha256=str(content["sha256"]),
+        index_num_bytes=int(content["index_num_bytes"]),
+        index_sha256=str(content["index_sha256"]),
     )
-    return ShardEntry(name=str(content["name"]), num_bytes=int(content["num_bytes"]), sha256=str(content["sha256"]), samples=samples)
+
+
+def _is_there(entry: ShardEntry, *, path: Path) -> bool:
+    """Tar and index lie where the job wants them, with the bytes they had."""
+    index = path.with_name(index_name(path.name))
+    return entry.name == path.name and sha256_of(path) == entry.sha256 and sha256_of(index) == entry.index_sha256
 
 
 def _refusal(error: OSError, *, folder: Path) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mcdist.data.manifest import SampleEntry, ShardEntry, read_manifest
+from mcdist.data.manifest import ShardEntry
 from mcdist.data.read_webdataset import ShardFolder
 from mcdist.data.sample import SEGMENTS_MEMBER, decode_sample
+from mcdist.data.shard_index import SampleEntry, ShardIndex
 from mcdist.errors import ShardError
 from shards.photo_file import first_line
 from shards.write_webdataset import sha256_of
@@ -31,26 +32,30 @@ def verify_shards(folder: Path, *, tick: Callable[[int], None] = lambda _: None)
     Raises:
         ShardError: there is no complete shard folder at all.
     """
-    manifest = read_manifest(folder)
     reader = ShardFolder(folder)
+    manifest = reader.manifest
     problems: list[str] = []
-    first = 0
-    for shard in manifest.shards:
-        problems.extend(_tar_problems(folder / shard.name, shard=shard))
-        for index in range(first, first + len(shard.samples)):
-            problems.extend(_sample_problems(reader, index=index, entry=shard.samples[index - first]))
-            tick(1)
-        first += len(shard.samples)
+    first = num_members = 0
+    for place, shard in enumerate(manifest.shards):
+        try:
+            index = reader.read_index(place)
+        except ShardError as error:
+            problems.append(str(error))
+        else:
+            num_members += sum(len(entry.members) for entry in index)
+            problems.extend(_tar_problems(folder / shard.name, shard=shard, index=index))
+            problems.extend(problem for number, entry in enumerate(index) for problem in _sample_problems(reader, index=first + number, entry=entry, tick=tick))
+        first += shard.num_samples
     return Verified(
         num_shards=len(manifest.shards),
         num_samples=manifest.num_samples,
-        num_members=sum(len(sample.members) for shard in manifest.shards for sample in shard.samples),
-        num_bytes=sum(shard.num_bytes for shard in manifest.shards),
+        num_members=num_members,
+        num_bytes=manifest.num_bytes,
         problems=tuple(dict.fromkeys(problems)),
     )
 
 
-def _tar_problems(path: Path, *, shard: ShardEntry) -> Iterator[str]:
+def _tar_problems(path: Path, *, shard: ShardEntry, index: ShardIndex) -> Iterator[str]:
     try:
         num_bytes, sha256 = path.stat().st_size, sha256_of(path)
     except OSError as error:
@@ -60,7 +65,7 @@ def _tar_problems(path: Path, *, shard: ShardEntry) -> Iterator[str]:
         yield f"{path} has {num_bytes} bytes, its manifest says {shard.num_bytes}"
     elif sha256 != shard.sha256:
         yield f"{path} has another SHA-256 than its manifest says"
-    listed = {f"{sample.key}.{name}": extent for sample in shard.samples for name, extent in sample.members.items()}
+    listed = {f"{sample.key}.{name}": extent for sample in index for name, extent in sample.members.items()}
     try:
         with tarfile.open(path) as tar:
             found = {member.name: (member.offset_data, member.size) for member in tar}
@@ -70,7 +75,8 @@ def _tar_problems(path: Path, *, shard: ShardEntry) -> Iterator[str]:
     yield from (f"{path}: {name} is not where the manifest says" for name in sorted(listed.keys() | found.keys()) if listed.get(name) != found.get(name))
 
 
-def _sample_problems(reader: ShardFolder, *, index: int, entry: SampleEntry) -> Iterator[str]:
+def _sample_problems(reader: ShardFolder, *, index: int, entry: SampleEntry, tick: Callable[[int], None]) -> Iterator[str]:
+    tick(1)
     with_segments = SEGMENTS_MEMBER in entry.members
     try:
         decode_sample(reader.read(index, with_segments=with_segments), with_segments=with_segments)

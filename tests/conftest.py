@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import settings
-from tiny_shards import draw_members, tiny_shards
+from tiny_shards import draw_members, relist, tiny_shards
 
 from mcdist.data.views import ViewSettings
 
@@ -44,6 +44,12 @@ def make_shards(tmp_path: Path) -> Callable[..., Path]:
 def shards_at() -> Callable[..., Path]:
     """`tiny_shards` itself, for folders that outlive a test."""
     return tiny_shards
+
+
+@pytest.fixture(scope="session")
+def relist_shard() -> Callable[..., Path]:
+    """`relist`, for folders whose index says what no builder would."""
+    return relist
 
 
 @pytest.fixture(scope="session")

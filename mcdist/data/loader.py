@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mcdist.data.batch import Batch, collate
 from mcdist.data.order import Request, check_division, micro_batches
-from mcdist.data.read_webdataset import ShardFolder
+from mcdist.data.reader import SampleReader
 from mcdist.data.sample import Sample, decode_sample
 from mcdist.data.views import TwoViews, ViewSettings, two_views
 from mcdist.errors import MachineError, McdistError
@@ -26,7 +26,7 @@ from mcdist.errors import MachineError, McdistError
 class PhotoViews(Dataset[TwoViews]):
     """The two views of any requested sample of a shard folder. Never reads ground truth."""
 
-    def __init__(self, folder: ShardFolder, *, views: ViewSettings, seed: int) -> None:
+    def __init__(self, folder: SampleReader, *, views: ViewSettings, seed: int) -> None:
         self.folder = folder
         self.views = views
         self.seed = seed
@@ -88,7 +88,7 @@ def _raising(batches: Iterator[Batch | McdistError]) -> Generator[Batch, None, N
 
 
 def make_loader(
-    folder: ShardFolder,
+    folder: SampleReader,
     *,
     views: ViewSettings,
     seed: int,
@@ -156,7 +156,7 @@ def _start_worker(worker: int) -> None:
         signal.signal(notice, signal.SIG_IGN)
 
 
-def evaluation_samples(folder: ShardFolder, *, limit: int = 0) -> Iterator[Sample]:
+def evaluation_samples(folder: SampleReader, *, limit: int = 0) -> Iterator[Sample]:
     """Decoded samples with ground truth, in index order; only the first `limit` where it is not 0.
 
     Raises:

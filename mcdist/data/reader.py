@@ -1,0 +1,36 @@
+"""SampleReader: what training and evaluation ask of a shard folder, whatever its format."""
+
+from typing import Protocol, runtime_checkable
+
+from mcdist.data.manifest import Manifest
+from mcdist.data.sample import RawSample
+
+
+@runtime_checkable
+class SampleReader(Protocol):
+    """Samples by index, in manifest order. It travels to worker processes; its memory does not grow with the number of samples."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the folder holds."""
+        ...
+
+    def __len__(self) -> int:
+        """Samples in the folder."""
+        ...
+
+    def key(self, index: int) -> str:
+        """The sample's key, without reading its bytes."""
+        ...
+
+    def read(self, index: int, *, with_segments: bool = False) -> RawSample:
+        """The sample's undecoded bytes, ground truth only when asked for.
+
+        Raises:
+            ShardError: the sample or its shard is damaged; the message names shard, key and byte offset.
+        """
+        ...
+
+    def fetch_again(self, index: int) -> bool:
+        """True where a local copy of the sample's shard was damaged and has been fetched anew: reading may succeed now."""
+        ...
