@@ -11,7 +11,7 @@ import torch
 from mcdist.checkpoint import Checkpoint, best_checkpoint, list_checkpoints, load_checkpoint
 from mcdist.config import Config, ModelConfig
 from mcdist.data.loader import BatchLoader, make_loader
-from mcdist.data.read_webdataset import ShardFolder
+from mcdist.data.open_shards import open_shards
 from mcdist.data.reader import SampleReader
 from mcdist.data.views import ViewSettings
 from mcdist.distributed import World
@@ -138,11 +138,11 @@ def loop_settings(config: Config, *, num_samples: int) -> LoopSettings:
     )
 
 
-def build_shards(path: str, *, key: str) -> ShardFolder:
-    """The shard folder that `key` names."""
+def build_shards(path: str, *, key: str, ffcv_cache: str) -> SampleReader:
+    """The shard folder that `key` names, of either format."""
     if not path:
         raise ConfigError(f"{key} is not set; name a shard folder: {key}=DIR (build one with: python -m shards build ...)")
-    return ShardFolder(Path(path))
+    return open_shards(Path(path), ffcv_cache="process" if ffcv_cache == "process" else "os")
 
 
 def find_checkpoint(path: Path, *, which: str = "newest") -> Checkpoint:

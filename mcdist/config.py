@@ -64,12 +64,15 @@ class DataConfig:
     """Samples read one after another before the order jumps."""
     num_lanes: int = 8
     """Streams of the data order: at least the largest number of ranks intended, a divisor of optim.global_batch."""
+    ffcv_cache: str = "os"
+    """For FFCV folders: os (files are mapped, the system's cache is shared) | process (each sample is read in one go; network disks)."""
 
     def __post_init__(self) -> None:
         _at_least("data.num_workers", self.num_workers, 0)
         _at_least("data.prefetch", self.prefetch, 1)
         _at_least("data.block", self.block, 1)
         _at_least("data.num_lanes", self.num_lanes, 1)
+        _one_of("data.ffcv_cache", self.ffcv_cache, ("os", "process"))
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def train_run(config: Config) -> int:
 
 def _train(config: Config, *, world: World) -> int:
     build.prepare_process(config, world=world)
-    folder = build.build_shards(config.data.train, key="data.train")
+    folder = build.build_shards(config.data.train, key="data.train", ffcv_cache=config.data.ffcv_cache)
     loop = build.loop_settings(config, num_samples=len(folder))
     run_dir = RunDir(Path(config.run.dir)).create()
     _check_same_science(config, run_dir)
@@ -96,7 +96,7 @@ def evaluate_run(run_dir: RunDir, *, overrides: list[str], which: str) -> Evalua
     if world.num_ranks > 1:
         raise ConfigError(f"mcdist evaluate runs as one process, here are {world.num_ranks}; start it without torchrun")
     build.prepare_process(config, world=world)
-    folder = build.build_shards(config.data.val, key="data.val")
+    folder = build.build_shards(config.data.val, key="data.val", ffcv_cache=config.data.ffcv_cache)
     trained = build.find_checkpoint(run_dir.root, which=which)
     initial = load_checkpoint(run_dir.initial_checkpoint)
     settings = config.evaluate

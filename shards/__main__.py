@@ -1,4 +1,4 @@
-"""The command line: python -m shards build|verify|inspect."""
+"""The command line: python -m shards build|convert|verify|inspect."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -9,15 +9,18 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from mcdist.data.manifest import read_manifest
-from mcdist.data.read_webdataset import ShardFolder
+from mcdist.data.open_shards import open_shards
 from mcdist.errors import ConfigError, McdistError, ShardError
 from shards.build import build_shards
 from shards.console import default_workers, print_built, progress_bar
 from shards.contact_sheet import write_contact_sheet
+from shards.convert import convert_shards
 from shards.demo import DemoPart, demo_source
 from shards.file_source import Treatment
 from shards.folder import folder_source
+from shards.format_options import Format, PhotoKept, ShardFormat, packing_of
 from shards.overview import overview_of, spread_samples, table_of
+from shards.pack_ffcv import Packing
 from shards.source import Source
 from shards.verify import verify_shards
 from shards.voc import download_voc, voc_source
@@ -107,6 +110,8 @@ def build_voc(
     short_side: ShortSide = 0,
     jpeg_quality: Quality = 92,
     shard_size: ShardSize = 256,
+    shard_format: Format = ShardFormat.webdataset,
+    ffcv_photo: PhotoKept = None,
     workers: Workers = DEFAULT_WORKERS,
     strict: Strict = False,
     overwrite: Overwrite = False,
@@ -120,7 +125,8 @@ def build_voc(
     treatment = _treatment(mask_values, components=components, keep_empty=keep_empty, short_side=short_side, jpeg_quality=jpeg_quality)
     side: Any = part.value
     source = voc_source(root, split=split, proposals=proposals, treatment=treatment, with_labels=with_labels, ids_file=ids, hold_out=hold_out, part=side)
-    _build(source, out=out, shard_size=shard_size, workers=workers, strict=strict, overwrite=overwrite)
+    packing = packing_of(shard_format, photo=ffcv_photo)
+    _build(source, out=out, packing=packing, shard_size=shard_size, workers=workers, strict=strict, overwrite=overwrite)
 
 
 @build.command("folder")
@@ -135,6 +141,8 @@ def build_folder(
     short_side: ShortSide = 0,
     jpeg_quality: Quality = 92,
     shard_size: ShardSize = 256,
+    shard_format: Format = ShardFormat.webdataset,
+    ffcv_photo: PhotoKept = None,
     workers: Workers = DEFAULT_WORKERS,
     strict: Strict = False,
     overwrite: Overwrite = False,
@@ -145,7 +153,8 @@ def build_folder(
     """
     treatment = _treatment(mask_values, components=components, keep_empty=keep_empty, short_side=short_side, jpeg_quality=jpeg_quality)
     source = folder_source(photos, masks=masks, labels=labels, treatment=treatment)
-    _build(source, out=out, shard_size=shard_size, workers=workers, strict=strict, overwrite=overwrite)
+    packing = packing_of(shard_format, photo=ffcv_photo)
+    _build(source, out=out, packing=packing, shard_size=shard_size, workers=workers, strict=strict, overwrite=overwrite)
 
 
 @build.command("demo")
@@ -156,6 +165,8 @@ def build_demo(
     size_px: Annotated[int, typer.Option(help="Width and height of a photo.")] = 128,
     seed: Annotated[int, typer.Option(help="Another seed gives other photos.")] = 0,
     shard_size: ShardSize = 100,
+    shard_format: Format = ShardFormat.webdataset,
+    ffcv_photo: PhotoKept = None,
     workers: Workers = DEFAULT_WORKERS,
     overwrite: Overwrite = False,
 ) -> None:
@@ -165,8 +176,33 @@ def build_demo(
     """
     parts: tuple[tuple[DemoPart, int], ...] = (("train", num_train), ("val", num_val))
     sources = [demo_source(part, num_photos=num, size_px=size_px, seed=seed) for part, num in parts]
+    packing = packing_of(shard_format, photo=ffcv_photo)
     for source in sources:
-        _build(source, out=out / source.part, shard_size=shard_size, workers=workers, strict=True, overwrite=overwrite)
+        _build(source, out=out / source.part, packing=packing, shard_size=shard_size, workers=workers, strict=True, overwrite=overwrite)
+
+
+@app.command("convert")
+def convert(
+    folder: Annotated[Path, typer.Argument(metavar="IN", help="Shard folder.", show_default=False)],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write the shards to.", show_default=False)],
+    to: Annotated[ShardFormat, typer.Option(help="The format of OUT.", show_default=False)],
+    ffcv_photo: PhotoKept = None,
+    lossless: Annotated[
+        bool, typer.Option("--lossless", help="Keep every photo's own bytes, beside its pixels too; back to tars, refuse a photo that has lost them.")
+    ] = False,
+    workers: Workers = DEFAULT_WORKERS,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a shard folder in the other format: the same shards, samples, order and members.
+
+    Photos kept as pixels alone (--ffcv-photo raw without --lossless) are one way: back in tars they are PNGs of the same pixels.
+
+    Example: python -m shards convert shards/voc shards/voc_ffcv --to ffcv --ffcv-photo raw
+    """
+    packing = packing_of(to, photo=ffcv_photo, lossless=lossless)
+    with progress_bar(f"Converting {folder.name}", total=read_manifest(folder).num_samples) as tick:
+        built = convert_shards(folder, out=out, packing=packing, lossless=lossless, num_workers=workers, overwrite=overwrite, tick=tick)
+    print_built(built)
 
 
 @app.command("verify")
@@ -193,7 +229,7 @@ def inspect(
     num: Annotated[int, typer.Option(min=1, help="Photos on the contact sheet.")] = 24,
 ) -> None:
     """Show what a shard folder holds: a table, and a contact sheet of photos with their masks."""
-    reader = ShardFolder(folder)
+    reader = open_shards(folder)
     Console().print(table_of(overview_of(reader, folder=folder, num=NUM_LOOKED_AT)), soft_wrap=True, highlight=False, markup=False)
     path = sheet or folder.resolve().with_name(f"{folder.resolve().name}-sheet.png")
     if path.suffix.lower() != ".png":
@@ -207,9 +243,9 @@ def _treatment(mask_values: MaskValues, *, components: bool, keep_empty: bool, s
     return Treatment(short_side_px=short_side, jpeg_quality=jpeg_quality, mask_values=values, components=components, keep_empty=keep_empty)
 
 
-def _build(source: Source, *, out: Path, shard_size: int, workers: int, strict: bool, overwrite: bool) -> None:
+def _build(source: Source, *, out: Path, packing: Packing | None, shard_size: int, workers: int, strict: bool, overwrite: bool) -> None:
     with progress_bar(f"Building {out.name}", total=len(source.items)) as tick:
-        built = build_shards(source, folder=out, shard_size=shard_size, num_workers=workers, strict=strict, overwrite=overwrite, tick=tick)
+        built = build_shards(source, folder=out, shard_size=shard_size, packing=packing, num_workers=workers, strict=strict, overwrite=overwrite, tick=tick)
     print_built(built)
 
 

@@ -20,11 +20,24 @@ from mcdist.data.manifest import MANIFEST_NAME, Manifest, write_manifest
 from mcdist.data.shard_index import index_name
 from mcdist.errors import DataError, MachineError
 from shards.out_folder import open_folder, remove_ours
+from shards.pack_ffcv import Packing
 from shards.shard_job import ShardDone, ShardJob, finished_shard, run_shard_job, shard_jobs
 from shards.source import Option, Source, digest_of
 
 Tick = Callable[[int], None]
 """Called with the number of items a finished shard was planned for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a folder shall hold. `skipped`: photos that were left out before; `strict`: a folder that lacks some is not what was asked for."""
+
+    source: Source
+    jobs: list[ShardJob]
+    options: dict[str, Option]
+    format: str
+    skipped: tuple[tuple[str, str], ...] = ()
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,28 +53,42 @@ class Built:
 
 
 def build_shards(
-    source: Source, *, folder: Path, shard_size: int = 256, num_workers: int = 1, strict: bool = False, overwrite: bool = False, tick: Tick = lambda _: None
+    source: Source,
+    *,
+    folder: Path,
+    shard_size: int = 256,
+    packing: Packing | None = None,
+    num_workers: int = 1,
+    strict: bool = False,
+    overwrite: bool = False,
+    tick: Tick = lambda _: None,
 ) -> Built:
-    """Build `folder` from `source`: tars, then `manifest.json`. Byte-identical for the same source, options and files.
+    """Build `folder` from `source`: tars, or FFCV files with `packing`, then `manifest.json`. Byte-identical for the same source, options and files.
 
     Raises:
         ConfigError: the folder holds other shards and `overwrite` is off.
         DataError: there is no photo, none could be used, or (with `strict`) the first that could not.
         MachineError: no space, no permission, or a worker died; finished shards stay for the next run.
     """
-    begin = time.monotonic()
     if not source.items:
         raise DataError(f"expected photos in the {source.name} data set, found none; check its path and split")
-    options = {**source.options, "shard_size": shard_size, "items": digest_of(source.items)}
-    existing = open_folder(folder, source=source.name, options=options, overwrite=overwrite)
+    options = {**source.options, "shard_size": shard_size, "items": digest_of(source.items), **(packing.options if packing else {})}
+    jobs = shard_jobs(source, folder=folder, shard_size=shard_size, strict=strict, packing=packing)
+    plan = Plan(source=source, jobs=jobs, options=options, format="webdataset" if packing is None else "ffcv", strict=strict)
+    return build_plan(plan, folder=folder, num_workers=num_workers, overwrite=overwrite, tick=tick)
+
+
+def build_plan(plan: Plan, *, folder: Path, num_workers: int, overwrite: bool, tick: Tick) -> Built:
+    """Carry out a plan: every shard that `folder` does not have yet, then the manifest. Raises as `build_shards`."""
+    begin = time.monotonic()
+    existing = open_folder(folder, source=plan.source.name, format=plan.format, options=plan.options, overwrite=overwrite)
     if existing is not None:
-        if strict and existing.skipped:
+        if plan.strict and existing.skipped:
             photo, reason = existing.skipped[0]
             raise DataError(f"{folder} is complete but without {len(existing.skipped)} photos, --strict wants all; the first, {photo}: {reason}")
         return Built(folder=folder, manifest=existing, notes={}, num_kept=0, already=True, wall_s=time.monotonic() - begin)
-    jobs = shard_jobs(source, folder=folder, shard_size=shard_size, strict=strict)
-    done = _run(jobs, source=source, num_workers=num_workers, tick=tick)
-    manifest = _manifest_of(done, source=source, options=options)
+    done = _run(plan.jobs, source=plan.source, num_workers=num_workers, tick=tick)
+    manifest = _manifest_of(done, plan=plan)
     write_manifest(manifest, folder=folder)
     names = [shard.name for shard in manifest.shards]
     remove_ours(folder, keep=frozenset({MANIFEST_NAME, *names, *(index_name(name) for name in names)}))
@@ -120,9 +147,9 @@ def _begin_worker() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
 
 
-def _manifest_of(done: list[ShardDone], *, source: Source, options: dict[str, Option]) -> Manifest:
+def _manifest_of(done: list[ShardDone], *, plan: Plan) -> Manifest:
     shards = tuple(shard.entry for shard in done if shard.entry is not None)
-    skipped = tuple(pair for shard in done for pair in shard.skipped)
+    skipped = plan.skipped + tuple(pair for shard in done for pair in shard.skipped)
     if not shards:
         raise DataError(f"none of the {len(skipped)} photos could be used; the first, {skipped[0][0]}: {skipped[0][1]}")
-    return Manifest(source=source.name, shards=shards, options=options, skipped=skipped)
+    return Manifest(source=plan.source.name, shards=shards, format=plan.format, options=plan.options, skipped=skipped)

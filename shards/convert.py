@@ -1,7 +1,6 @@
 """Convert: a shard folder in the other format, shard by shard, with the same samples in the same order."""
 
 import io
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +12,11 @@ from mcdist.data.open_shards import open_shards
 from mcdist.data.reader import SampleReader
 from mcdist.data.sample import PHOTO_MEMBERS, decode_sample
 from mcdist.errors import ConfigError, DataError
-from shards.build import Built, Tick, build_jobs
+from shards.build import Built, Plan, Tick, build_plan
+from shards.out_folder import SHARD_NAME
 from shards.pack_ffcv import Packing
 from shards.shard_job import ShardJob, fingerprint, shard_path
 from shards.source import Item, Option, Photo
-
-SHARD_NAME = re.compile(r"shard-(\d{6})\.(?:tar|beton)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,8 @@ def convert_shards(
     options = {name: value for name, value in manifest.options.items() if name not in Packing().options} | (packing.options if packing else {})
     source = FolderSource(name=manifest.source, options=options, items=(), reader=reader, own_bytes=lossless and packing is None)
     jobs = _jobs(manifest, out=out, options=options, packing=packing)
-    return build_jobs(jobs, source=source, folder=out, options=options, skipped=manifest.skipped, num_workers=num_workers, overwrite=overwrite, tick=tick)
+    plan = Plan(source=source, jobs=jobs, options=options, format="webdataset" if packing is None else "ffcv", skipped=manifest.skipped)
+    return build_plan(plan, folder=out, num_workers=num_workers, overwrite=overwrite, tick=tick)
 
 
 def _jobs(manifest: Manifest, *, out: Path, options: dict[str, Option], packing: Packing | None) -> list[ShardJob]:

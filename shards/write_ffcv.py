@@ -15,9 +15,11 @@ import numpy
 from jaxtyping import Shaped
 
 from mcdist.data.beton import ALLOCATION, BYTES, FIELD, HEADER, INT, JSON, MIN_PAGE_BYTES, PHOTO, VERSION, row_type
+from mcdist.data.manifest import ShardEntry
 from mcdist.data.open_beton import ABSENT, JSON_FIELDS, LABEL_MEMBER, PHOTO_FIELD, TERMINATOR
 from mcdist.errors import DataError
 from shards.pack_ffcv import Packed
+from shards.write_webdataset import sha256_of
 
 MAX_PAGE_BYTES = 2**31
 
@@ -39,8 +41,8 @@ class _Spool:
         self.samples.append(Packed(sample.key, sample.mode, sample.width, sample.height, labels))
 
 
-def write_beton(path: Path, *, samples: Iterable[Packed]) -> list[str]:
-    """Write `samples` beside `path`, flush to disk, rename; their keys. No sample, no file.
+def write_beton(path: Path, *, samples: Iterable[Packed]) -> ShardEntry | None:
+    """Write `samples` as an FFCV file beside `path`, flush it to disk, rename it; None (and no file) where there are no samples.
 
     Errors leave nothing behind: OSError of the disk, DataError of a field larger than a page can be, and whatever drawing the next sample raises.
     """
@@ -51,16 +53,17 @@ def write_beton(path: Path, *, samples: Iterable[Packed]) -> list[str]:
             for sample in samples:
                 spool.add(sample)
             if not spool.samples:
-                return []
+                return None
             file.seek(0)
             with beside.open("wb") as out:
                 _write(out, spool=spool)
                 out.flush()
                 os.fsync(out.fileno())
+        entry = ShardEntry(name=path.name, num_samples=len(spool.samples), num_bytes=beside.stat().st_size, sha256=sha256_of(beside))
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
-    return [sample.key for sample in spool.samples]
+    return entry
 
 
 def _write(out: BinaryIO, *, spool: _Spool) -> None:

@@ -1,6 +1,5 @@
 """A tiny folder of FFCV files for tests: the samples of `tiny_shards`, or any others, packed and written."""
 
-import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy
 from PIL import Image
 from tiny_shards import draw_members
 
-from mcdist.data.manifest import Manifest, SampleEntry, ShardEntry, write_manifest
+from mcdist.data.manifest import Manifest, write_manifest
 from mcdist.data.sample import encode_map
 from shards.pack_ffcv import Packing, pack
 from shards.source import Photo
@@ -37,10 +36,7 @@ def tiny_betons(
     photos = [Photo(key=f"photo_{index:04d}", members=members_of(index)) for index in range(num_samples)]
     shards = []
     for start in range(0, num_samples, shard_size):
-        path = folder / f"shard-{start // shard_size:06d}.beton"
-        keys = write_beton(path, samples=(pack(photo, packing=packing or Packing()) for photo in photos[start : start + shard_size]))
-        content = path.read_bytes()
-        samples = tuple(SampleEntry(key=key, members={}) for key in keys)
-        shards.append(ShardEntry(name=path.name, num_bytes=len(content), sha256=hashlib.sha256(content).hexdigest(), samples=samples))
-    write_manifest(Manifest(source="tiny", shards=tuple(shards)), folder=folder)
+        samples = (pack(photo, packing=packing or Packing()) for photo in photos[start : start + shard_size])
+        shards.append(write_beton(folder / f"shard-{start // shard_size:06d}.beton", samples=samples))
+    write_manifest(Manifest(source="tiny", format="ffcv", shards=tuple(shard for shard in shards if shard)), folder=folder)
     return folder

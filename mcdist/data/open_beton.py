@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mcdist.data.beton import RAW, Beton, read_beton
 from mcdist.data.manifest import ShardEntry
-from mcdist.data.sample import INFO_MEMBER, INSTANCES_MEMBER
+from mcdist.data.sample import INFO_MEMBER, INSTANCES_MEMBER, SEGMENTS_MEMBER, RawSample
 from mcdist.data.shard_files import ShardFiles
 from mcdist.errors import ShardError
 
@@ -56,72 +56,82 @@ class OpenBeton:
             wanted = f"{num_samples} samples with {KEY_FIELD} and {INSTANCES_MEMBER}"
             raise ShardError(f"{self.where}: expected {wanted}, found {self.beton.num_samples} with {', '.join(names)}; build the folder anew")
 
+    def read(self, row: int, *, with_segments: bool) -> RawSample:
+        """The sample, photo and map as files or as pixels; ground truth is read only when asked for."""
+        is_raw = self.beton.modes[row] == RAW
+        map_field = INSTANCES_FIELD if is_raw and INSTANCES_FIELD in self.beton.extents else INSTANCES_MEMBER
+        fields = [PHOTO_FIELD, KEY_FIELD, map_field] + ([SEGMENTS_MEMBER] if with_segments and SEGMENTS_MEMBER in self.beton.extents else [])
+        content = self._contents(row, fields)
+        key = self._key(content[KEY_FIELD], row=row)
+        where = f"{self.where}, sample {key} (photo at byte {self.beton.extents[PHOTO_FIELD].offsets[row]})"
+        return RawSample(
+            key=key,
+            where=where,
+            photo=self._pixels(content[PHOTO_FIELD], row=row, channels=3).permute(2, 0, 1) if is_raw else bytes(content[PHOTO_FIELD]),
+            instances=self._pixels(content[map_field], row=row, channels=1)[..., 0] if map_field == INSTANCES_FIELD else bytes(content[map_field]),
+            segments=_member(SEGMENTS_MEMBER, content[SEGMENTS_MEMBER]) if SEGMENTS_MEMBER in fields else None,
+        )
+
+    def members(self, row: int) -> dict[str, bytes]:
+        """Every member as a WebDataset sample holds it, by name. No photo among them: only its pixels were kept."""
+        content = self._contents(row, list(self.beton.extents))
+        found = {name: _member(name, value) for name, value in content.items() if name not in OWN_FIELDS}
+        members = {name: value for name, value in found.items() if value is not None}
+        members |= {name: str(values[row]).encode() for name, values in self.beton.numbers.items()}
+        return members if self.beton.modes[row] == RAW else {"jpg": bytes(content[PHOTO_FIELD]), **members}
+
     def key(self, row: int) -> str:
         """The sample's key."""
+        return self._key(self._contents(row, [KEY_FIELD])[KEY_FIELD], row=row)
+
+    def num_with(self, member: str) -> int:
+        """How many samples have the member, without reading any."""
+        if member in self.beton.numbers:
+            return self.beton.num_samples
+        return int(numpy.count_nonzero(self.beton.extents[member].sizes > len(ABSENT))) if member in self.beton.extents else 0
+
+    def _key(self, content: memoryview, *, row: int) -> str:
         try:
-            key = json.loads(self.member(row, KEY_FIELD, where=self.where) or b"null")
+            key = json.loads(_member(KEY_FIELD, content) or b"null")
         except (ValueError, RecursionError):
             key = None
         if not isinstance(key, str) or not key:
             raise ShardError(f"{self.where}, sample {row}: its key cannot be read; build the folder anew")
         return key
 
-    def photo(self, row: int, *, where: str) -> bytes | UInt8[Tensor, "3 H W"]:
-        """A JPEG file, or pixels, whose memory runs along the colours first."""
-        if self.beton.modes[row] != RAW:
-            return bytes(self._bytes(PHOTO_FIELD, row, where=where))
-        return self._pixels(PHOTO_FIELD, row, where=where).view(*self._size(row), 3).permute(2, 0, 1)
+    def _pixels(self, content: memoryview, *, row: int, channels: int) -> UInt8[Tensor, "H W C"]:
+        height, width = int(self.beton.heights[row]), int(self.beton.widths[row])
+        if len(content) != height * width * channels:
+            raise ShardError(f"{self.where}, sample {row}: its instance map has {len(content)} pixels, its photo {width} x {height}; build the folder anew")
+        return torch.frombuffer(content, dtype=torch.uint8).view(height, width, channels)
 
-    def instances(self, row: int, *, where: str) -> bytes | UInt8[Tensor, "H W"]:
-        """A PNG file, or its pixels where the file holds them."""
-        if self.beton.modes[row] != RAW or INSTANCES_FIELD not in self.beton.extents:
-            content = self.member(row, INSTANCES_MEMBER, where=where)
-            if content is None:
-                raise ShardError(f"{where}: expected {INSTANCES_MEMBER}, found none; build the folder anew")
-            return content
-        height, width = self._size(row)
-        pixels = self._pixels(INSTANCES_FIELD, row, where=where)
-        if len(pixels) != height * width:
-            raise ShardError(f"{where}: the instance map has {len(pixels)} pixels, its photo {width} x {height}; build the folder anew")
-        return pixels.view(height, width)
-
-    def members(self, row: int, *, where: str) -> dict[str, bytes]:
-        """Every member as a WebDataset sample holds it, by name. No photo among them: only its pixels were kept."""
-        found = {name: self.member(row, name, where=where) for name in self.beton.extents if name not in OWN_FIELDS}
-        members = {name: content for name, content in found.items() if content is not None}
-        members |= {name: str(values[row]).encode() for name, values in self.beton.numbers.items()}
-        return members if self.beton.modes[row] == RAW else {"jpg": bytes(self._bytes(PHOTO_FIELD, row, where=where)), **members}
-
-    def member(self, row: int, name: str, *, where: str) -> bytes | None:
-        """A member's bytes; None where the sample has none of this name."""
-        if name not in self.beton.extents:
-            return None
-        content = bytes(self._bytes(name, row, where=where))
-        if name in JSON_FIELDS:
-            content = content.removesuffix(TERMINATOR)
-        return content if content and content != ABSENT else None
-
-    def num_with(self, member: str) -> int:
-        """How many samples have the member, without reading any."""
-        return int(numpy.count_nonzero(self.beton.extents[member].sizes > len(ABSENT))) if member in self.beton.extents else 0
-
-    def _size(self, row: int) -> tuple[int, int]:
-        return int(self.beton.heights[row]), int(self.beton.widths[row])
-
-    def _pixels(self, field: str, row: int, *, where: str) -> UInt8[Tensor, " N"]:
-        return torch.frombuffer(self._bytes(field, row, where=where), dtype=torch.uint8)
-
-    def _bytes(self, field: str, row: int, *, where: str) -> memoryview | bytearray:
-        extents = self.beton.extents[field]
-        offset, size = int(extents.offsets[row]), int(extents.sizes[row])
+    def _contents(self, row: int, fields: list[str]) -> dict[str, memoryview]:
+        """The bytes of some fields of a sample. They lie side by side, so where the file is not mapped one read fetches them."""
+        extents = {name: (int(self.beton.extents[name].offsets[row]), int(self.beton.extents[name].sizes[row])) for name in fields}
         if self._map is not None:
-            return memoryview(self._map)[offset : offset + size]
-        content = bytearray(size)
+            start, content = 0, memoryview(self._map)
+        else:
+            start = min(offset for offset, _ in extents.values())
+            content = memoryview(self._read(start, max(offset + size for offset, size in extents.values()), row=row))
+        return {name: content[offset - start : offset - start + size] for name, (offset, size) in extents.items()}
+
+    def _read(self, start: int, end: int, *, row: int) -> bytearray:
+        content = bytearray(end - start)
         try:
             with self.files.open(self.shard) as descriptor:
-                read = os.preadv(descriptor, [content], offset)
+                num_read = os.preadv(descriptor, [content], start)
         except OSError as error:
-            raise ShardError(f"{where}: cannot read {field} ({error.strerror}); check the disk, then: python -m shards verify {self.files.name}") from error
-        if read != size:
-            raise ShardError(f"{where}: {field} should be {size} bytes, the file ends after {read}; check with: python -m shards verify {self.files.name}")
+            raise ShardError(f"{self.where}, sample {row}: cannot be read ({error.strerror}); check the disk, then: {self._check_command}") from error
+        if num_read != len(content):
+            raise ShardError(f"{self.where}, sample {row}: wanted {len(content)} bytes from byte {start} on, found {num_read}; check: {self._check_command}")
         return content
+
+    @property
+    def _check_command(self) -> str:
+        return f"python -m shards verify {self.files.name}"
+
+
+def _member(name: str, content: memoryview) -> bytes | None:
+    """A member's bytes; None where the sample has none of this name."""
+    value = bytes(content).removesuffix(TERMINATOR) if name in JSON_FIELDS else bytes(content)
+    return value if value and value != ABSENT else None

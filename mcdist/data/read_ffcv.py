@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mcdist.data.open_beton import Cache, OpenBeton
 from mcdist.data.recent import Recent
-from mcdist.data.sample import SEGMENTS_MEMBER, RawSample
+from mcdist.data.sample import RawSample
 from mcdist.data.shard_files import MAX_DESCRIPTORS, LocalFiles, ShardFiles
 from mcdist.errors import ShardError
 
@@ -53,17 +53,12 @@ class FfcvFolder:
     def read(self, index: int, *, with_segments: bool = False) -> RawSample:
         """The photo as JPEG bytes or as pixels, the map likewise. Ground truth is read only when asked for: training never does."""
         place, row = self._place(index)
-        beton = self.shard(place)
-        key = beton.key(row)
-        where = f"{beton.where}, sample {key}"
-        segments = beton.member(row, SEGMENTS_MEMBER, where=where) if with_segments else None
-        return RawSample(key=key, where=where, photo=beton.photo(row, where=where), instances=beton.instances(row, where=where), segments=segments)
+        return self.shard(place).read(row, with_segments=with_segments)
 
     def members(self, index: int) -> dict[str, bytes]:
         """Every member as a WebDataset sample holds it, by name. No photo among them: only its pixels were kept."""
         place, row = self._place(index)
-        beton = self.shard(place)
-        return beton.members(row, where=f"{beton.where}, sample {beton.key(row)}")
+        return self.shard(place).members(row)
 
     def num_with(self, member: str) -> int:
         """How many samples have the member."""

@@ -126,7 +126,7 @@ def test_an_error_while_drawing_photos_leaves_nothing_behind(tmp_path: Path) -> 
 
 
 def test_no_photo_makes_no_file(tmp_path: Path) -> None:
-    assert write_beton(tmp_path / "shard-000000.beton", samples=iter(())) == []
+    assert write_beton(tmp_path / "shard-000000.beton", samples=iter(())) is None
     assert not list(tmp_path.iterdir())
 
 
