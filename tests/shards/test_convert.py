@@ -1,6 +1,5 @@
 """python -m shards convert: both ways, and what comes back."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +30,10 @@ def tars(run: Run, photos: Path, tmp_path: Path) -> Path:
     (photos / "p4.jpg").write_bytes(b"no photo")
     (photos / "p5.jpg").write_bytes(b"no photo")
     out = tmp_path / "tars"
-    assert run("build", "folder", photos, "--masks", tmp_path / "masks", "--out", out, "--shard-size", 2, "--workers", 1).exit_code == 0
+    assert (
+        run("build", "folder", photos, "--masks", tmp_path / "masks", "--out", out, "--shard-size", 2, "--workers", 1, "--max-skipped-share", 0.5).exit_code
+        == 0
+    )
     assert len(list(out.glob("*.tar"))) == 4
     return out
 
@@ -120,16 +122,3 @@ def test_verify_finds_damage_in_an_ffcv_folder(run: Run, tars: Path, tmp_path: P
         path.write_bytes(content[:-7] if damage == "cut" else content)
     found = run("verify", folder)
     assert found.exit_code == 3 and "shard-000001.beton" in found.output
-
-
-def test_verify_finds_a_key_that_two_samples_have(run: Run, tars: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "betons"
-    run("convert", tars, folder, "--to", "ffcv", "--workers", 1)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    first, second = manifest["shards"][:2]
-    shutil.copy(folder / first["name"], folder / second["name"])
-    second.update({name: value for name, value in first.items() if name != "name"})
-    manifest["num_samples"] = sum(shard["num_samples"] for shard in manifest["shards"])
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    found = run("verify", folder)
-    assert found.exit_code == 3 and "two samples have the key p0" in found.output

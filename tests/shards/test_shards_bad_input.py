@@ -63,17 +63,29 @@ def test_a_bad_photo_is_skipped_and_listed_and_strict_makes_it_an_error(
 ) -> None:
     spoil(photos / "p2.jpg", tmp_path / "masks" / "p2.png")
     assert_one_sentence(build(run, tmp_path, "--strict"), *parts)
-    skipping = build(run, tmp_path)
+    skipping = build(run, tmp_path, "--max-skipped-share", 0.2)
     assert skipping.exit_code == 0 and "5 photos" in skipping.output and "skipped: 1 of 6 photos" in skipping.output
     ((photo, reason),) = read_manifest(tmp_path / "out").skipped
     assert photo == "p2.jpg" and all(part in reason for part in parts)
     assert_one_sentence(build(run, tmp_path, "--strict"), "--strict", "p2")
 
 
+def test_more_skipped_photos_than_allowed_stop_the_build_and_keep_what_is_finished(run: Run, photos: Path, tmp_path: Path) -> None:
+    for number in (1, 4):
+        (tmp_path / "masks" / f"p{number}.png").unlink()
+    options = ("--shard-size", 2)
+    assert_one_sentence(build(run, tmp_path, *options), "1 of 6 photos", "--max-skipped-share 0.05", "p1.jpg", "raise the share")
+    assert_one_sentence(build(run, tmp_path, *options, "--max-skipped-share", 0.2), "2 of 6 photos", "--max-skipped-share 0.2")
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    finished = build(run, tmp_path, *options, "--max-skipped-share", 0.4)
+    assert finished.exit_code == 0 and "shards kept" in finished.output
+    assert_one_sentence(build(run, tmp_path, *options), "2 of 6 photos", "--max-skipped-share 0.05")
+
+
 def test_no_usable_photo_at_all_is_an_error(run: Run, photos: Path, tmp_path: Path) -> None:
     for mask in (tmp_path / "masks").iterdir():
         mask.unlink()
-    assert_one_sentence(build(run, tmp_path), "none of the 6 photos", "p0")
+    assert_one_sentence(build(run, tmp_path, "--max-skipped-share", 1), "none of the 6 photos", "p0")
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
