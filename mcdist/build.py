@@ -10,10 +10,10 @@ import torch
 
 from mcdist.checkpoint import Checkpoint, best_checkpoint, list_checkpoints, load_checkpoint
 from mcdist.config import Config, ModelConfig
+from mcdist.data.draw import ViewSettings
 from mcdist.data.loader import BatchLoader, make_loader
 from mcdist.data.open_shards import open_shards
 from mcdist.data.reader import SampleReader
-from mcdist.data.views import ViewSettings
 from mcdist.distributed import World
 from mcdist.errors import CheckpointError, ConfigError
 from mcdist.model.backbone import freeze_before, make_backbone
@@ -98,6 +98,7 @@ def build_batches(config: Config, folder: SampleReader, *, world: World, consume
         num_workers=config.data.num_workers,
         prefetch=config.data.prefetch,
         pin_memory=world.device.type == "cuda",
+        decode=config.data.decode,
     )
 
 

@@ -5,12 +5,11 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy
 from PIL import Image
 
 from mcdist.data.beton import JPEG, RAW
-from mcdist.data.open_beton import ABSENT, INSTANCES_FIELD, KEY_FIELD, OWN_FIELDS, PHOTO_FIELD
-from mcdist.data.sample import INSTANCES_MEMBER, PHOTO_MEMBERS, decode_grey, decode_photo
+from mcdist.data.open_beton import ABSENT, KEY_FIELD, OWN_FIELDS, PHOTO_FIELD
+from mcdist.data.sample import INSTANCES_MEMBER, PHOTO_MEMBERS, decode_photo
 from mcdist.errors import DataError
 from shards.photo_file import EXIF_ORIENTATION
 from shards.source import Option, Photo
@@ -56,7 +55,7 @@ def pack(photo: Photo, *, packing: Packing) -> Packed:
     become pixels in each mode, and no bit of those is lost.
 
     Raises:
-        DataError: FFCV cannot hold the photo (a side above 65,535 px) or a member (its name, or no bytes), or photo and map do not fit.
+        DataError: FFCV cannot hold the photo (a side above 65,535 px) or a member (its name, or no bytes).
     """
     where = f"sample {photo.key}"
     member, content = _photo_of(photo, where=where)
@@ -70,8 +69,6 @@ def pack(photo: Photo, *, packing: Packing) -> Packed:
     width, height = _within((pixels.shape[1], pixels.shape[0]), where=where)
     if packing.lossless:
         fields[member] = content
-    if packing.photo != "jpg":
-        fields[INSTANCES_FIELD] = _map_bytes(photo.members[INSTANCES_MEMBER], size=(width, height), where=where)
     note = "kept as pixels and as its own file" if packing.lossless else "kept as pixels alone, its own file's bytes do not come back"
     return Packed(photo.key, RAW, width, height, {PHOTO_FIELD: pixels.tobytes(), **fields}, notes=(*photo.notes, note))
 
@@ -105,10 +102,3 @@ def _within(size: tuple[int, int], *, where: str) -> tuple[int, int]:
     if max(size) > MAX_SIDE_PX:
         raise DataError(f"{where}: the photo is {size[0]} x {size[1]}, FFCV holds at most {MAX_SIDE_PX} px a side; make it smaller, or use --format webdataset")
     return size
-
-
-def _map_bytes(content: bytes, *, size: tuple[int, int], where: str) -> bytes:
-    stored = decode_grey(content, where=where).numpy()
-    if (stored.shape[1], stored.shape[0]) != size:
-        raise DataError(f"{where}: the instance map is {stored.shape[1]} x {stored.shape[0]}, its photo {size[0]} x {size[1]}; make the two the same size")
-    return numpy.ascontiguousarray(stored).tobytes()

@@ -15,6 +15,8 @@ from mcdist import run
 from mcdist.checkpoint import list_checkpoints
 from mcdist.config import Config
 from mcdist.config_file import load_config
+from mcdist.data.batch import Batch
+from mcdist.data.finish import finish
 from mcdist.errors import CheckpointError, ConfigError, DataError, ShardError, TrainingError
 from mcdist.report.jsonl import read_metrics
 from mcdist.run_dir import RunDir
@@ -170,9 +172,9 @@ def test_steps_that_are_never_finite_end_the_run_and_keep_the_checkpoint(configu
     assert all(tensor.isfinite().all() for tensor in _last_state(config.run.dir).values() if tensor.is_floating_point())
 
 
-def _poison(batch: object, *, after: int, number: int) -> object:
+def _poison(batch: Batch, *, after: int, number: int) -> Batch:
     if number >= after:
-        batch = copy.deepcopy(batch)
+        batch = finish(copy.deepcopy(batch))
         batch.query_images.fill_(torch.nan)
     return batch
 

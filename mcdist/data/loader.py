@@ -16,28 +16,30 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mcdist.data.batch import Batch, collate
+from mcdist.data.draw import ViewSettings
 from mcdist.data.order import Request, check_division, micro_batches
 from mcdist.data.reader import SampleReader
 from mcdist.data.sample import Sample, decode_sample
-from mcdist.data.views import TwoViews, ViewSettings, two_views
+from mcdist.data.views import TwoViews, two_views_of_file
 from mcdist.errors import MachineError, McdistError
 
 
 class PhotoViews(Dataset[TwoViews]):
     """The two views of any requested sample of a shard folder. Never reads ground truth."""
 
-    def __init__(self, folder: SampleReader, *, views: ViewSettings, seed: int) -> None:
+    def __init__(self, folder: SampleReader, *, views: ViewSettings, seed: int, decode: str = "exact") -> None:
         self.folder = folder
         self.views = views
         self.seed = seed
+        self.decode = decode
 
     def __len__(self) -> int:
         return len(self.folder)
 
     def __getitem__(self, request: Request) -> TwoViews:
         """Read, decode and draw. Raises ShardError where the sample is damaged."""
-        sample = decode_sample(self.folder.read(request.index))
-        return two_views(sample, seed=self.seed, epoch=request.epoch, index=request.index, settings=self.views)
+        raw = self.folder.read(request.index)
+        return two_views_of_file(raw, seed=self.seed, epoch=request.epoch, index=request.index, settings=self.views, decode=self.decode)
 
     def __getitems__(self, requests: Sequence[Request]) -> list[TwoViews] | McdistError:
         """A micro-batch, or the error as a value: raised in a worker, torch would bury its one sentence in a stack trace."""
@@ -103,6 +105,7 @@ def make_loader(
     num_workers: int,
     prefetch: int,
     pin_memory: bool,
+    decode: str = "exact",
 ) -> BatchLoader:
     """This rank's micro-batches, `accumulation_steps` a step, from run position `consumed` on; one pass is the rest of the run.
 
@@ -126,7 +129,7 @@ def make_loader(
         num_steps=num_steps,
     )
     return BatchLoader(
-        PhotoViews(folder, views=views, seed=seed),
+        PhotoViews(folder, views=views, seed=seed, decode=decode),
         batch_sampler=requests,
         collate_fn=_collate,
         num_workers=num_workers,
@@ -144,7 +147,7 @@ def _collate(samples: list[TwoViews] | McdistError) -> Batch | McdistError:
 
 def _worker_context() -> BaseContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "torchvision.transforms.v2", "mcdist.data.loader"])
+    context.set_forkserver_preload(["torch", "mcdist.data.loader"])
     multiprocessing.forkserver.ensure_running()
     return context
 

@@ -18,10 +18,7 @@ from mcdist.errors import ShardError
 
 PHOTO_FIELD = "photo"
 KEY_FIELD = "key"
-INSTANCES_FIELD = "instances"
-"""The instance map's pixels as its PNG holds them, beside a photo kept as pixels: a view takes a few of them, and nothing is decoded."""
-
-OWN_FIELDS = (PHOTO_FIELD, KEY_FIELD, INSTANCES_FIELD)
+OWN_FIELDS = (PHOTO_FIELD, KEY_FIELD)
 """Every other field is a member of the sample, under its own name."""
 
 LABEL_MEMBER = "cls"
@@ -57,18 +54,16 @@ class OpenBeton:
             raise ShardError(f"{self.where}: expected {wanted}, found {self.beton.num_samples} with {', '.join(names)}; build the folder anew")
 
     def read(self, row: int, *, with_segments: bool) -> RawSample:
-        """The sample, photo and map as files or as pixels; ground truth is read only when asked for."""
-        is_raw = self.beton.modes[row] == RAW
-        map_field = INSTANCES_FIELD if is_raw and INSTANCES_FIELD in self.beton.extents else INSTANCES_MEMBER
-        fields = [PHOTO_FIELD, KEY_FIELD, map_field] + ([SEGMENTS_MEMBER] if with_segments and SEGMENTS_MEMBER in self.beton.extents else [])
+        """The sample, its photo as a file or as pixels; ground truth is read only when asked for."""
+        fields = [PHOTO_FIELD, KEY_FIELD, INSTANCES_MEMBER] + ([SEGMENTS_MEMBER] if with_segments and SEGMENTS_MEMBER in self.beton.extents else [])
         content = self._contents(row, fields)
         key = self._key(content[KEY_FIELD], row=row)
         where = f"{self.where}, sample {key} (photo at byte {self.beton.extents[PHOTO_FIELD].offsets[row]})"
         return RawSample(
             key=key,
             where=where,
-            photo=self._pixels(content[PHOTO_FIELD], row=row, channels=3).permute(2, 0, 1) if is_raw else bytes(content[PHOTO_FIELD]),
-            instances=self._pixels(content[map_field], row=row, channels=1)[..., 0] if map_field == INSTANCES_FIELD else bytes(content[map_field]),
+            photo=self._pixels(content[PHOTO_FIELD], row=row) if self.beton.modes[row] == RAW else bytes(content[PHOTO_FIELD]),
+            instances=bytes(content[INSTANCES_MEMBER]),
             segments=_member(SEGMENTS_MEMBER, content[SEGMENTS_MEMBER]) if SEGMENTS_MEMBER in fields else None,
         )
 
@@ -99,11 +94,9 @@ class OpenBeton:
             raise ShardError(f"{self.where}, sample {row}: its key cannot be read; build the folder anew")
         return key
 
-    def _pixels(self, content: memoryview, *, row: int, channels: int) -> UInt8[Tensor, "H W C"]:
-        height, width = int(self.beton.heights[row]), int(self.beton.widths[row])
-        if len(content) != height * width * channels:
-            raise ShardError(f"{self.where}, sample {row}: its instance map has {len(content)} pixels, its photo {width} x {height}; build the folder anew")
-        return torch.frombuffer(content, dtype=torch.uint8).view(height, width, channels)
+    def _pixels(self, content: memoryview, *, row: int) -> UInt8[Tensor, "3 H W"]:
+        """Where the file is mapped this reads nothing yet: cutting a view out fetches the rows that it covers."""
+        return torch.frombuffer(content, dtype=torch.uint8).view(int(self.beton.heights[row]), int(self.beton.widths[row]), 3).permute(2, 0, 1)
 
     def _contents(self, row: int, fields: list[str]) -> dict[str, memoryview]:
         """The bytes of some fields of a sample. They lie side by side, so where the file is not mapped one read fetches them."""

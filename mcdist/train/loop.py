@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from mcdist.data.batch import Batch
+from mcdist.data.finish import finish
 from mcdist.errors import TrainingError
 from mcdist.records import Record
 from mcdist.train.monitor import embedding_rank, prototype_similarity
@@ -87,7 +88,7 @@ class _Interval:
         self.num_steps, self.wait_s, self.began_s = 0, 0.0, time.perf_counter()
 
     def take(self, batches: Iterator[Batch], number: int, *, device: torch.device) -> list[Batch]:
-        """The next micro-batches on the device; the time spent waiting for the loader is counted."""
+        """The next micro-batches, finished on the device; the time spent waiting for the loader is counted."""
         began_s = time.perf_counter()
         taken = [next(batches) for _ in range(number)]
         self.wait_s += time.perf_counter() - began_s
@@ -95,7 +96,7 @@ class _Interval:
             self.views["redrawn"] += batch.num_redrawn
             self.views["emptied"] += batch.num_emptied
             self.views["dropped_objects"] += batch.num_dropped_objects
-        return [batch.to(device, non_blocking=True) for batch in taken]
+        return [finish(batch.to(device, non_blocking=True)) for batch in taken]
 
     def add(self, result: StepResult) -> None:
         """Skipped steps count, and stay out of the means."""
