@@ -28,12 +28,12 @@ MAX_STORED_OBJECTS = 254
 
 @dataclass(frozen=True, slots=True)
 class RawSample:
-    """A sample as it lies in the shard: undecoded bytes, or the pixels of a photo that is kept decoded. `where` names shard and key for messages."""
+    """A sample as it lies in the shard: undecoded bytes, or the pixels of what is kept decoded. `where` names shard and key for messages."""
 
     key: str
     where: str
     photo: bytes | UInt8[Tensor, "3 H W"]
-    instances: bytes
+    instances: bytes | UInt8[Tensor, "H W"]
     segments: bytes | None
 
 
@@ -53,8 +53,8 @@ def decode_sample(raw: RawSample, *, with_segments: bool = False) -> Sample:
     Raises:
         ShardError: an unreadable member, an instance map or ground truth of another size than the photo, or no ground truth though asked for.
     """
-    photo = photo_of(raw)
-    instances = decode_instances(raw.instances, where=raw.where)
+    photo = decode_photo(raw.photo, where=raw.where) if isinstance(raw.photo, bytes) else raw.photo
+    instances = instances_of(decode_grey(raw.instances, where=raw.where) if isinstance(raw.instances, bytes) else raw.instances)
     segments = None
     if with_segments:
         if raw.segments is None:
@@ -63,11 +63,6 @@ def decode_sample(raw: RawSample, *, with_segments: bool = False) -> Sample:
         check_size(segments.shape, photo=photo, what="ground truth", where=raw.where)
     check_size(instances.shape, photo=photo, what="instance map", where=raw.where)
     return Sample(key=raw.key, photo=photo, instances=instances, segments=segments)
-
-
-def photo_of(raw: RawSample, *, shrink: int = 1) -> UInt8[Tensor, "3 h w"]:
-    """The photo's pixels, decoded where they are kept in a file; `shrink` as `decode_photo`."""
-    return decode_photo(raw.photo, where=raw.where, shrink=shrink) if isinstance(raw.photo, bytes) else raw.photo
 
 
 def decode_photo(content: bytes, *, where: str, shrink: int = 1) -> UInt8[Tensor, "3 H W"]:
@@ -99,10 +94,10 @@ def decode_grey(content: bytes, *, where: str) -> UInt8[Tensor, "H W"]:
         raise ShardError(f"{where}: a map cannot be decoded ({_first_line(error)}); rebuild this shard") from error
 
 
-def decode_instances(content: bytes, *, where: str) -> Int16[Tensor, "H W"]:
-    """Instance map of an 8-bit grey PNG: 0 background, i object, 255 -> -1 void."""
-    stored = decode_grey(content, where=where).to(torch.int16)
-    return torch.where(stored == STORED_VOID, VOID, stored)
+def instances_of(stored: UInt8[Tensor, "H W"]) -> Int16[Tensor, "H W"]:
+    """Instance map of a map as it is stored: 255 becomes -1, void."""
+    values = stored.to(torch.int16)
+    return torch.where(values == STORED_VOID, VOID, values)
 
 
 def encode_map(values: numpy.ndarray) -> bytes:

@@ -15,7 +15,7 @@ from mcdist.data.crop import choose_shrink, cut_map, cut_photo, on_grid, shrunk
 from mcdist.data.draw import Colour, Geometry, ViewSettings, draw_colour, draw_geometry, uniforms_of
 from mcdist.data.jpeg import is_plain_jpeg
 from mcdist.data.objects import Numbering, keep_largest
-from mcdist.data.sample import RawSample, Sample, check_size, decode_grey, photo_of
+from mcdist.data.sample import RawSample, Sample, check_size, decode_grey, decode_photo
 from mcdist.types import VOID
 
 
@@ -64,7 +64,7 @@ def two_views(sample: Sample, *, seed: int, epoch: int, index: int, settings: Vi
 
 
 def two_views_of_file(raw: RawSample, *, seed: int, epoch: int, index: int, settings: ViewSettings, decode: str) -> TwoViews:
-    """`two_views` of a sample still in its bytes; the photo is decoded once, for both.
+    """`two_views` of a sample as its shard keeps it; the photo is decoded once, for both.
 
     `decode`: exact, the same views as of the decoded sample; scaled, a JPEG is decoded at 1/2, 1/4 or 1/8 where both crops still have a pixel
     for each pixel of their views, and crop borders move onto that grid, the map's too.
@@ -72,17 +72,21 @@ def two_views_of_file(raw: RawSample, *, seed: int, epoch: int, index: int, sett
     Raises:
         ShardError: an unreadable member, or an instance map of another size than the photo.
     """
-    stored = decode_grey(raw.instances, where=raw.where).numpy()
+    stored = (decode_grey(raw.instances, where=raw.where) if isinstance(raw.instances, bytes) else raw.instances).numpy()
     numbering = keep_largest(stored, max_objects=settings.max_objects)
     drawn = _draw_both(stored, numbering, seed=seed, epoch=epoch, index=index, settings=settings)
-    shrink = 1
-    if decode == "scaled" and isinstance(raw.photo, bytes) and is_plain_jpeg(raw.photo):
-        shrink = choose_shrink(*(view.geometry for view in drawn), size_px=settings.size_px)
+    shrink = _shrink_of(raw, drawn, size_px=settings.size_px) if decode == "scaled" else 1
     if shrink > 1:
         drawn = [_moved_on_grid(view, stored, numbering, shrink=shrink, size_px=settings.size_px) for view in drawn]
-    photo = photo_of(raw, shrink=shrink)
+    photo = decode_photo(raw.photo, where=raw.where, shrink=shrink) if isinstance(raw.photo, bytes) else raw.photo
     check_size(stored.shape, photo=photo, what="instance map", where=raw.where, shrink=shrink)
     return _cut(photo, drawn, shrink=shrink, index=index, num_dropped=numbering.num_dropped, size_px=settings.size_px)
+
+
+def _shrink_of(raw: RawSample, drawn: list[DrawnView], *, size_px: int) -> int:
+    """Pixels, and photos that are no plain JPEG, are taken in full."""
+    plain = isinstance(raw.photo, bytes) and is_plain_jpeg(raw.photo)
+    return choose_shrink(*(view.geometry for view in drawn), size_px=size_px) if plain else 1
 
 
 def _draw_both(stored: UInt8[numpy.ndarray, "H W"], numbering: Numbering, *, seed: int, epoch: int, index: int, settings: ViewSettings) -> list[DrawnView]:

@@ -161,6 +161,14 @@ def test_a_file_gives_the_views_of_its_decoded_sample(view_settings, kind, decod
     assert_same_views(two_views_of_file(raw, decode=decode, **where), two_views(decode_sample(raw), **where))
 
 
+@pytest.mark.parametrize("decode", ["exact", "scaled"])
+def test_a_sample_kept_as_pixels_gives_the_views_of_its_file(view_settings, decode):
+    sample = ramps()
+    pixels = RawSample(key="test", where="here", photo=sample.photo, instances=sample.instances.to(torch.uint8), segments=None)
+    where = dict(seed=3, epoch=1, index=2, settings=view_settings(**WIDE), decode=decode)
+    assert_same_views(two_views_of_file(pixels, **where), two_views_of_file(raw_of(sample, kind="PNG"), **where))
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_scaled_photo_gives_nearly_the_same_view_and_its_map_follows(view_settings, seed):
     raw = raw_of(ramps(), kind="JPEG")
