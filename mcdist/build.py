@@ -98,6 +98,7 @@ def build_batches(config: Config, folder: SampleReader, *, world: World, consume
         num_workers=config.data.num_workers,
         prefetch=config.data.prefetch,
         pin_memory=world.device.type == "cuda",
+        bad_samples=config.data.bad_samples,
     )
 
 
@@ -135,6 +136,7 @@ def loop_settings(config: Config, *, num_samples: int) -> LoopSettings:
         log_every_steps=config.report.log_every_steps,
         max_nonfinite=optim.max_nonfinite,
         saliency_weight=config.loss.saliency_weight,
+        max_bad_share=config.data.bad_samples_max_share,
     )
 
 

@@ -64,12 +64,18 @@ class DataConfig:
     """Samples read one after another before the order jumps."""
     num_lanes: int = 8
     """Streams of the data order: at least the largest number of ranks intended, a divisor of optim.global_batch."""
+    bad_samples: str = "error"
+    """Science. error (a sample that cannot be read stops the run) | skip (it keeps its place, void everywhere; counted and listed)."""
+    bad_samples_max_share: float = 0.001
+    """With skip: the run stops when more than this share of an epoch's samples, for each epoch begun, could not be read."""
 
     def __post_init__(self) -> None:
         _at_least("data.num_workers", self.num_workers, 0)
         _at_least("data.prefetch", self.prefetch, 1)
         _at_least("data.block", self.block, 1)
         _at_least("data.num_lanes", self.num_lanes, 1)
+        _one_of("data.bad_samples", self.bad_samples, ("error", "skip"))
+        _share("data.bad_samples_max_share", self.bad_samples_max_share)
 
 
 @dataclass(frozen=True)

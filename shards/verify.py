@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mcdist.data.check_sample import check_raw
 from mcdist.data.manifest import ShardEntry
 from mcdist.data.read_webdataset import ShardFolder
 from mcdist.data.sample import SEGMENTS_MEMBER, decode_sample
@@ -79,7 +80,9 @@ def _sample_problems(reader: ShardFolder, *, index: int, entry: SampleEntry, tic
     tick(1)
     with_segments = SEGMENTS_MEMBER in entry.members
     try:
-        decode_sample(reader.read(index, with_segments=with_segments), with_segments=with_segments)
+        raw = reader.read(index, with_segments=with_segments)
+        check_raw(raw)
+        decode_sample(raw, with_segments=with_segments)
     except ShardError as error:
         yield str(error)
     except json.JSONDecodeError as error:

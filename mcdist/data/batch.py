@@ -15,7 +15,8 @@ class Batch:
     """A micro-batch. Images float32, normalised; maps 0 background, i >= 1 object i of this photo, -1 void.
 
     `indices`: sample index in the shard folder. `num_redrawn`: views (two a photo) that took more than one try. `num_emptied`: photos
-    without an acceptable try, void everywhere. `num_dropped_objects`: objects beyond the limit of objects a photo.
+    without an acceptable try, void everywhere. `num_dropped_objects`: objects beyond the limit of objects a photo. `num_bad`: samples that
+    could not be read, black and void everywhere, in no other count; `bad` says which and why, one `BadSample.to_json` each.
     """
 
     query_images: Float[Tensor, "B 3 S S"]
@@ -26,6 +27,8 @@ class Batch:
     num_redrawn: int
     num_emptied: int
     num_dropped_objects: int
+    num_bad: int = 0
+    bad: tuple[str, ...] = ()
 
     def to(self, device: torch.device, *, non_blocking: bool = False) -> "Batch":
         """The batch with every tensor on `device`."""

@@ -13,6 +13,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image
 
+from mcdist.data.decode_png import decode_png
+from mcdist.data.picture_header import PNG_START
 from mcdist.errors import ShardError
 from mcdist.types import VOID
 
@@ -66,6 +68,8 @@ def decode_sample(raw: RawSample, *, with_segments: bool = False) -> Sample:
 def decode_photo(content: bytes, *, where: str) -> UInt8[Tensor, "3 H W"]:
     """RGB pixels of a JPEG or PNG, turned upright by its EXIF orientation; grey and CMYK become RGB."""
     try:
+        if content.startswith(PNG_START):
+            return torch.from_numpy(decode_png(content, mode="RGB")).permute(2, 0, 1).contiguous()
         return decode_image(_buffer(content), mode=ImageReadMode.RGB, apply_exif_orientation=True)
     except (RuntimeError, ValueError) as error:
         raise ShardError(f"{where}: the photo cannot be decoded ({_first_line(error)}); rebuild this shard without it") from error
@@ -74,8 +78,8 @@ def decode_photo(content: bytes, *, where: str) -> UInt8[Tensor, "3 H W"]:
 def decode_grey(content: bytes, *, where: str) -> UInt8[Tensor, "H W"]:
     """Values of an 8-bit grey PNG."""
     try:
-        return decode_image(_buffer(content), mode=ImageReadMode.GRAY)[0]
-    except (RuntimeError, ValueError) as error:
+        return torch.from_numpy(decode_png(content, mode="L"))
+    except ValueError as error:
         raise ShardError(f"{where}: a map cannot be decoded ({_first_line(error)}); rebuild this shard") from error
 
 
