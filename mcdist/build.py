@@ -99,6 +99,7 @@ def build_batches(config: Config, folder: SampleReader, *, world: World, consume
         prefetch=config.data.prefetch,
         pin_memory=world.device.type == "cuda",
         decode=config.data.decode,
+        bad_samples=config.data.bad_samples,
     )
 
 
@@ -136,6 +137,7 @@ def loop_settings(config: Config, *, num_samples: int) -> LoopSettings:
         log_every_steps=config.report.log_every_steps,
         max_nonfinite=optim.max_nonfinite,
         saliency_weight=config.loss.saliency_weight,
+        max_bad_share=config.data.bad_samples_max_share,
     )
 
 

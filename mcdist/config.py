@@ -68,6 +68,10 @@ class DataConfig:
     """For FFCV folders: os (files are mapped, the system's cache is shared) | process (each sample is read in one go; network disks)."""
     decode: str = "exact"
     """exact | scaled (a JPEG much larger than its views is decoded at 1/2, 1/4 or 1/8: faster, crop borders and pixels differ slightly)."""
+    bad_samples: str = "error"
+    """Science. error (a sample that cannot be read stops the run) | skip (it keeps its place, void everywhere; counted and listed)."""
+    bad_samples_max_share: float = 0.001
+    """With skip: the run stops when more than this share of an epoch's samples, for each epoch begun, could not be read."""
 
     def __post_init__(self) -> None:
         _at_least("data.num_workers", self.num_workers, 0)
@@ -76,6 +80,8 @@ class DataConfig:
         _at_least("data.num_lanes", self.num_lanes, 1)
         _one_of("data.ffcv_cache", self.ffcv_cache, ("os", "process"))
         _one_of("data.decode", self.decode, ("exact", "scaled"))
+        _one_of("data.bad_samples", self.bad_samples, ("error", "skip"))
+        _share("data.bad_samples_max_share", self.bad_samples_max_share)
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,14 @@ class World:
             dist.all_reduce(values)
         return values
 
+    def gather_texts(self, texts: list[str]) -> list[str]:
+        """The texts of rank 0, 1, ... in one list, on every rank; slow, for what is rare."""
+        if self.num_ranks == 1:
+            return texts
+        gathered: list[list[str]] = [[] for _ in range(self.num_ranks)]
+        dist.all_gather_object(gathered, texts)
+        return [text for own in gathered for text in own]
+
     def begin_max(self, value: Tensor) -> "dist.Work | None":
         """Start an in-place maximum over the ranks of a CPU tensor; `wait()` on the result ends it. None in a world of one."""
         return dist.all_reduce(value, op=dist.ReduceOp.MAX, async_op=True) if self.num_ranks > 1 else None

@@ -64,7 +64,9 @@ def _train(config: Config, *, world: World) -> int:
         outputs = stack.enter_context(Outputs(config, run_dir, state, console=console))
         loader = build.build_batches(config, folder, world=world, consumed=state.samples_consumed, num_steps=loop.num_steps - state.step)
         batches = stack.enter_context(closing(iter(loader)))
-        progress: Iterator[Progress] = train(state, batches, settings=loop, step=build.step_settings(config), should_stop=stop)
+        progress: Iterator[Progress] = train(
+            state, batches, settings=loop, step=build.step_settings(config), should_stop=stop, on_bad_samples=outputs.list_bad_samples
+        )
         for now in progress:
             outputs.log(now.records)
             if now.stopped or now.step == loop.num_steps or now.step % config.checkpoint.every_steps == 0:

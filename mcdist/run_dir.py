@@ -34,6 +34,11 @@ class RunDir:
         return self.root / "log.txt"
 
     @property
+    def bad_samples(self) -> Path:
+        """Samples that could not be read, with data.bad_samples=skip: one JSON object a line; absent where there was none."""
+        return self.root / "bad_samples.jsonl"
+
+    @property
     def checkpoints(self) -> Path:
         """One folder a checkpoint."""
         return self.root / "checkpoints"

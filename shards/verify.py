@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mcdist.data.check_sample import check_raw
 from mcdist.data.manifest import ShardEntry
 from mcdist.data.open_shards import open_shards
 from mcdist.data.read_ffcv import FfcvFolder
@@ -99,7 +100,9 @@ def _check_sample(reader: SampleReader, *, index: int, problems: list[str]) -> i
     try:
         members = reader.members(index)
         with_segments = SEGMENTS_MEMBER in members
-        decode_sample(reader.read(index, with_segments=with_segments), with_segments=with_segments)
+        raw = reader.read(index, with_segments=with_segments)
+        check_raw(raw)
+        decode_sample(raw, with_segments=with_segments)
         json.loads(members.get(INFO_MEMBER, b"{}"))
     except ShardError as error:
         problems.append(str(error))

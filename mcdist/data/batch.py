@@ -19,7 +19,8 @@ class Batch:
     Images come from the loader as 8-bit pixels, with the colour changes still to be made beside them, on the host;
     `mcdist.data.finish.finish` makes of them what an encoder takes: float32, normalised.
     `indices`: sample index in the shard folder. `num_redrawn`: views (two a photo) that took more than one try. `num_emptied`: photos
-    without an acceptable try, void everywhere. `num_dropped_objects`: objects beyond the limit of objects a photo.
+    without an acceptable try, void everywhere. `num_dropped_objects`: objects beyond the limit of objects a photo. `num_bad`: samples that
+    could not be read, black and void everywhere, in no other count; `bad` says which and why, one `BadSample.to_json` each.
     """
 
     query_images: UInt8[Tensor, "B 3 S S"] | Float[Tensor, "B 3 S S"]
@@ -32,6 +33,8 @@ class Batch:
     num_dropped_objects: int
     query_colours: tuple[Colour, ...] = ()
     key_colours: tuple[Colour, ...] = ()
+    num_bad: int = 0
+    bad: tuple[str, ...] = ()
 
     def to(self, device: torch.device, *, non_blocking: bool = False) -> "Batch":
         """The batch with every tensor on `device`."""

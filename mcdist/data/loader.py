@@ -8,45 +8,100 @@ building the model), each worker is a cheap copy of it (0.2 s).
 import multiprocessing
 import multiprocessing.forkserver
 import signal
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
 from multiprocessing.context import BaseContext
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from mcdist.data.bad_samples import BadSample, shard_name, stand_in
 from mcdist.data.batch import Batch, collate
+from mcdist.data.check_sample import check_raw
 from mcdist.data.draw import ViewSettings
 from mcdist.data.order import Request, check_division, micro_batches
 from mcdist.data.reader import SampleReader
-from mcdist.data.sample import Sample, decode_sample
+from mcdist.data.sample import RawSample, Sample, decode_sample
 from mcdist.data.views import TwoViews, two_views_of_file
-from mcdist.errors import MachineError, McdistError
+from mcdist.errors import MachineError, McdistError, ShardError
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The samples of a micro-batch, and the bad ones among them, whose stand-ins they hold."""
+
+    samples: list[TwoViews]
+    bad: tuple[BadSample, ...]
 
 
 class PhotoViews(Dataset[TwoViews]):
     """The two views of any requested sample of a shard folder. Never reads ground truth."""
 
-    def __init__(self, folder: SampleReader, *, views: ViewSettings, seed: int, decode: str = "exact") -> None:
+    def __init__(self, folder: SampleReader, *, views: ViewSettings, seed: int, decode: str = "exact", bad_samples: str = "error") -> None:
         self.folder = folder
         self.views = views
         self.seed = seed
         self.decode = decode
+        self.bad_samples = bad_samples
 
     def __len__(self) -> int:
         return len(self.folder)
 
     def __getitem__(self, request: Request) -> TwoViews:
         """Read, decode and draw. Raises ShardError where the sample is damaged."""
-        raw = self.folder.read(request.index)
-        return two_views_of_file(raw, seed=self.seed, epoch=request.epoch, index=request.index, settings=self.views, decode=self.decode)
+        return from_sound_copy(self.folder, request.index, make=lambda raw: self._views(raw, request=request))
 
-    def __getitems__(self, requests: Sequence[Request]) -> list[TwoViews] | McdistError:
+    def __getitems__(self, requests: Sequence[Request]) -> Made | McdistError:
         """A micro-batch, or the error as a value: raised in a worker, torch would bury its one sentence in a stack trace."""
+        bad: list[BadSample] = []
         try:
-            return [self[request] for request in requests]
+            return Made(samples=[self._good_or_void(request, bad=bad) for request in requests], bad=tuple(bad))
         except McdistError as error:
             return error
+
+    def _good_or_void(self, request: Request, *, bad: list[BadSample]) -> TwoViews:
+        """The sample's views; of a bad sample, where these are skipped, views that are void everywhere. A machine that fails is no bad sample."""
+        try:
+            return self[request]
+        except ShardError as error:
+            if self.bad_samples == "error":
+                raise ShardError(f"{error}; or go on without such samples: data.bad_samples=skip") from error
+            shard, key = shard_name(self.folder.manifest, index=request.index), _key_of(self.folder, request.index)
+            bad.append(BadSample(shard=shard, key=key, index=request.index, epoch=request.epoch, reason=str(error)))
+            return replace(self._views(stand_in(key), request=request), num_redrawn=0, emptied=False)
+
+    def _views(self, raw: RawSample, *, request: Request) -> TwoViews:
+        return two_views_of_file(raw, seed=self.seed, epoch=request.epoch, index=request.index, settings=self.views, decode=self.decode)
+
+
+def from_sound_copy(folder: SampleReader, index: int, *, make: Callable[[RawSample], Result], with_segments: bool = False) -> Result:
+    """`make` of the sample's checked bytes; once more from a fresh copy of its shard, where the local copy turns out to be damaged.
+
+    Raises:
+        ShardError: the sample is damaged.
+    """
+    try:
+        return _made(folder, index, make=make, with_segments=with_segments)
+    except ShardError:
+        if not folder.fetch_again(index):
+            raise
+    return _made(folder, index, make=make, with_segments=with_segments)
+
+
+def _made(folder: SampleReader, index: int, *, make: Callable[[RawSample], Result], with_segments: bool) -> Result:
+    raw = folder.read(index, with_segments=with_segments)
+    check_raw(raw)
+    return make(raw)
+
+
+def _key_of(folder: SampleReader, index: int) -> str:
+    try:
+        return folder.key(index)
+    except ShardError:
+        return ""
 
 
 class MicroBatches:
@@ -106,11 +161,12 @@ def make_loader(
     prefetch: int,
     pin_memory: bool,
     decode: str = "exact",
+    bad_samples: str = "error",
 ) -> BatchLoader:
     """This rank's micro-batches, `accumulation_steps` a step, from run position `consumed` on; one pass is the rest of the run.
 
-    Neither `num_workers` nor `num_ranks` changes what is seen of a sample. Iterating raises the ShardError a worker met, or
-    MachineError where a worker died.
+    Neither `num_workers` nor `num_ranks` changes what is seen of a sample. Iterating raises the ShardError a worker met, unless
+    `bad_samples` is "skip", or MachineError where a worker died.
 
     Raises:
         ConfigError: ranks, lanes and micro-batches do not come out even.
@@ -129,9 +185,9 @@ def make_loader(
         num_steps=num_steps,
     )
     return BatchLoader(
-        PhotoViews(folder, views=views, seed=seed, decode=decode),
+        PhotoViews(folder, views=views, seed=seed, decode=decode, bad_samples=bad_samples),
         batch_sampler=requests,
-        collate_fn=_collate,
+        collate_fn=_collate,  # type: ignore[arg-type]  # of what __getitems__ gives, which need not be a list
         num_workers=num_workers,
         prefetch_factor=prefetch if num_workers else None,
         pin_memory=pin_memory,
@@ -141,8 +197,10 @@ def make_loader(
     )
 
 
-def _collate(samples: list[TwoViews] | McdistError) -> Batch | McdistError:
-    return samples if isinstance(samples, McdistError) else collate(samples)
+def _collate(made: Made | McdistError) -> Batch | McdistError:
+    if isinstance(made, McdistError):
+        return made
+    return replace(collate(made.samples), num_bad=len(made.bad), bad=tuple(sample.to_json() for sample in made.bad))
 
 
 def _worker_context() -> BaseContext:
@@ -166,4 +224,4 @@ def evaluation_samples(folder: SampleReader, *, limit: int = 0) -> Iterator[Samp
         ShardError: a damaged sample, or one without ground truth.
     """
     for index in range(min(limit, len(folder)) if limit else len(folder)):
-        yield decode_sample(folder.read(index, with_segments=True), with_segments=True)
+        yield from_sound_copy(folder, index, make=lambda raw: decode_sample(raw, with_segments=True), with_segments=True)

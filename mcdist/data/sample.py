@@ -13,8 +13,10 @@ from jaxtyping import Int16, UInt8
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image
 
+from mcdist.data.decode_png import decode_png
 from mcdist.data.grey_png import decode_grey_png, encode_grey_png
 from mcdist.data.jpeg import decode_plain_jpeg, is_plain_jpeg
+from mcdist.data.picture_header import PNG_START
 from mcdist.errors import ShardError
 from mcdist.types import VOID
 
@@ -78,6 +80,8 @@ def decode_photo(content: bytes, *, where: str, shrink: int = 1) -> UInt8[Tensor
     if shrink > 1:
         raise ShardError(f"{where}: the photo cannot be decoded at 1/{shrink}; set data.decode=exact, or check with: python -m shards verify")
     try:
+        if content.startswith(PNG_START):
+            return torch.from_numpy(decode_png(content, mode="RGB")).permute(2, 0, 1).contiguous()
         return decode_image(_buffer(content), mode=ImageReadMode.RGB, apply_exif_orientation=True)
     except (RuntimeError, ValueError) as error:
         raise ShardError(f"{where}: the photo cannot be decoded ({_first_line(error)}); rebuild this shard without it") from error
@@ -89,8 +93,8 @@ def decode_grey(content: bytes, *, where: str) -> UInt8[Tensor, "H W"]:
     if values is not None:
         return torch.from_numpy(values)
     try:
-        return decode_image(_buffer(content), mode=ImageReadMode.GRAY)[0]
-    except (RuntimeError, ValueError) as error:
+        return torch.from_numpy(decode_png(content, mode="L"))
+    except ValueError as error:
         raise ShardError(f"{where}: a map cannot be decoded ({_first_line(error)}); rebuild this shard") from error
 
 
