@@ -129,9 +129,8 @@ def _take_category(element: Element, *, found: _Found, path: Path) -> None:
     category = element.value if isinstance(element.value, dict) else {}
     number = category.get("id")
     if type(number) is not int:
-        found.problems.append(
-            (f"{path.name}, a category", f"{path.name}: expected a category with a whole `id`, got {str(element.value)[:80]}; correct the file")
-        )
+        where = f"{path.name}, category at byte {element.offset:,}"
+        found.problems.append((where, f"{where}: expected a category with a whole `id`, got {str(element.value)[:80]}; correct the file"))
         return
     found.categories[number] = (str(category.get("name", number)), bool(category.get("isthing", 1)))
 
@@ -159,7 +158,7 @@ def _grouped(found: _Found) -> dict[Owner, bytes]:
     order = numpy.argsort(numpy.asarray(found.owners, dtype=numpy.int64), kind="stable")
     places = places[order]
     ends = numpy.cumsum(numpy.bincount(numpy.asarray(found.owners, dtype=numpy.int64), minlength=len(found.number_of)))
-    firsts = [0, *ends[:-1].tolist()]
+    firsts = [0, *ends.tolist()][:-1]
     return {owner: places[first:end].tobytes() for owner, first, end in zip(found.number_of, firsts, ends.tolist(), strict=True) if end > first}
 
 

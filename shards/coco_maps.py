@@ -5,7 +5,6 @@ below all objects and are void, for they are no one object and their outlines ta
 """
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,23 +22,21 @@ from shards.source import hostile
 Category = tuple[str, bool]
 """(name, whether it is a thing)."""
 
-VOID_MARK = 1 << 24
-"""Void in a map of object numbers: above every panoptic id and every count of annotations."""
-
 HIDDEN = "objects without a pixel of their own were left out"
 
 
 @dataclass(frozen=True, slots=True)
 class CocoMaps:
-    """A photo's maps: `numbers` 0 background, object numbers of the file, `VOID_MARK`; `categories` 0 background, category ids, 255 void."""
+    """A photo's maps: `numbers` 0 background, 1 and on the objects in the file's order, `void`; `categories` 0 background, category ids, 255 void."""
 
     numbers: Int32[numpy.ndarray, "H W"]
     categories: UInt8[numpy.ndarray, "H W"]
     num_objects: int
+    void: int
 
     def instances(self) -> tuple[Instances, tuple[str, ...]]:
         """The instance map of the visible objects, the largest 254, and what is worth a note."""
-        found = renumbered(self.numbers, void=VOID_MARK)
+        found = renumbered(self.numbers, void=self.void)
         hidden = self.num_objects - found.num_objects - found.num_dropped
         return found, (HIDDEN,) if hidden else ()
 
@@ -98,12 +95,13 @@ def _layer(mask: Bool[numpy.ndarray, "H W"], *, category: int, is_crowd: bool) -
 
 def _flattened(layers: list[_Layer], *, shape: tuple[int, int]) -> CocoMaps:
     numbers, categories = numpy.zeros(shape, dtype=numpy.int32), numpy.zeros(shape, dtype=numpy.uint8)
+    void = len(layers) + 1
     order = sorted(range(len(layers)), key=lambda index: (not layers[index].is_crowd, -layers[index].area, index))
     for index in order:
         layer = layers[index]
-        numbers[layer.box][layer.mask] = VOID_MARK if layer.is_crowd else index + 1
+        numbers[layer.box][layer.mask] = void if layer.is_crowd else index + 1
         categories[layer.box][layer.mask] = 255 if layer.is_crowd else layer.category
-    return CocoMaps(numbers, categories, num_objects=sum(not layer.is_crowd for layer in layers))
+    return CocoMaps(numbers, categories, num_objects=sum(not layer.is_crowd for layer in layers), void=void)
 
 
 def _check_annotation(annotation: dict[str, Any], *, photo: PhotoFile, categories: dict[int, Category], with_categories: bool, where: str) -> None:
@@ -131,22 +129,20 @@ def _panoptic(ids: Int32[numpy.ndarray, "H W"], *, segments: list, categories: d
     strange = next((number for number in present.tolist() if number and number not in known), None)
     if strange is not None:
         raise DataError(f"{where}: it holds the id {strange}, which none of its {len(known)} segments has; take the map that belongs to the file")
-    looked_up = [_panoptic_values(known.get(number), number=number, categories=categories) for number in present.tolist()]
-    table = numpy.array(looked_up, dtype=numpy.int32).reshape(-1, 2)[position.reshape(ids.shape)]
-    return CocoMaps(table[..., 0], table[..., 1].astype(numpy.uint8), num_objects=sum(_is_object(segment, categories=categories) for segment in known.values()))
+    objects = [number for number, segment in known.items() if _is_object(segment, categories=categories)]
+    void = len(objects) + 1
+    numbers = {number: index for index, number in enumerate(objects, start=1)}
+    looked_up = [_panoptic_values(known.get(number), number=numbers.get(number, 0), void=void) for number in present.tolist()]
+    table = numpy.array(looked_up, dtype=numpy.int32)[position.reshape(ids.shape)]
+    return CocoMaps(table[..., 0], table[..., 1].astype(numpy.uint8), num_objects=len(objects), void=void)
 
 
-def _panoptic_values(segment: dict[str, Any] | None, *, number: int, categories: dict[int, Category]) -> tuple[int, int]:
-    """(number in the instance map, category)."""
+def _panoptic_values(segment: dict[str, Any] | None, *, number: int, void: int) -> tuple[int, int]:
+    """(object number, category)."""
     if segment is None or segment.get("iscrowd", 0):
-        return VOID_MARK, 255
-    return number if _is_object(segment, categories=categories) else 0, segment["category_id"]
+        return void, 255
+    return number, segment["category_id"]
 
 
 def _is_object(segment: dict[str, Any], *, categories: dict[int, Category]) -> bool:
     return not segment.get("iscrowd", 0) and categories[segment["category_id"]][1]
-
-
-def category_names(categories: Iterable[tuple[int, Category]]) -> str:
-    """`id name` of every category, for the manifest."""
-    return ", ".join(f"{number} {name}" for number, (name, _) in sorted(categories))

@@ -115,12 +115,12 @@ class _Reader:
                 raise self.wrong("values are nested too deeply, or a number is too long") from error
             self.grow()
         offset, raw = self.base + self.at, self.text[self.at : end]
-        self.at = end
         if not raw.isascii():
             try:
                 value = json.loads(raw.encode("latin-1").decode())
             except ValueError as error:
                 raise self.wrong("expected UTF-8") from error
+        self.at = end
         return value, offset, len(raw)
 
     def peek(self) -> str:

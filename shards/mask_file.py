@@ -83,17 +83,16 @@ def _parts_of(foreground: numpy.ndarray) -> Instances:
     return renumbered(ids, void=255 + len(area))
 
 
-def renumbered(values: numpy.ndarray, *, void: int) -> Instances:
-    """Ids become 1, 2, ... in their order; beyond 254 objects the largest stay and the rest become void."""
-    ids, area = numpy.unique(values, return_counts=True)
-    is_object = (ids > 0) & (ids != void)
-    ids, area = ids[is_object], area[is_object]
-    kept = numpy.sort(ids[numpy.argsort(-area, kind="stable")[:MAX_STORED_OBJECTS]])
-    instances = numpy.where(values == 0, 0, VOID).astype(numpy.int16)
-    position = numpy.searchsorted(kept, values)
-    is_kept = numpy.isin(values, kept)
-    instances[is_kept] = (position[is_kept] + 1).astype(numpy.int16)
-    return Instances(values=instances, num_objects=len(kept), num_dropped=len(ids) - len(kept))
+def renumbered(values: Int[numpy.ndarray, "H W"], *, void: int) -> Instances:
+    """Ids become 1, 2, ... in their order; beyond 254 objects the largest stay and the rest become void. Ids are small: memory grows with the highest."""
+    area = numpy.bincount(values.ravel(), minlength=void + 1)
+    area[0] = area[void] = 0
+    ids = numpy.flatnonzero(area)
+    kept = numpy.sort(ids[numpy.argsort(-area[ids], kind="stable")[:MAX_STORED_OBJECTS]])
+    table = numpy.full(len(area), VOID, dtype=numpy.int16)
+    table[0] = 0
+    table[kept] = numpy.arange(1, len(kept) + 1)
+    return Instances(values=table[values], num_objects=len(kept), num_dropped=len(ids) - len(kept))
 
 
 @contextmanager
