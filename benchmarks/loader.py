@@ -1,4 +1,4 @@
-"""How many photos a second do two views of a shard folder reach, by number of worker processes?
+"""How many photos a second do two views of a shard folder, of either format, reach, by number of worker processes?
 
     python benchmarks/loader.py data/demo/train --workers 0 --workers 2 --json loader.json
 
@@ -23,8 +23,9 @@ from torch.utils.data import Dataset
 from mcdist.build import view_settings
 from mcdist.config import Config, ViewsConfig
 from mcdist.data.loader import BatchLoader, MicroBatches, PhotoViews, make_loader
+from mcdist.data.open_shards import open_shards
 from mcdist.data.order import Request
-from mcdist.data.read_webdataset import ShardFolder
+from mcdist.data.reader import SampleReader
 from mcdist.data.sample import decode_sample
 from mcdist.data.views import ViewSettings
 from mcdist.errors import McdistError
@@ -36,7 +37,7 @@ BLOCK = 64
 class PhotosDone(Dataset[int]):
     """Does a micro-batch's work in the worker and gives back only how many photos it was, so that nothing is sent."""
 
-    def __init__(self, folder: ShardFolder, *, views: ViewSettings | None) -> None:
+    def __init__(self, folder: SampleReader, *, views: ViewSettings | None) -> None:
         self.photos = None if views is None else PhotoViews(folder, views=views, seed=0)
         self.folder = folder
 
@@ -71,7 +72,7 @@ def _worker_context() -> BaseContext:
     return context
 
 
-def batches_of(mode: str, folder: ShardFolder, *, views: ViewSettings, batch: int, num_steps: int, num_workers: int, prefetch: int) -> Iterator[Any]:
+def batches_of(mode: str, folder: SampleReader, *, views: ViewSettings, batch: int, num_steps: int, num_workers: int, prefetch: int) -> Iterator[Any]:
     """`num_steps` micro-batches of `mode`, in the order in which training reads them."""
     order = {"seed": 0, "global_batch": batch, "accumulation_steps": 1, "rank": 0, "num_ranks": 1, "block": BLOCK, "num_lanes": 1, "consumed": 0}
     if mode == "whole loader":
@@ -106,13 +107,16 @@ def photos_per_s(batches: Iterator[Any], *, batch: int, num_warmups: int, num_ru
     return rates
 
 
-def measure(folder: ShardFolder, *, views: ViewSettings, batch: int, num_workers: int, prefetch: int, num_runs: int, batches_per_run: int) -> list[Measurement]:
+def measure(
+    folder: SampleReader, *, views: ViewSettings, batch: int, num_workers: int, prefetch: int, num_runs: int, batches_per_run: int
+) -> list[Measurement]:
     """The rate of each mode. Workers deliver in turn, so a stretch is a whole number of turns."""
     turns = max(1, num_workers)
     stretch = -(-batches_per_run // turns) * turns
     num_warmups = 1 + num_workers * prefetch
     shape = f"{num_workers} workers, batch {batch}, two views of {views.size_px} px, {folder.manifest.source} shards"
-    row = partial(measurement, benchmark="loader", provider="webdataset", shape=shape, metric="photos", unit="1/s", device=torch.device("cpu"))
+    provider = " ".join(filter(None, (folder.manifest.format, str(folder.manifest.options.get("ffcv_photo", "")))))
+    row = partial(measurement, benchmark="loader", provider=provider, shape=shape, metric="photos", unit="1/s", device=torch.device("cpu"))
     rows = []
     for mode in MODES:
         num_steps = num_warmups + num_runs * stretch
@@ -134,7 +138,7 @@ def main(
     """Photos a second of reading, of drawing two views and of the whole loader; the views are those of the default configuration."""
     torch.set_num_threads(1)
     views = view_settings(Config(views=ViewsConfig(size_px=size_px)))
-    shards = ShardFolder(folder)
+    shards = open_shards(folder)
     rows = []
     for num_workers in workers or [0, 1, 2]:
         rows += measure(shards, views=views, batch=batch, num_workers=num_workers, prefetch=prefetch, num_runs=num_runs, batches_per_run=batches_per_run)

@@ -1,17 +1,14 @@
 """Pack: one photo's members as the fields of an FFCV sample; what FFCV's own decoder could not read right becomes pixels."""
 
-import io
 import json
 from dataclasses import dataclass
 from typing import Literal
 
-from PIL import Image
-
 from mcdist.data.beton import JPEG, RAW
+from mcdist.data.jpeg import is_plain_jpeg, jpeg_size
 from mcdist.data.open_beton import ABSENT, KEY_FIELD, OWN_FIELDS, PHOTO_FIELD
 from mcdist.data.sample import INSTANCES_MEMBER, PHOTO_MEMBERS, decode_photo
 from mcdist.errors import DataError
-from shards.photo_file import EXIF_ORIENTATION
 from shards.source import Option, Photo
 
 PhotoMode = Literal["jpg", "raw", "smart"]
@@ -61,9 +58,8 @@ def pack(photo: Photo, *, packing: Packing) -> Packed:
     member, content = _photo_of(photo, where=where)
     fields = {name: _checked(name, value, where=where) for name, value in photo.members.items() if name != member}
     fields[KEY_FIELD] = json.dumps(photo.key).encode()
-    size = _plain_jpeg_size(content) if member == "jpg" else None
-    if size is not None and (packing.photo == "jpg" or (packing.photo == "smart" and 3 * size[0] * size[1] > SMART_MAX_BYTES)):
-        width, height = _within(size, where=where)
+    if member == "jpg" and packing.photo != "raw" and is_plain_jpeg(content) and _stays_jpeg(content, packing=packing):
+        width, height = _within(jpeg_size(content), where=where)
         return Packed(photo.key, JPEG, width, height, {PHOTO_FIELD: content, **fields}, notes=photo.notes)
     pixels = decode_photo(content, where=where).permute(1, 2, 0).contiguous().numpy()
     width, height = _within((pixels.shape[1], pixels.shape[0]), where=where)
@@ -71,6 +67,11 @@ def pack(photo: Photo, *, packing: Packing) -> Packed:
         fields[member] = content
     note = "kept as pixels and as its own file" if packing.lossless else "kept as pixels alone, its own file's bytes do not come back"
     return Packed(photo.key, RAW, width, height, {PHOTO_FIELD: pixels.tobytes(), **fields}, notes=(*photo.notes, note))
+
+
+def _stays_jpeg(content: bytes, *, packing: Packing) -> bool:
+    width, height = jpeg_size(content)
+    return packing.photo == "jpg" or 3 * width * height > SMART_MAX_BYTES
 
 
 def _photo_of(photo: Photo, *, where: str) -> tuple[str, bytes]:
@@ -86,16 +87,6 @@ def _checked(name: str, content: bytes, *, where: str) -> bytes:
     if not content or content == ABSENT:
         raise DataError(f"{where}: its member {name} is empty; leave it out")
     return content
-
-
-def _plain_jpeg_size(content: bytes) -> tuple[int, int] | None:
-    """(width, height) of an upright RGB or grey JPEG; None for every other photo."""
-    try:
-        with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
-            upright = image.getexif().get(EXIF_ORIENTATION, 1) == 1
-            return (image.width, image.height) if upright and image.mode in ("RGB", "L") else None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
 
 
 def _within(size: tuple[int, int], *, where: str) -> tuple[int, int]:

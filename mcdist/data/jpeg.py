@@ -24,6 +24,12 @@ def is_plain_jpeg(content: bytes) -> bool:
     return colours in PLAIN_COLOURS and _is_upright(content)
 
 
+def jpeg_size(content: bytes) -> tuple[int, int]:
+    """(width, height) of a JPEG as it is stored; ValueError where its header is damaged."""
+    height, width = simplejpeg.decode_jpeg_header(content)[:2]
+    return width, height
+
+
 def decode_plain_jpeg(content: bytes, *, shrink: int = 1) -> UInt8[numpy.ndarray, "H W 3"]:
     """RGB pixels, `ceil(height / shrink)` by `ceil(width / shrink)`.
 
