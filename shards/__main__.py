@@ -13,7 +13,7 @@ from mcdist.data.open_shards import open_shards
 from mcdist.errors import ConfigError, McdistError, ShardError
 from shards.build import MAX_SKIPPED_SHARE
 from shards.coco_plan import CocoFiles, Labels, coco_source
-from shards.console import print_built, progress_bar
+from shards.console import print_built, progress_bar, shown_while_working
 from shards.contact_sheet import write_contact_sheet
 from shards.convert import convert_shards
 from shards.demo import DemoPart, demo_source
@@ -116,8 +116,20 @@ def build_voc(
     treatment = treatment_of(mask_values, components=components, keep_empty=keep_empty, short_side=short_side, jpeg_quality=jpeg_quality)
     side: Any = part.value
     source = voc_source(root, split=split, proposals=proposals, treatment=treatment, with_labels=with_labels, ids_file=ids, hold_out=hold_out, part=side)
-    packing = packing_of(shard_format, photo=ffcv_photo)
-    build_and_print(source, building=Building(out, shard_size, workers, strict, overwrite, max_skipped_share, val_share, split_seed, packing))
+    build_and_print(
+        source,
+        building=Building(
+            out=out,
+            shard_size=shard_size,
+            workers=workers,
+            packing=packing_of(shard_format, photo=ffcv_photo),
+            val_share=val_share,
+            split_seed=split_seed,
+            strict=strict,
+            max_skipped_share=max_skipped_share,
+            overwrite=overwrite,
+        ),
+    )
 
 
 @build.command("coco")
@@ -162,10 +174,32 @@ def build_coco(
     Example: python -m shards build coco --images train2017 --annotations annotations/instances_train2017.json --out shards/coco
     """
     treatment = treatment_of(mask_values, components=components, keep_empty=keep_empty, short_side=short_side, jpeg_quality=jpeg_quality)
-    files = CocoFiles(images, annotations, masks, panoptic, panoptic_masks, stuff, labels, min_score)
-    source = coco_source(files, treatment=treatment)
-    packing = packing_of(shard_format, photo=ffcv_photo)
-    build_and_print(source, building=Building(out, shard_size, workers, strict, overwrite, max_skipped_share, val_share, split_seed, packing))
+    files = CocoFiles(
+        images=images,
+        annotations=annotations,
+        masks=masks,
+        panoptic=panoptic,
+        panoptic_masks=panoptic_masks,
+        stuff=stuff,
+        labels=labels,
+        min_score=min_score,
+    )
+    with shown_while_working(f"Reading what COCO says of {images}"):
+        source = coco_source(files, treatment=treatment)
+    build_and_print(
+        source,
+        building=Building(
+            out=out,
+            shard_size=shard_size,
+            workers=workers,
+            packing=packing_of(shard_format, photo=ffcv_photo),
+            val_share=val_share,
+            split_seed=split_seed,
+            strict=strict,
+            max_skipped_share=max_skipped_share,
+            overwrite=overwrite,
+        ),
+    )
 
 
 @build.command("folder")
@@ -195,8 +229,20 @@ def build_folder(
     """
     treatment = treatment_of(mask_values, components=components, keep_empty=keep_empty, short_side=short_side, jpeg_quality=jpeg_quality)
     source = folder_source(photos, masks=masks, labels=labels, treatment=treatment)
-    packing = packing_of(shard_format, photo=ffcv_photo)
-    build_and_print(source, building=Building(out, shard_size, workers, strict, overwrite, max_skipped_share, val_share, split_seed, packing))
+    build_and_print(
+        source,
+        building=Building(
+            out=out,
+            shard_size=shard_size,
+            workers=workers,
+            packing=packing_of(shard_format, photo=ffcv_photo),
+            val_share=val_share,
+            split_seed=split_seed,
+            strict=strict,
+            max_skipped_share=max_skipped_share,
+            overwrite=overwrite,
+        ),
+    )
 
 
 @build.command("tree")
@@ -226,8 +272,20 @@ def build_tree(
     """
     treatment = treatment_of(mask_values, components=components, keep_empty=keep_empty, short_side=short_side, jpeg_quality=jpeg_quality)
     source = tree_source(photos, masks=masks, labels=labels, treatment=treatment)
-    packing = packing_of(shard_format, photo=ffcv_photo)
-    build_and_print(source, building=Building(out, shard_size, workers, strict, overwrite, max_skipped_share, val_share, split_seed, packing))
+    build_and_print(
+        source,
+        building=Building(
+            out=out,
+            shard_size=shard_size,
+            workers=workers,
+            packing=packing_of(shard_format, photo=ffcv_photo),
+            val_share=val_share,
+            split_seed=split_seed,
+            strict=strict,
+            max_skipped_share=max_skipped_share,
+            overwrite=overwrite,
+        ),
+    )
 
 
 @build.command("tar")
@@ -257,8 +315,20 @@ def build_tar(
     """
     treatment = treatment_of(mask_values, components=components, keep_empty=keep_empty, short_side=short_side, jpeg_quality=jpeg_quality)
     source = tar_source(photos, masks=masks, labels=labels or [], treatment=treatment)
-    packing = packing_of(shard_format, photo=ffcv_photo)
-    build_and_print(source, building=Building(out, shard_size, workers, strict, overwrite, max_skipped_share, val_share, split_seed, packing))
+    build_and_print(
+        source,
+        building=Building(
+            out=out,
+            shard_size=shard_size,
+            workers=workers,
+            packing=packing_of(shard_format, photo=ffcv_photo),
+            val_share=val_share,
+            split_seed=split_seed,
+            strict=strict,
+            max_skipped_share=max_skipped_share,
+            overwrite=overwrite,
+        ),
+    )
 
 
 @build.command("demo")
@@ -282,7 +352,9 @@ def build_demo(
     sources = [demo_source(part, num_photos=num, size_px=size_px, seed=seed) for part, num in parts]
     packing = packing_of(shard_format, photo=ffcv_photo)
     for source in sources:
-        build_and_print(source, building=Building(out / source.part, shard_size, workers, strict=True, overwrite=overwrite, packing=packing))
+        build_and_print(
+            source, building=Building(out=out / source.part, shard_size=shard_size, workers=workers, packing=packing, strict=True, overwrite=overwrite)
+        )
 
 
 @app.command("convert")
