@@ -56,7 +56,7 @@ class ShardFolder:
         return RawSample(key=entry.key, where=where, photo=content[photo_member], instances=content[INSTANCES_MEMBER], segments=content.get(SEGMENTS_MEMBER))
 
     def fetch_again(self, index: int) -> bool:
-        """True where the shard came from a damaged local copy, which has been replaced."""
+        """As `ShardFiles.fetch_again`, of the sample's shard."""
         return self.files.fetch_again(self.manifest.shards[self.shard_of(index)])
 
     def _entry(self, index: int) -> tuple[ShardEntry, SampleEntry]:
