@@ -3,15 +3,18 @@
 import copy
 import os
 import random
+import time
 from pathlib import Path
 
 import numpy
 import torch
 
 from mcdist.checkpoint import Checkpoint, best_checkpoint, list_checkpoints, load_checkpoint
-from mcdist.config import Config, ModelConfig
+from mcdist.config import Config, DataConfig, ModelConfig
+from mcdist.data.cached_files import CachedFiles, stage
 from mcdist.data.draw import ViewSettings
 from mcdist.data.loader import BatchLoader, make_loader
+from mcdist.data.open_files import open_files
 from mcdist.data.open_shards import open_shards
 from mcdist.data.reader import SampleReader
 from mcdist.distributed import World
@@ -141,11 +144,24 @@ def loop_settings(config: Config, *, num_samples: int) -> LoopSettings:
     )
 
 
-def build_shards(path: str, *, key: str, ffcv_cache: str) -> SampleReader:
+def build_shards(location: str, *, key: str, data: DataConfig) -> SampleReader:
     """The shard folder that `key` names, of either format."""
-    if not path:
+    if not location:
         raise ConfigError(f"{key} is not set; name a shard folder: {key}=DIR (build one with: python -m shards build ...)")
-    return open_shards(Path(path), ffcv_cache="process" if ffcv_cache == "process" else "os")
+    files = open_files(location, cache_dir=data.cache_dir, cache_gib=data.cache_gib, stage_to=data.stage_to, verify=data.verify)
+    return open_shards(files, ffcv_cache="process" if data.ffcv_cache == "process" else "os")
+
+
+def stage_shards(config: Config, folder: SampleReader) -> str:
+    """Fetch every shard into `data.stage_to`, where it is set: each rank of a node a part of them. What was done, in words; empty for nothing."""
+    if not config.data.stage_to:
+        return ""
+    began_s = time.monotonic()
+    assert isinstance(folder.files, CachedFiles)
+    here, ranks_here = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    stage(folder.files, manifest=folder.manifest, part=here, num_parts=ranks_here)
+    kept, num_bytes = folder.files.cache.folder, folder.manifest.num_bytes
+    return f"staged {len(folder.manifest.shards)} shards, {num_bytes / 2**30:.3g} GiB, in {kept}: {time.monotonic() - began_s:.1f} s"
 
 
 def find_checkpoint(path: Path, *, which: str = "newest") -> Checkpoint:

@@ -54,9 +54,9 @@ class DataConfig:
     """Which samples (science), and how they are read (efficiency: only `decode: scaled` changes pixels, slightly)."""
 
     train: str = ""
-    """Shard folder to train on."""
+    """Shard folder to train on: a path, or a URL (file, http, https, s3, gs)."""
     val: str = ""
-    """Shard folder to evaluate on (with ground truth)."""
+    """Shard folder to evaluate on (with ground truth): a path or a URL."""
     num_workers: int = 2
     prefetch: int = 2
     """Batches each worker keeps ready."""
@@ -72,6 +72,14 @@ class DataConfig:
     """Science. error (a sample that cannot be read stops the run) | skip (it keeps its place, void everywhere; counted and listed)."""
     bad_samples_max_share: float = 0.001
     """With skip: the run stops when more than this share of an epoch's samples, for each epoch begun, could not be read."""
+    verify: str = "never"
+    """never (a shard's SHA-256 is compared when it is fetched, else not) | open (each process also compares it when it first reads the shard)."""
+    cache_dir: str = ""
+    """Folder where a node keeps shards fetched from a URL, shared by its processes; $NAME is an environment variable. Empty: below the temporary folder."""
+    cache_gib: float = 50.0
+    """What cache_dir may hold; the shard used longest ago goes first."""
+    stage_to: str = ""
+    """Folder on the node's own disk that all shards are copied to before training, from a path or a URL, such as $SLURM_TMPDIR/shards. Empty: none."""
 
     def __post_init__(self) -> None:
         _at_least("data.num_workers", self.num_workers, 0)
@@ -82,6 +90,8 @@ class DataConfig:
         _one_of("data.decode", self.decode, ("exact", "scaled"))
         _one_of("data.bad_samples", self.bad_samples, ("error", "skip"))
         _share("data.bad_samples_max_share", self.bad_samples_max_share)
+        _one_of("data.verify", self.verify, ("never", "open"))
+        _require(self.cache_gib > 0, f"data.cache_gib wants more than 0, got {self.cache_gib:g}")
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,11 @@ import multiprocessing.forkserver
 import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
 
+import numpy
 import torch
 from torch.utils.data import DataLoader, Dataset
 
@@ -20,7 +22,8 @@ from mcdist.data.bad_samples import BadSample, shard_name, stand_in
 from mcdist.data.batch import Batch, collate
 from mcdist.data.check_sample import check_raw
 from mcdist.data.draw import ViewSettings
-from mcdist.data.order import Request, check_division, micro_batches
+from mcdist.data.fetch_ahead import FetchAhead
+from mcdist.data.order import WINDOW_BLOCKS, Request, check_division, micro_batches
 from mcdist.data.reader import SampleReader
 from mcdist.data.sample import RawSample, Sample, decode_sample
 from mcdist.data.views import TwoViews, two_views_of_file
@@ -118,11 +121,25 @@ class MicroBatches:
 
 
 class BatchLoader(DataLoader[Any]):
-    """A DataLoader of Batches whose errors reach the main process as the same one sentence."""
+    """A DataLoader of Batches whose errors reach the main process as the same one sentence. `fetch_ahead` runs beside a pass, where there is one."""
+
+    fetch_ahead: Callable[[], FetchAhead] | None = None
 
     def __iter__(self) -> Generator[Batch, None, None]:  # type: ignore[override]
         """Workers start here, before the first batch is asked for."""
-        return _raising(super().__iter__())
+        batches = _raising(super().__iter__())
+        return batches if self.fetch_ahead is None else _fetching_ahead(batches, ahead=self.fetch_ahead())
+
+
+def _fetching_ahead(batches: Generator[Batch, None, None], *, ahead: FetchAhead) -> Generator[Batch, None, None]:
+    ahead.start()
+    try:
+        for batch in batches:
+            ahead.advance()
+            yield batch
+    finally:
+        batches.close()
+        ahead.stop()
 
 
 def _raising(batches: Iterator[Batch | McdistError]) -> Generator[Batch, None, None]:
@@ -184,7 +201,7 @@ def make_loader(
         consumed=consumed,
         num_steps=num_steps,
     )
-    return BatchLoader(
+    loader = BatchLoader(
         PhotoViews(folder, views=views, seed=seed, decode=decode, bad_samples=bad_samples),
         batch_sampler=requests,
         collate_fn=_collate,  # type: ignore[arg-type]  # of what __getitems__ gives, which need not be a list
@@ -195,6 +212,18 @@ def make_loader(
         multiprocessing_context=_worker_context() if num_workers else None,
         generator=torch.Generator(),  # else every pass would draw from the run's own random numbers
     )
+    if folder.files.fetches:
+        window = -(-WINDOW_BLOCKS * block * num_lanes // global_batch) * accumulation_steps
+        loader.fetch_ahead = partial(_fetch_ahead, folder, requests=requests, ahead=window + prefetch * num_workers)
+    return loader
+
+
+def _fetch_ahead(folder: SampleReader, *, requests: MicroBatches, ahead: int) -> FetchAhead:
+    """The shards of the next window of every lane: what comes after it jumps to other blocks."""
+    shards = folder.manifest.shards
+    ends = numpy.cumsum([shard.num_samples for shard in shards])
+    wanted = (dict.fromkeys(numpy.searchsorted(ends, [request.index for request in batch], side="right").tolist()) for batch in requests)
+    return FetchAhead((list(places) for places in wanted), ahead=ahead, fetch=lambda place: folder.files.fetch_ahead(shards[place]))
 
 
 def _collate(made: Made | McdistError) -> Batch | McdistError:

@@ -44,8 +44,8 @@ class OpenBeton:
         with files.open(shard) as descriptor:
             self.beton: Beton = read_beton(descriptor, where=self.where)
             self._check()
-            # A private copy on write: torch wants memory that it could write to, and nobody does.
-            self._map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY) if cache == "os" else None
+            # A private copy on write: torch wants memory that it could write to, and nobody does. A map would hold what a bounded cache evicts.
+            self._map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY) if cache == "os" and not files.fetches else None
 
     def _check(self) -> None:
         num_samples, names = self.shard.num_samples, sorted(self.beton.extents)

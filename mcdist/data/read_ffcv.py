@@ -19,7 +19,8 @@ class FfcvFolder:
     """Samples in manifest order: index 0 is the first sample of the first file. Worker processes get a copy that opens its own files.
 
     `cache`: `os` maps the files, so that a crop of a photo kept as pixels fetches its own rows only and all processes share the system's cache;
-    `process` reads each sample into the process in one go, which suits network disks, and files that may be cut short under a run.
+    `process` reads each sample into the process in one go, which suits network disks, and files that may be cut short under a run. Files that
+    were fetched are always read so.
     """
 
     def __init__(self, folder: Path | ShardFiles, *, cache: Cache = "os") -> None:

@@ -67,7 +67,7 @@ class ShardFolder:
         return sum(member in entry.members for index in indexes for entry in index)
 
     def fetch_again(self, index: int) -> bool:
-        """True where the shard came from a damaged local copy, which has been replaced."""
+        """As `ShardFiles.fetch_again`, of the sample's shard."""
         return self.files.fetch_again(self.manifest.shards[self.shard_of(index)])
 
     def _entry(self, index: int) -> tuple[ShardEntry, SampleEntry]:

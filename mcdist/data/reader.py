@@ -4,11 +4,17 @@ from typing import Protocol, runtime_checkable
 
 from mcdist.data.manifest import Manifest
 from mcdist.data.sample import RawSample
+from mcdist.data.shard_files import ShardFiles
 
 
 @runtime_checkable
 class SampleReader(Protocol):
     """Samples by index, in manifest order. It travels to worker processes; its memory does not grow with the number of samples."""
+
+    @property
+    def files(self) -> ShardFiles:
+        """Where the folder's files come from."""
+        ...
 
     @property
     def manifest(self) -> Manifest:
@@ -40,5 +46,5 @@ class SampleReader(Protocol):
         ...
 
     def fetch_again(self, index: int) -> bool:
-        """True where a local copy of the sample's shard was damaged and has been fetched anew: reading may succeed now."""
+        """As `ShardFiles.fetch_again`, of the sample's shard."""
         ...

@@ -1,5 +1,6 @@
-"""ShardFiles: where the files of a shard folder come from. Here a local folder; `shard_cache.py` has folders elsewhere."""
+"""ShardFiles: where the files of a shard folder come from. Here a local folder; `cached_files.py` has folders elsewhere."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -24,6 +25,11 @@ class ShardFiles(Protocol):
         """The folder, as messages name it."""
         ...
 
+    @property
+    def fetches(self) -> bool:
+        """Whether reading may mean fetching, so that `fetch_ahead` is worth its while."""
+        ...
+
     def manifest(self) -> Manifest:
         """The folder's manifest, read anew; ShardError where there is none or it is damaged."""
         ...
@@ -37,15 +43,23 @@ class ShardFiles(Protocol):
         ...
 
     def fetch_again(self, shard: ShardEntry) -> bool:
-        """True where this process's copy of the shard was damaged and has been replaced by a sound one."""
+        """After damage was met: True where there is a copy that may have been it and is sound or gone now, so that reading again may succeed."""
+        ...
+
+    def fetch_ahead(self, shard: ShardEntry) -> None:
+        """Make reading the shard quick, if that is possible without waiting for room."""
         ...
 
 
 class LocalFiles:
     """A shard folder on a file system of this machine."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    fetches = False
+
+    def __init__(self, folder: Path, *, verify: bool = False) -> None:
+        """With `verify` each process compares every shard's SHA-256 when it first opens it."""
+        self.folder, self.verify = folder, verify
+        self._verified: set[str] = set()
         self._descriptors: Recent[str, int] = Recent(MAX_DESCRIPTORS, cost=_one, close=os.close)
 
     @property
@@ -73,13 +87,34 @@ class LocalFiles:
     def _open(self, shard: ShardEntry) -> int:
         path = self.folder / shard.name
         try:
-            return os.open(path, os.O_RDONLY)
+            descriptor = os.open(path, os.O_RDONLY)
         except OSError as error:
             raise ShardError(f"{path}: cannot open the shard ({error.strerror}); check with: python -m shards verify {self.folder}") from error
+        if self.verify and shard.name not in self._verified:
+            self._check(descriptor, shard=shard, path=path)
+        return descriptor
+
+    def _check(self, descriptor: int, *, shard: ShardEntry, path: Path) -> None:
+        if sha256_of(descriptor) != shard.sha256:
+            os.close(descriptor)
+            raise ShardError(f"{path} has another SHA-256 than its manifest says; copy the folder again, or build it again with --overwrite")
+        self._verified.add(shard.name)
 
     def fetch_again(self, shard: ShardEntry) -> bool:
         """Never: there is no other copy."""
         return False
+
+    def fetch_ahead(self, shard: ShardEntry) -> None:
+        """Nothing to fetch."""
+
+
+def sha256_of(descriptor: int) -> str:
+    """SHA-256 of an open file, hexadecimal; its position stays."""
+    digest, offset = hashlib.sha256(), 0
+    while piece := os.pread(descriptor, 2**22, offset):
+        digest.update(piece)
+        offset += len(piece)
+    return digest.hexdigest()
 
 
 def _one(descriptor: int) -> int:

@@ -24,7 +24,7 @@ def test_a_jpegs_size_is_read_from_its_frame(width, height, progressive, mode):
     assert (header.width, header.height, header.bits) == (width, height, 8)
 
 
-@pytest.mark.parametrize(("mode", "bits", "colour"), [("L", 8, 0), ("RGB", 8, 2), ("P", 8, 3), ("I;16", 16, 0), ("LA", 8, 4), ("RGBA", 8, 6)])
+@pytest.mark.parametrize(("mode", "bits", "colour"), [("L", 8, 0), ("RGB", 8, 2), ("P", 1, 3), ("I;16", 16, 0), ("LA", 8, 4), ("RGBA", 8, 6)])
 def test_a_pngs_size_and_kind_are_read_from_its_header(mode, bits, colour):
     assert read_header(encoded(7, 5, mode=mode, kind="PNG")) == PictureHeader(7, 5, bits, colour)
 
