@@ -12,6 +12,8 @@ from test_extras import ffcv_or_skip
 from tiny_betons import jpeg_members, tiny_betons
 from tiny_shards import draw_members, tiny_shards
 
+from mcdist.data.open_files import open_files
+from mcdist.data.open_shards import open_shards
 from mcdist.data.read_ffcv import FfcvFolder
 from mcdist.data.read_webdataset import ShardFolder
 from mcdist.data.sample import decode_sample
@@ -108,6 +110,22 @@ def test_a_file_cut_under_a_running_reader_is_one_sentence(tmp_path):
     os.truncate(tmp_path / "shard-000000.beton", 4000)
     with pytest.raises(ShardError, match=r"shard-000000\.beton, sample 1: wanted \d+ bytes from byte \d+ on, found 0; check: python -m shards verify"):
         betons.read(1)
+
+
+@pytest.mark.parametrize("mode", ["jpg", "raw"])
+def test_fetched_files_are_read_the_same_and_a_damaged_copy_is_fetched_again(tmp_path, mode):
+    folder = tiny_betons(tmp_path / "there", 7, members_of=jpeg_members, packing=Packing(mode))
+    files = open_files(str(folder), cache_dir="", cache_gib=1.0, stage_to=str(tmp_path / "here"), verify="never")
+    fetched, local = open_shards(files), FfcvFolder(folder)
+    for index in range(7):
+        assert torch.equal(decode_sample(fetched.read(index)).photo, decode_sample(local.read(index)).photo)
+    for kept in (tmp_path / "here").glob("*.beton"):
+        kept.write_bytes(b"damaged" + kept.read_bytes()[7:])
+    again = open_shards(files)
+    with pytest.raises(ShardError, match="expected version 2 of FFCV's format"):
+        again.read(3)
+    assert again.fetch_again(3)
+    assert torch.equal(decode_sample(again.read(3)).photo, decode_sample(local.read(3)).photo)
 
 
 @pytest.mark.parametrize(("mode", "cache", "tolerance"), [("jpg", "os", 6), ("raw", "process", 0)])
