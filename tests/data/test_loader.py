@@ -77,6 +77,26 @@ def test_a_loader_started_later_gives_the_rest(folder, view_settings):
         assert_same(first, second)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+def test_three_ranks_of_two_workers_stop_and_two_ranks_of_one_worker_see_the_rest(folder, view_settings):
+    """The loader's side of tests/test_order_end_to_end.py, within the first epoch of 23 and into the second."""
+    run = dict(global_batch=6, num_lanes=6, block=2, accumulation_steps=1)
+
+    def global_batches(*, num_ranks, num_workers, consumed, num_steps):
+        loaders = [
+            loader_of(folder, view_settings, **run, rank=rank, num_ranks=num_ranks, num_workers=num_workers, consumed=consumed, num_steps=num_steps)
+            for rank in range(num_ranks)
+        ]
+        steps = [[batch.indices.tolist() for batch in loader] for loader in loaders]
+        return [[parts[place % num_ranks][place // num_ranks] for place in range(6)] for parts in zip(*steps, strict=True)]
+
+    before = global_batches(num_ranks=3, num_workers=2, consumed=0, num_steps=2)
+    rest = global_batches(num_ranks=2, num_workers=1, consumed=12, num_steps=6)
+    assert before + rest == global_batches(num_ranks=1, num_workers=0, consumed=0, num_steps=8)
+    shown = [index for batch in before + rest for index in batch]
+    assert sorted(shown[:23]) == sorted(shown[23:46]) == list(range(23))
+
+
 def test_the_next_epoch_draws_other_views(folder, view_settings):
     batches = loader_of(folder, view_settings, num_steps=6, accumulation_steps=1)
     seen = [(int(index), image) for batch in batches for index, image in zip(batch.indices, batch.query_images, strict=True)]

@@ -3,6 +3,8 @@
 import fcntl
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -122,7 +124,8 @@ def _read_all(url: str, cache: str, start: object, keys: object) -> None:
 
 
 def test_two_processes_that_share_a_cache_fetch_each_shard_once(server: ShardServer, tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")  # with torch imported once, as the loader's workers
+    context.set_forkserver_preload(["mcdist.data.loader"])
     start, keys = context.Barrier(2), context.Queue()
     server.delay_s = 0.1
     processes = [context.Process(target=_read_all, args=(server.url, str(tmp_path / "cache"), start, keys)) for _ in range(2)]
@@ -427,24 +430,16 @@ def test_an_unknown_protocol_is_named(tmp_path: Path) -> None:
         opened("nosuch://host/shards", tmp_path)
 
 
+HOLD = "import fcntl, sys, time; file = open(sys.argv[1], 'w'); fcntl.flock(file, fcntl.LOCK_EX); print('held', flush=True); time.sleep(60)"
+
+
 def test_a_lock_is_dropped_with_its_process(tmp_path: Path) -> None:
     """What the cache rests on: the kernel frees the lock of a process that is killed."""
-    context = multiprocessing.get_context("spawn")
-    held = context.Event()
-    process = context.Process(target=_hold, args=(str(tmp_path / "lock"), held))
-    process.start()
-    assert held.wait(60)
-    descriptor = os.open(tmp_path / "lock", os.O_RDWR)
-    with pytest.raises(BlockingIOError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    process.kill()
-    process.join(timeout=30)
+    with subprocess.Popen([sys.executable, "-S", "-c", HOLD, str(tmp_path / "lock")], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"held\n"
+        descriptor = os.open(tmp_path / "lock", os.O_RDWR)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        process.kill()
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(descriptor)
-
-
-def _hold(path: str, held: object) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    held.set()
-    time.sleep(60)
