@@ -74,6 +74,7 @@ def build_shards(
             raise DataError(f"{folder} is complete but without {len(existing.skipped)} photos, --strict wants all; the first, {photo}: {reason}")
         check_skipped(list(existing.skipped), num_photos=len(source.items), share=max_skipped_share)
         return Built(folder=folder, manifest=existing, notes={}, num_kept=0, already=True, wall_s=time.monotonic() - begin)
+    _check_planned(source, strict=strict, max_skipped_share=max_skipped_share)
     jobs = shard_jobs(source, folder=folder, shard_size=shard_size, strict=strict)
     done = _run(jobs, source=source, num_workers=num_workers, max_skipped_share=max_skipped_share, tick=tick)
     manifest = _manifest_of(done, source=source, options=options)
@@ -85,6 +86,14 @@ def build_shards(
     num_kept = sum(shard.kept for shard in done)
     num_made = sum(len(job.items) for job, shard in zip(jobs, done, strict=True) if not shard.kept)
     return Built(folder=folder, manifest=manifest, notes=dict(notes), num_kept=num_kept, already=False, wall_s=time.monotonic() - begin, num_made=num_made)
+
+
+def _check_planned(source: Source, *, strict: bool, max_skipped_share: float) -> None:
+    """What planning found wrong is said before anything is built."""
+    problems = [(item.photo, item.problem) for item in source.items if item.problem]
+    if strict and problems:
+        raise DataError(problems[0][1])
+    check_skipped(problems, num_photos=len(source.items), share=max_skipped_share)
 
 
 def check_skipped(skipped: list[tuple[str, str]], *, num_photos: int, share: float) -> None:
