@@ -66,6 +66,7 @@ def build_shards(
     begin = time.monotonic()
     if not source.items:
         raise DataError(f"expected photos in the {source.name} data set, found none; check its path and split")
+    _check_planned(source, strict=strict, max_skipped_share=max_skipped_share)
     options = {**source.options, "shard_size": shard_size, "items": digest_of(source.items)}
     existing = open_folder(folder, source=source.name, options=options, overwrite=overwrite)
     if existing is not None:
@@ -74,7 +75,6 @@ def build_shards(
             raise DataError(f"{folder} is complete but without {len(existing.skipped)} photos, --strict wants all; the first, {photo}: {reason}")
         check_skipped(list(existing.skipped), num_photos=len(source.items), share=max_skipped_share)
         return Built(folder=folder, manifest=existing, notes={}, num_kept=0, already=True, wall_s=time.monotonic() - begin)
-    _check_planned(source, strict=strict, max_skipped_share=max_skipped_share)
     jobs = shard_jobs(source, folder=folder, shard_size=shard_size, strict=strict)
     done = _run(jobs, source=source, num_workers=num_workers, max_skipped_share=max_skipped_share, tick=tick)
     manifest = _manifest_of(done, source=source, options=options)
@@ -89,7 +89,7 @@ def build_shards(
 
 
 def _check_planned(source: Source, *, strict: bool, max_skipped_share: float) -> None:
-    """What planning found wrong is said before anything is built."""
+    """What planning found wrong is said before anything is built, or replaced."""
     problems = [(item.photo, item.problem) for item in source.items if item.problem]
     if strict and problems:
         raise DataError(problems[0][1])

@@ -50,11 +50,11 @@ def coco_source(files: CocoFiles, *, treatment: Treatment) -> CocoSource:
         MissingExtraError: segmentations are to be decoded and pycocotools is not installed.
     """
     kind = _masks_kind(files)
-    labels = _labels_kind(files)
     check_folder(files.images, what="images")
     annotations = None if files.annotations is None else read_coco(files.annotations)
     panoptic = None if files.panoptic is None else read_coco(files.panoptic)
     proposals = read_coco(Path(str(files.masks)), results=True) if kind == "proposals" else None
+    labels = _labels_kind(files, has_annotations=any(file is not None and file.places_of for file in (annotations, panoptic)))
     of_masks = {"annotations": annotations, "panoptic": panoptic, "proposals": proposals}.get(kind)
     of_labels = (panoptic or annotations) if labels is Labels.categories else None
     if any(file is not None and file is not panoptic for file in (of_masks, of_labels)):
@@ -88,11 +88,10 @@ def _masks_kind(files: CocoFiles) -> str:
     return "folder"
 
 
-def _labels_kind(files: CocoFiles) -> Labels:
+def _labels_kind(files: CocoFiles, *, has_annotations: bool) -> Labels:
     labels = files.labels
     if labels is Labels.auto:
-        has_file = files.annotations is not None or files.panoptic is not None
-        labels = Labels.coarse if files.stuff is not None else Labels.categories if has_file else Labels.none
+        labels = Labels.coarse if files.stuff is not None else Labels.categories if has_annotations else Labels.none
     if labels in (Labels.coarse, Labels.fine):
         if files.stuff is None:
             raise ConfigError(f"--labels {labels} wants COCO-Stuff's maps, got none; name their folder with --stuff DIR")

@@ -217,6 +217,16 @@ def test_photos_without_annotations_take_a_folder_of_masks(run: Run, tmp_path: P
     assert sample(tmp_path).instances.unique().tolist() == [-1, 0, 1, 2]
 
 
+def test_a_list_of_photos_without_annotations_takes_proposals_and_has_no_labels(run: Run, tmp_path: Path) -> None:
+    content = make_coco(tmp_path, num=3)
+    listed = write_coco(tmp_path, {"info": {}, "images": content["images"][:2]}, name="image_info_unlabeled.json")
+    proposals = [{"image_id": number, "segmentation": rectangle(4, 4, 20, 16)} for number in (1, 2, 3)]
+    path = write_coco(tmp_path, proposals, name="rle.json")
+    assert build(run, tmp_path, "--annotations", listed, "--masks", path, "--strict").exit_code == 0
+    entry = read_manifest(tmp_path / "out").shards[0]
+    assert len(entry.samples) == 2 and "seg.png" not in entry.samples[0].members
+
+
 @pytest.mark.parametrize(
     ("spoil", "photo", "why"),
     [

@@ -125,7 +125,7 @@ def test_a_photo_turned_by_exif_wants_an_upright_mask(run: Run, photos: Path, tm
 def test_a_name_that_is_no_text_is_listed_with_its_bytes(run: Run, photos: Path, tmp_path: Path) -> None:
     os.link(photos / "p0.jpg", os.fsencode(photos) + b"/\xff.jpg")
     assert_one_sentence(build(run, tmp_path, "--strict"), "no UTF-8", "rename the photo")
-    assert not list((tmp_path / "out").iterdir()), "what planning finds is said before anything is built"
+    assert not (tmp_path / "out").exists(), "what planning finds is said before anything is built"
     assert build(run, tmp_path, "--max-skipped-share", 0.2).exit_code == 0
     ((photo, _),) = read_manifest(tmp_path / "out").skipped
     assert photo == "\\udcff.jpg" and read_manifest(tmp_path / "out").num_samples == 6
