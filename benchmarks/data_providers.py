@@ -97,6 +97,6 @@ PROVIDERS = {
     "FFCV two crops, no map": Provider(ffcv_two_crops, needs=("ffcv",)),
     "mcdist": Provider(mcdist_views),
     "mcdist + colour": Provider(mcdist_finished),
-    "mcdist FFCV jpg": Provider(mcdist_ffcv_jpg, needs=("ffcv", "mcdist.data.open_shards")),
-    "mcdist FFCV raw": Provider(mcdist_ffcv_raw, needs=("ffcv", "mcdist.data.open_shards")),
+    "mcdist FFCV jpg": Provider(mcdist_ffcv_jpg),
+    "mcdist FFCV raw": Provider(mcdist_ffcv_raw),
 }

@@ -140,6 +140,7 @@ def _faiss_gpu() -> Finding:
 
 
 def _ffcv() -> Finding:
+    """FFCV files are built and read without it; it is for those who open them with FFCV's own Loader, and for the tests."""
     return _package("FFCV", distribution="ffcv", code="import ffcv", remedy=f"{DEBIAN_PARTS}; pip install 'mcdist[ffcv]'")
 
 

@@ -86,6 +86,7 @@ def build_shards(
     """
     if not source.items:
         raise DataError(f"expected photos in the {source.name} data set, found none; check its path and split")
+    _check_planned(source, strict=strict, max_skipped_share=max_skipped_share)
     options = {**source.options, "shard_size": shard_size, "items": digest_of(source.items), **(packing.options if packing else {})}
     jobs = shard_jobs(source, folder=folder, shard_size=shard_size, strict=strict, packing=packing)
     shard_format = "webdataset" if packing is None else "ffcv"
@@ -114,6 +115,14 @@ def build_plan(plan: Plan, *, folder: Path, num_workers: int, overwrite: bool, t
     num_kept = sum(shard.kept for shard in done)
     num_made = sum(len(job.items) for job, shard in zip(plan.jobs, done, strict=True) if not shard.kept)
     return Built(folder=folder, manifest=manifest, notes=dict(notes), num_kept=num_kept, already=False, wall_s=time.monotonic() - begin, num_made=num_made)
+
+
+def _check_planned(source: Source, *, strict: bool, max_skipped_share: float) -> None:
+    """What planning found wrong is said before anything is built, or replaced."""
+    problems = [(item.photo, item.problem) for item in source.items if item.problem]
+    if strict and problems:
+        raise DataError(problems[0][1])
+    check_skipped(problems, num_photos=len(source.items), share=max_skipped_share)
 
 
 def check_skipped(skipped: list[tuple[str, str]], *, num_photos: int, share: float) -> None:

@@ -13,7 +13,7 @@ from shards.coco_stuff import class_names
 from shards.folder import check_folder, pictures_in
 from shards.place import size_and_time
 from shards.rle import pycocotools_mask
-from shards.source import Item, Option, problem_item, safe_keys
+from shards.source import Item, Option, is_text, problem_item, safe_keys, strange_item
 from shards.treatment import Treatment
 
 
@@ -50,14 +50,14 @@ def coco_source(files: CocoFiles, *, treatment: Treatment) -> CocoSource:
         MissingExtraError: segmentations are to be decoded and pycocotools is not installed.
     """
     kind = _masks_kind(files)
-    labels = _labels_kind(files)
     check_folder(files.images, what="images")
     annotations = None if files.annotations is None else read_coco(files.annotations)
     panoptic = None if files.panoptic is None else read_coco(files.panoptic)
     proposals = read_coco(Path(str(files.masks)), results=True) if kind == "proposals" else None
+    labels = _labels_kind(files, has_annotations=any(file is not None and file.places_of for file in (annotations, panoptic)))
     of_masks = {"annotations": annotations, "panoptic": panoptic, "proposals": proposals}.get(kind)
     of_labels = (panoptic or annotations) if labels is Labels.categories else None
-    if (of_masks or of_labels or panoptic) is not panoptic:
+    if any(file is not None and file is not panoptic for file in (of_masks, of_labels)):
         pycocotools_mask()
     read = [file for file in (annotations, panoptic, proposals) if file is not None]
     masks = Path(str(files.masks)) if of_masks is None else _json_maps(of_masks, files=files, is_labels=of_masks is of_labels)
@@ -88,11 +88,10 @@ def _masks_kind(files: CocoFiles) -> str:
     return "folder"
 
 
-def _labels_kind(files: CocoFiles) -> Labels:
+def _labels_kind(files: CocoFiles, *, has_annotations: bool) -> Labels:
     labels = files.labels
     if labels is Labels.auto:
-        has_file = files.annotations is not None or files.panoptic is not None
-        labels = Labels.coarse if files.stuff is not None else Labels.categories if has_file else Labels.none
+        labels = Labels.coarse if files.stuff is not None else Labels.categories if has_annotations else Labels.none
     if labels in (Labels.coarse, Labels.fine):
         if files.stuff is None:
             raise ConfigError(f"--labels {labels} wants COCO-Stuff's maps, got none; name their folder with --stuff DIR")
@@ -134,6 +133,8 @@ def _own_options(files: CocoFiles, *, labels: Labels, of_labels: CocoFile | None
 
 def _items(files: CocoFiles, *, listed: CocoFile | None, of_masks: CocoFile | None, of_labels: CocoFile | None, read: list[CocoFile]) -> Iterator[Item]:
     images = _pictures(files.images) if listed is None else listed.images
+    yield from (strange_item(image.file_name) for image in images if not is_text(image.file_name))
+    images = tuple(image for image in images if is_text(image.file_name))
     keys = safe_keys([PurePosixPath(image.file_name).with_suffix("").as_posix() for image in images])
     for key, image in zip(keys, images, strict=True):
         yield _item(key, image, files=files, of_masks=of_masks, of_labels=of_labels)

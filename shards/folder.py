@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from mcdist.errors import DataError
 from shards.file_source import FileSource, file_item
-from shards.source import Item, problem_item, safe_keys
+from shards.source import Item, is_text, problem_item, safe_keys, strange_item
 from shards.treatment import Treatment
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -89,7 +89,7 @@ def _source(name: str, photos: Path, *, masks: Path, labels: Path | None, treatm
 
 def _items(names: list[str], *, photos: Path, masks: Path, labels: Path | None, about: Callable[[str], About]) -> Iterator[Item]:
     twice = named_twice(names)
-    single = [name for name in names if name not in twice]
+    single = [name for name in names if name not in twice and is_text(name)]
     for key, name in zip(safe_keys([stem_of(name) for name in single]), single, strict=True):
         yield file_item(
             key,
@@ -99,5 +99,5 @@ def _items(names: list[str], *, photos: Path, masks: Path, labels: Path | None, 
             labels_place=None if labels is None else f"{labels}/{stem_of(name)}.png",
             about=about(name) if "/" in name else (),
         )
-    for name, earlier in twice.items():
-        yield twice_problem(name, earlier=earlier)
+    yield from (strange_item(name) for name in names if not is_text(name))
+    yield from (twice_problem(name, earlier=earlier) for name, earlier in twice.items() if is_text(name))

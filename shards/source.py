@@ -74,14 +74,29 @@ class Source(Protocol):
 
 
 def problem_item(photo: str, *, problem: str) -> Item:
-    """An item that cannot take part; its key names no sample."""
-    return Item(key=f"problem-{hashlib.sha256(photo.encode(errors='replace')).hexdigest()[:12]}", photo=photo, identity=problem, problem=problem)
+    """An item that cannot take part; its key names no sample. Bytes in a name that are no text are shown as escapes."""
+    photo, problem = (text.encode(errors="backslashreplace").decode() for text in (photo, problem))
+    return Item(key=f"problem-{hashlib.sha256(photo.encode()).hexdigest()[:12]}", photo=photo, identity=problem, problem=problem)
 
 
 def hostile(name: str) -> bool:
-    """Whether a relative path from a list or an archive leads out of its folder, or is none."""
+    """Whether a relative path from a list or an archive leads out of its folder, or is none, or no text."""
     path = PurePosixPath(name)
-    return not name or "\0" in name or "\\" in name or path.is_absolute() or ".." in path.parts or not path.name
+    return not name or "\0" in name or "\\" in name or path.is_absolute() or ".." in path.parts or not path.name or not is_text(name)
+
+
+def strange_item(name: str) -> Item:
+    """The item of a photo whose name is not `is_text`."""
+    return problem_item(name, problem=f"the name {name} is no UTF-8; rename the photo")
+
+
+def is_text(name: str) -> bool:
+    """Whether a file name can be written as UTF-8; names on disk may be any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def digest_of(items: tuple[Item, ...]) -> str:

@@ -1,6 +1,7 @@
 """Bad input ends in one sentence that names the file and the remedy, with a non-zero exit and no stack trace."""
 
 import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,6 +120,15 @@ def test_a_photo_turned_by_exif_wants_an_upright_mask(run: Run, photos: Path, tm
     assert build(run, tmp_path, "--strict").exit_code == 0
     sample = decode_sample(ShardFolder(tmp_path / "out").read(0))
     assert tuple(sample.photo.shape) == (3, 48, 32) and tuple(sample.instances.shape) == (48, 32)
+
+
+def test_a_name_that_is_no_text_is_listed_with_its_bytes(run: Run, photos: Path, tmp_path: Path) -> None:
+    os.link(photos / "p0.jpg", os.fsencode(photos) + b"/\xff.jpg")
+    assert_one_sentence(build(run, tmp_path, "--strict"), "no UTF-8", "rename the photo")
+    assert not (tmp_path / "out").exists(), "what planning finds is said before anything is built"
+    assert build(run, tmp_path, "--max-skipped-share", 0.2).exit_code == 0
+    ((photo, _),) = read_manifest(tmp_path / "out").skipped
+    assert photo == "\\udcff.jpg" and read_manifest(tmp_path / "out").num_samples == 6
 
 
 def test_keep_empty_keeps_a_photo_without_objects(run: Run, photos: Path, tmp_path: Path) -> None:

@@ -53,15 +53,25 @@ def test_a_side_without_photos_is_refused(share: float, num: int) -> None:
         split_source(source_of([f"k{number}" for number in range(num)]), val_share=share, seed=0)
 
 
-@pytest.mark.parametrize("num_workers", [1, 2])
-def test_both_sides_are_built(run: Run, tmp_path: Path, num_workers: int) -> None:
+def test_both_sides_are_built(run: Run, tmp_path: Path) -> None:
     for number in range(20):
         save_photo(tmp_path / "photos" / f"p{number}.jpg", seed=number)
         save_mask(tmp_path / "masks" / f"p{number}.png")
-    options = ("--masks", tmp_path / "masks", "--out", tmp_path / "out", "--val-share", 0.3, "--split-seed", 5, "--workers", num_workers, "--shard-size", 8)
+    options = ("--masks", tmp_path / "masks", "--out", tmp_path / "out", "--val-share", 0.3, "--split-seed", 5, "--workers", 2, "--shard-size", 8)
     result = run("build", "folder", tmp_path / "photos", *options)
     assert result.exit_code == 0, result.output
     train, val = (read_manifest(tmp_path / "out" / part) for part in ("train", "val"))
     assert train.num_samples + val.num_samples == 20 and 0 < val.num_samples < 12
     assert (val.options["part"], val.options["val_share"], val.options["split_seed"]) == ("val", 0.3, 5)
     assert run("build", "folder", tmp_path / "photos", *options).output.count("complete already") == 2
+
+
+def test_real_voc_photos_are_split(run: Run, shared_data: Path, tmp_path: Path) -> None:
+    root = shared_data / "voc_animals"
+    listed = (root / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation" / "val.txt").read_text().split()[:24]
+    (tmp_path / "ids.txt").write_text("\n".join(listed))
+    options = ("--ids", tmp_path / "ids.txt", "--val-share", 0.3, "--short-side", 64, "--out", tmp_path / "out", "--workers", 1, "--strict")
+    assert run("build", "voc", root, *options).exit_code == 0
+    keys = {part: {sample.key for sample in read_manifest(tmp_path / "out" / part).shards[0].samples} for part in ("train", "val")}
+    assert keys["train"] | keys["val"] == set(listed) and not keys["train"] & keys["val"]
+    assert run("verify", tmp_path / "out" / "val").exit_code == 0

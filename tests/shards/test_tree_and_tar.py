@@ -76,7 +76,7 @@ def test_photos_of_tars_are_those_of_the_folder(run: Run, tree: Path, tmp_path: 
         save_mask(tmp_path / "flat" / name)
     save_mask(tmp_path / "flat" / "deep" / "a.png")
     where = tmp_path / "flat" if masks == "folder" else pack(tmp_path / "masks.tar", tmp_path / "flat")
-    result = run("build", "tar", first, second, "--masks", where, "--labels", where, "--out", tmp_path / "out", "--workers", 2, "--strict")
+    result = run("build", "tar", first, second, "--masks", where, "--labels", where, "--out", tmp_path / "out", "--workers", 1, "--strict")
     assert result.exit_code == 0, result.output
     assert keys_of(tmp_path / "out") == ["a", "b", "deep__a"]
     raw = ShardFolder(tmp_path / "out").read(2, with_segments=True)
