@@ -69,7 +69,9 @@ def loss_curve(config: Config, *, implementation: str, noise_seed: int | None, n
             perturb(state, seed=noise_seed)
         loader = build.build_batches(config, folder, world=world, consumed=0, num_steps=num_steps)
         settings = build.loop_settings(config, num_samples=len(folder))
-        progress = train(state, iter(loader), settings=settings, step=build.step_settings(config), should_stop=lambda: False)
+        progress = train(
+            state, iter(loader), settings=settings, step=build.step_settings(config), should_stop=lambda: False, on_bad_samples=lambda step, lines: None
+        )
         records = [record for now in islice(progress, num_steps) for record in now.records if record.name == "loss/contrast"]
         return numpy.array([record.value for record in records])
     finally:

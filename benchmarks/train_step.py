@@ -24,6 +24,7 @@ from mcdist import build
 from mcdist.config import Config
 from mcdist.config_file import load_config
 from mcdist.data.batch import Batch
+from mcdist.data.finish import finish
 from mcdist.distributed import World, join_world, leave_world
 from mcdist.ops.dispatch import choose_implementation
 from mcdist.train import step as step_module
@@ -77,7 +78,7 @@ def first_batches(config: Config, *, world: World) -> list[Batch]:
     """The micro-batches of the run's first step, on the device."""
     folder = build.build_shards(config.data.train, key="data.train")
     loader = build.build_batches(config, folder, world=world, consumed=0, num_steps=1)
-    return [batch.to(world.device) for batch in loader]
+    return [finish(batch.to(world.device)) for batch in loader]
 
 
 def measure(config: Config, *, world: World, num_runs: int) -> list[Measurement]:

@@ -3,16 +3,20 @@
 import copy
 import os
 import random
+import time
 from pathlib import Path
 
 import numpy
 import torch
 
 from mcdist.checkpoint import Checkpoint, best_checkpoint, list_checkpoints, load_checkpoint
-from mcdist.config import Config, ModelConfig
+from mcdist.config import Config, DataConfig, ModelConfig
+from mcdist.data.cached_files import CachedFiles, stage
+from mcdist.data.draw import ViewSettings
 from mcdist.data.loader import BatchLoader, make_loader
-from mcdist.data.read_webdataset import ShardFolder
-from mcdist.data.views import ViewSettings
+from mcdist.data.open_files import open_files
+from mcdist.data.open_shards import open_shards
+from mcdist.data.reader import SampleReader
 from mcdist.distributed import World
 from mcdist.errors import CheckpointError, ConfigError
 from mcdist.model.backbone import freeze_before, make_backbone
@@ -86,7 +90,7 @@ def build_state(config: Config, *, world: World) -> TrainState:
     return TrainState(query=query, key=key, bank=bank, engine=engine)
 
 
-def build_batches(config: Config, folder: ShardFolder, *, world: World, consumed: int, num_steps: int) -> BatchLoader:
+def build_batches(config: Config, folder: SampleReader, *, world: World, consumed: int, num_steps: int) -> BatchLoader:
     """This rank's micro-batches of the rest of the run."""
     return make_loader(
         folder,
@@ -103,6 +107,8 @@ def build_batches(config: Config, folder: ShardFolder, *, world: World, consumed
         num_workers=config.data.num_workers,
         prefetch=config.data.prefetch,
         pin_memory=world.device.type == "cuda",
+        decode=config.data.decode,
+        bad_samples=config.data.bad_samples,
     )
 
 
@@ -142,14 +148,28 @@ def loop_settings(config: Config, *, num_samples: int) -> LoopSettings:
         log_every_steps=config.report.log_every_steps,
         max_nonfinite=optim.max_nonfinite,
         saliency_weight=config.loss.saliency_weight,
+        max_bad_share=config.data.bad_samples_max_share,
     )
 
 
-def build_shards(path: str, *, key: str) -> ShardFolder:
-    """The shard folder that `key` names."""
-    if not path:
+def build_shards(location: str, *, key: str, data: DataConfig) -> SampleReader:
+    """The shard folder that `key` names, of either format."""
+    if not location:
         raise ConfigError(f"{key} is not set; name a shard folder: {key}=DIR (build one with: python -m shards build ...)")
-    return ShardFolder(Path(path))
+    files = open_files(location, cache_dir=data.cache_dir, cache_gib=data.cache_gib, stage_to=data.stage_to, verify=data.verify)
+    return open_shards(files, ffcv_cache="process" if data.ffcv_cache == "process" else "os")
+
+
+def stage_shards(config: Config, folder: SampleReader) -> str:
+    """Fetch every shard into `data.stage_to`, where it is set: each rank of a node a part of them. What was done, in words; empty for nothing."""
+    if not config.data.stage_to:
+        return ""
+    began_s = time.monotonic()
+    assert isinstance(folder.files, CachedFiles)
+    here, ranks_here = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    stage(folder.files, manifest=folder.manifest, part=here, num_parts=ranks_here)
+    kept, num_bytes = folder.files.cache.folder, folder.manifest.num_bytes
+    return f"staged {len(folder.manifest.shards)} shards, {num_bytes / 2**30:.3g} GiB, in {kept}: {time.monotonic() - began_s:.1f} s"
 
 
 def find_checkpoint(path: Path, *, which: str = "newest") -> Checkpoint:

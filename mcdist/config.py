@@ -51,12 +51,12 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which samples (science), and how they are read (efficiency: num_workers, prefetch, block, num_lanes change no sample's pixels)."""
+    """Which samples (science), and how they are read (efficiency: only `decode: scaled` changes pixels, slightly)."""
 
     train: str = ""
-    """Shard folder to train on."""
+    """Shard folder to train on: a path, or a URL (file, http, https, s3, gs)."""
     val: str = ""
-    """Shard folder to evaluate on (with ground truth)."""
+    """Shard folder to evaluate on (with ground truth): a path or a URL."""
     num_workers: int = 2
     prefetch: int = 2
     """Batches each worker keeps ready."""
@@ -64,12 +64,34 @@ class DataConfig:
     """Samples read one after another before the order jumps."""
     num_lanes: int = 8
     """Streams of the data order: at least the largest number of ranks intended, a divisor of optim.global_batch."""
+    ffcv_cache: str = "os"
+    """For FFCV folders: os (files are mapped, the system's cache is shared) | process (each sample is read in one go; network disks)."""
+    decode: str = "exact"
+    """exact | scaled (a JPEG much larger than its views is decoded at 1/2, 1/4 or 1/8: faster, crop borders and pixels differ slightly)."""
+    bad_samples: str = "error"
+    """Science. error (a sample that cannot be read stops the run) | skip (it keeps its place, void everywhere; counted and listed)."""
+    bad_samples_max_share: float = 0.001
+    """With skip: the run stops when more than this share of an epoch's samples, for each epoch begun, could not be read."""
+    verify: str = "never"
+    """never (a shard's SHA-256 is compared when it is fetched, else not) | open (each process also compares it when it first reads the shard)."""
+    cache_dir: str = ""
+    """Folder where a node keeps shards fetched from a URL, shared by its processes; $NAME is an environment variable. Empty: below the temporary folder."""
+    cache_gib: float = 50.0
+    """What cache_dir may hold; the shard used longest ago goes first."""
+    stage_to: str = ""
+    """Folder on the node's own disk that all shards are copied to before training, from a path or a URL, such as $SLURM_TMPDIR/shards. Empty: none."""
 
     def __post_init__(self) -> None:
         _at_least("data.num_workers", self.num_workers, 0)
         _at_least("data.prefetch", self.prefetch, 1)
         _at_least("data.block", self.block, 1)
         _at_least("data.num_lanes", self.num_lanes, 1)
+        _one_of("data.ffcv_cache", self.ffcv_cache, ("os", "process"))
+        _one_of("data.decode", self.decode, ("exact", "scaled"))
+        _one_of("data.bad_samples", self.bad_samples, ("error", "skip"))
+        _share("data.bad_samples_max_share", self.bad_samples_max_share)
+        _one_of("data.verify", self.verify, ("never", "open"))
+        _require(self.cache_gib > 0, f"data.cache_gib wants more than 0, got {self.cache_gib:g}")
 
 
 @dataclass(frozen=True)
@@ -86,6 +108,8 @@ class ViewsConfig:
     saturation: float = 0.4
     hue: float = 0.1
     grey_probability: float = 0.2
+    blur_probability: float = 0.0
+    """Of a Gaussian blur, sigma 0.1 to 2 px; beyond the paper."""
     foreground_min: float = 0.01
     """A view with a smaller share of foreground is drawn again."""
     foreground_max: float = 0.99
@@ -97,7 +121,7 @@ class ViewsConfig:
     def __post_init__(self) -> None:
         _at_least("views.size_px", self.size_px, 8)
         _require(self.size_px % 8 == 0, f"views.size_px wants a multiple of the stride 8, got {self.size_px}")
-        for name in ("flip_probability", "jitter_probability", "grey_probability", "foreground_min", "foreground_max"):
+        for name in ("flip_probability", "jitter_probability", "grey_probability", "blur_probability", "foreground_min", "foreground_max"):
             _share(f"views.{name}", getattr(self, name))
         _require(0 < self.crop_scale_min <= self.crop_scale_max <= 1, "views.crop_scale_min, crop_scale_max want 0 < min <= max <= 1")
         for name in ("brightness", "contrast", "saturation"):

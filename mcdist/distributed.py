@@ -59,6 +59,14 @@ class World:
 
         return answer
 
+    def gather_texts(self, texts: list[str]) -> list[str]:
+        """The texts of rank 0, 1, ... in one list, on every rank; slow, for what is rare."""
+        if self.num_ranks == 1:
+            return texts
+        gathered: list[list[str]] = [[] for _ in range(self.num_ranks)]
+        dist.all_gather_object(gathered, texts)
+        return [text for own in gathered for text in own]
+
     def copy_from_first(self, tensors: list[Tensor]) -> None:
         """Rank 0's values everywhere, in place."""
         if self.num_ranks > 1:

@@ -59,6 +59,7 @@ def examine() -> list[Finding]:
             "DeepSpeed": _deepspeed,
             "MLflow": _mlflow,
             "submitit": _submitit,
+            "pycocotools": _pycocotools,
             "SLURM": _slurm,
         }
         return list(pool.map(_examine, probes, probes.values()))
@@ -139,6 +140,7 @@ def _faiss_gpu() -> Finding:
 
 
 def _ffcv() -> Finding:
+    """FFCV files are built and read without it; it is for those who open them with FFCV's own Loader, and for the tests."""
     return _package("FFCV", distribution="ffcv", code="import ffcv", remedy=f"{DEBIAN_PARTS}; pip install 'mcdist[ffcv]'")
 
 
@@ -152,6 +154,10 @@ def _mlflow() -> Finding:
 
 def _submitit() -> Finding:
     return _package("submitit", distribution="submitit", code="import submitit", remedy="pip install 'mcdist[slurm]'")
+
+
+def _pycocotools() -> Finding:
+    return _package("pycocotools", distribution="pycocotools", code="import pycocotools.mask", remedy="pip install 'mcdist[coco]'")
 
 
 def _slurm() -> Finding:

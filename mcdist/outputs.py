@@ -12,6 +12,7 @@ from mcdist.config_file import as_flat, dump_config
 from mcdist.environment import describe_environment
 from mcdist.errors import MissingExtraError
 from mcdist.records import Evaluation, Record
+from mcdist.report.bad_samples import BadSamplesFile
 from mcdist.report.console import Console
 from mcdist.report.jsonl import MetricsFile
 from mcdist.report.mlflow_sink import MlflowSink, default_tracking_uri
@@ -33,6 +34,7 @@ class Outputs:
             for path in list_checkpoints(run_dir.checkpoints):
                 self.best_loss = min(self.best_loss, _loss_of(path))
             self.metrics = MetricsFile(run_dir.metrics, after_step=state.step)
+            self.bad_samples = BadSamplesFile(run_dir.bad_samples, after_step=state.step)
             self.mlflow = start_mlflow(config, run_dir, console=console)
             self._write_facts(state)
 
@@ -55,6 +57,13 @@ class Outputs:
         self.losses += [record.value for record in records if record.name == "loss/contrast"]
         if self.mlflow is not None:
             self.mlflow.log(records)
+
+    def list_bad_samples(self, step: int, lines: list[str]) -> None:
+        """Write down the samples that could not be read up to `step`, and warn of the first."""
+        if self.first:
+            self.bad_samples.write(step, lines)
+            reason = json.loads(lines[0])["reason"]
+            self.console.warn(f"{len(lines)} samples could not be read and took part void everywhere, all in {self.run_dir.bad_samples}; the first: {reason}")
 
     def save(self, state: TrainState) -> None:
         """A checkpoint at this step; the newest few and the one with the lowest training loss since the last save stay."""

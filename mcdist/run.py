@@ -40,7 +40,7 @@ def train_run(config: Config) -> int:
 
 def _train(config: Config, *, world: World) -> int:
     build.prepare_process(config, world=world)
-    folder = build.build_shards(config.data.train, key="data.train")
+    folder = build.build_shards(config.data.train, key="data.train", data=config.data)
     loop = build.loop_settings(config, num_samples=len(folder))
     run_dir = RunDir(Path(config.run.dir)).create()
     _check_same_science(config, run_dir)
@@ -61,10 +61,14 @@ def _train(config: Config, *, world: World) -> int:
             console.say(f"{run_dir.root} is trained: {state.step} of {loop.num_steps} steps; evaluate it with: mcdist evaluate {run_dir.root}")
             return 0
         console.header("mcdist train", facts=header_facts(config, run_dir, state, num_samples=len(folder), num_steps=loop.num_steps))
+        if staged := build.stage_shards(config, folder):
+            console.say(staged)
         outputs = stack.enter_context(Outputs(config, run_dir, state, console=console))
         loader = build.build_batches(config, folder, world=world, consumed=state.samples_consumed, num_steps=loop.num_steps - state.step)
         batches = stack.enter_context(closing(iter(loader)))
-        progress: Iterator[Progress] = train(state, batches, settings=loop, step=build.step_settings(config), should_stop=stop)
+        progress: Iterator[Progress] = train(
+            state, batches, settings=loop, step=build.step_settings(config), should_stop=stop, on_bad_samples=outputs.list_bad_samples
+        )
         for now in progress:
             outputs.log(now.records)
             if now.stopped or now.step == loop.num_steps or now.step % config.checkpoint.every_steps == 0:
@@ -96,7 +100,7 @@ def evaluate_run(run_dir: RunDir, *, overrides: list[str], which: str) -> Evalua
     if world.num_ranks > 1:
         raise ConfigError(f"mcdist evaluate runs as one process, here are {world.num_ranks}; start it without torchrun")
     build.prepare_process(config, world=world)
-    folder = build.build_shards(config.data.val, key="data.val")
+    folder = build.build_shards(config.data.val, key="data.val", data=config.data)
     trained = build.find_checkpoint(run_dir.root, which=which)
     initial = load_checkpoint(run_dir.initial_checkpoint)
     settings = config.evaluate

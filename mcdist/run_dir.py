@@ -34,6 +34,11 @@ class RunDir:
         return self.root / "log.txt"
 
     @property
+    def bad_samples(self) -> Path:
+        """Samples that could not be read, with data.bad_samples=skip: one JSON object a line; absent where there was none."""
+        return self.root / "bad_samples.jsonl"
+
+    @property
     def checkpoints(self) -> Path:
         """One folder a checkpoint."""
         return self.root / "checkpoints"
@@ -83,4 +88,4 @@ def write_atomically(path: Path, content: bytes) -> None:
         beside.replace(path)
     except OSError as error:
         beside.unlink(missing_ok=True)
-        raise MachineError(f"cannot write {path}: {error.strerror}; free some space or choose another run.dir; the earlier file is untouched") from error
+        raise MachineError(f"cannot write {path}: {error.strerror}; free some space or choose another folder; the earlier file is untouched") from error

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from mcdist.data.manifest import Manifest
-from mcdist.data.read_webdataset import ShardFolder
+from mcdist.data.reader import SampleReader
 from mcdist.data.sample import SEGMENTS_MEMBER, Sample, decode_sample
 
 SHOWN_SKIPPED = 5
@@ -31,24 +31,23 @@ class Overview:
     num_with_truth: int
 
 
-def overview_of(reader: ShardFolder, *, num: int) -> Overview:
+def overview_of(reader: SampleReader, *, folder: Path, num: int) -> Overview:
     """Decode `num` samples spread evenly over the folder and count."""
     samples = list(spread_samples(reader, num=num))
     foreground = [float((sample.instances > 0).float().mean()) for sample in samples]
-    entries = [entry for shard in reader.manifest.shards for entry in shard.samples]
     return Overview(
-        folder=reader.folder,
+        folder=folder,
         manifest=reader.manifest,
         num_looked_at=len(samples),
         widths=tuple(sample.photo.shape[2] for sample in samples),
         heights=tuple(sample.photo.shape[1] for sample in samples),
         objects=dict(sorted(Counter(num_objects(sample) for sample in samples).items())),
         foreground_percent=100 * float(numpy.mean(foreground)),
-        num_with_truth=sum(SEGMENTS_MEMBER in entry.members for entry in entries),
+        num_with_truth=reader.num_with(SEGMENTS_MEMBER),
     )
 
 
-def spread_samples(reader: ShardFolder, *, num: int) -> Iterator[Sample]:
+def spread_samples(reader: SampleReader, *, num: int) -> Iterator[Sample]:
     """At most `num` samples, evenly spread from the first to the last."""
     for index in numpy.unique(numpy.linspace(0, len(reader) - 1, num=min(num, len(reader))).round().astype(int)).tolist():
         yield decode_sample(reader.read(index))
@@ -65,14 +64,13 @@ def table_of(overview: Overview) -> RenderableType:
     table = Table(title=str(overview.folder), title_justify="left", show_header=False)
     table.add_column(style="bold")
     table.add_column()
-    num_bytes = sum(shard.num_bytes for shard in manifest.shards)
     seen = f"of {overview.num_looked_at} photos"
     table.add_row("source", f"{manifest.source}, {manifest.format}, schema version {manifest.schema_version}")
     table.add_row("options", ", ".join(f"{name} {value}" for name, value in sorted(manifest.options.items()) if name != "classes"))
     if "classes" in manifest.options:
         table.add_row("classes", str(manifest.options["classes"]).replace(",", ", "))
     table.add_row("photos", f"{manifest.num_samples:,}")
-    table.add_row("shards", f"{len(manifest.shards)}, {num_bytes / 1e6:,.1f} MB, {num_bytes / manifest.num_samples / 1e3:,.1f} kB a photo")
+    table.add_row("shards", f"{len(manifest.shards)}, {manifest.num_bytes / 1e6:,.1f} MB, {manifest.num_bytes / manifest.num_samples / 1e3:,.1f} kB a photo")
     table.add_row("width", f"{_range_of(overview.widths)} px ({seen})")
     table.add_row("height", f"{_range_of(overview.heights)} px")
     table.add_row("objects a photo", _histogram(overview.objects))

@@ -1,4 +1,4 @@
-"""One WebDataset tar: the same photos give the same bytes, whoever writes it and whenever."""
+"""One WebDataset tar and its index: the same photos give the same bytes, whoever writes it and whenever."""
 
 import hashlib
 import os
@@ -8,14 +8,16 @@ from pathlib import Path
 
 from webdataset import TarWriter
 
-from mcdist.data.manifest import SampleEntry, ShardEntry
+from mcdist.data.manifest import ShardEntry
+from mcdist.data.shard_index import SampleEntry, encode_index, index_name
+from mcdist.run_dir import write_atomically
 from shards.source import Photo
 
 FILE_MODE = 0o644
 
 
 def write_shard(path: Path, *, photos: Iterable[Photo]) -> ShardEntry | None:
-    """Write `photos` as a tar beside `path`, flush it to disk, rename it; None (and no file) where there are no photos.
+    """Write `photos` as a tar beside `path`, flush it to disk, rename it, then its index; None (and no file) where there are no photos.
 
     Errors leave nothing behind: OSError of the disk, and whatever drawing the next photo raises.
     """
@@ -24,10 +26,19 @@ def write_shard(path: Path, *, photos: Iterable[Photo]) -> ShardEntry | None:
         keys = _write(beside, photos=photos)
         if not keys:
             return None
-        entry = ShardEntry(name=path.name, num_bytes=beside.stat().st_size, sha256=sha256_of(beside), samples=_extents(beside, keys=keys))
+        index = encode_index(path.name, samples=_extents(beside, keys=keys))
+        entry = ShardEntry(
+            name=path.name,
+            num_samples=len(keys),
+            num_bytes=beside.stat().st_size,
+            sha256=sha256_of(beside),
+            index_num_bytes=len(index),
+            index_sha256=hashlib.sha256(index).hexdigest(),
+        )
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+    write_atomically(path.with_name(index_name(path.name)), index)
     return entry
 
 

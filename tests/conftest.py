@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import settings
-from tiny_shards import draw_members, tiny_shards
+from tiny_shards import draw_members, relist, tiny_shards
 
-from mcdist.data.views import ViewSettings
+from mcdist.data.draw import ViewSettings
 
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 ROOT = Path(__file__).parent.parent
@@ -47,6 +47,12 @@ def shards_at() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
+def relist_shard() -> Callable[..., Path]:
+    """`relist`, for folders whose index says what no builder would."""
+    return relist
+
+
+@pytest.fixture(scope="session")
 def members_of() -> Callable[..., dict[str, bytes]]:
     """`draw_members`, to be changed for a sample."""
     return draw_members
@@ -66,6 +72,7 @@ def view_settings() -> Callable[..., ViewSettings]:
         saturation=0.4,
         hue=0.1,
         grey_probability=0.2,
+        blur_probability=0.0,
         foreground_min=0.01,
         foreground_max=0.99,
         max_redraws=10,

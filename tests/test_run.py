@@ -15,7 +15,11 @@ from mcdist import run
 from mcdist.checkpoint import list_checkpoints
 from mcdist.config import Config
 from mcdist.config_file import load_config
+from mcdist.data.batch import Batch
+from mcdist.data.finish import finish
 from mcdist.errors import CheckpointError, ConfigError, DataError, ShardError, TrainingError
+from mcdist.report.bad_samples import read_bad_samples
+from mcdist.report.html import write_report
 from mcdist.report.jsonl import read_metrics
 from mcdist.run_dir import RunDir
 
@@ -179,9 +183,9 @@ def test_steps_that_are_never_finite_end_the_run_and_keep_the_checkpoint(configu
     assert all(tensor.isfinite().all() for tensor in _last_state(config.run.dir).values() if tensor.is_floating_point())
 
 
-def _poison(batch: object, *, after: int, number: int) -> object:
+def _poison(batch: Batch, *, after: int, number: int) -> Batch:
     if number >= after:
-        batch = copy.deepcopy(batch)
+        batch = finish(copy.deepcopy(batch))
         batch.query_images.fill_(torch.nan)
     return batch
 
@@ -225,6 +229,44 @@ def test_photos_whose_masks_never_fit_keep_their_place_and_are_counted(
     assert run.train_run(config) == 0
     counts = [record.value for record in read_metrics(RunDir(Path(config.run.dir)).metrics) if record.name == "count/emptied"]
     assert counts[-1] == 4
+
+
+@pytest.fixture
+def bad_shards(shards_at: Callable[..., Path], tmp_path: Path) -> Path:
+    """Eight photos, of which number 6 has no bytes."""
+    return shards_at(tmp_path / "bad", 8, members_of=lambda index: draw_members(index) | ({"png": b""} if index == 6 else {}))
+
+
+def test_bad_samples_are_skipped_counted_and_listed_as_often_as_they_come(
+    configure: Callable[..., Config], bad_shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configure("data.bad_samples=skip", "data.bad_samples_max_share=0.125", "optim.epochs=2", f"data.train={bad_shards}", "report.log_every_steps=1")
+    run_dir = RunDir(Path(config.run.dir))
+    with monkeypatch.context() as patch:
+        _stop_after(patch, 3)
+        assert run.train_run(config) == 143
+    with run_dir.bad_samples.open("a") as file:
+        file.write(json.dumps({"step": 4, "epoch": 1, "shard": "of a killed start", "key": "", "index": 0, "reason": ""}) + "\n")
+    assert run.train_run(config) == 0
+    counts = {record.name: record.value for record in read_metrics(run_dir.metrics)}
+    assert (counts["count/bad_samples"], counts["count/emptied"]) == (2, 0)
+    listed = read_bad_samples(run_dir.bad_samples)
+    assert [(line["epoch"], line["shard"], line["key"], line["index"]) for line in listed] == [(epoch, "shard-0001.tar", "photo_0006", 6) for epoch in (0, 1)]
+    assert all("the photo has no bytes" in line["reason"] for line in listed)
+    assert "1 samples could not be read and took part void everywhere" in run_dir.log.read_text()
+    assert "photo_0006" in write_report(run_dir).read_text()
+
+
+def test_more_bad_samples_than_allowed_stop_the_run_with_their_number(configure: Callable[..., Config], bad_shards: Path) -> None:
+    config = configure("data.bad_samples=skip", f"data.train={bad_shards}", "report.log_every_steps=1")
+    with pytest.raises(DataError, match=r"1 samples could not be read up to step [12], data.bad_samples_max_share=0.001 allows 0 in 1 epochs of 8"):
+        run.train_run(config)
+    assert len(read_bad_samples(RunDir(Path(config.run.dir)).bad_samples)) == 1
+
+
+def test_a_bad_sample_stops_the_run_unless_it_may_be_skipped(configure: Callable[..., Config], bad_shards: Path) -> None:
+    with pytest.raises(ShardError, match=r"shard-0001.tar, sample photo_0006 \(png at byte \d+, mask.png at byte \d+\): the photo has no bytes"):
+        run.train_run(configure(f"data.train={bad_shards}"))
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,16 @@ import hashlib
 import io
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy
 from PIL import Image
 
-from mcdist.data.manifest import Manifest, SampleEntry, ShardEntry, write_manifest
+from mcdist.data.manifest import Manifest, ShardEntry, read_manifest, write_manifest
+from mcdist.data.read_webdataset import ShardFolder
 from mcdist.data.sample import encode_map
+from mcdist.data.shard_index import SampleEntry, encode_index, index_name
 
 
 def photo_bytes(pixels: numpy.ndarray) -> bytes:
@@ -32,7 +35,7 @@ def draw_members(index: int, *, height: int = 40, width: int = 52) -> dict[str, 
 
 
 def write_shard(path: Path, samples: list[tuple[str, dict[str, bytes]]]) -> ShardEntry:
-    """One tar of the samples and its manifest entry, offsets included."""
+    """One tar of the samples, its index and its manifest entry."""
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
         for key, members in samples:
             for name, content in members.items():
@@ -41,9 +44,20 @@ def write_shard(path: Path, samples: list[tuple[str, dict[str, bytes]]]) -> Shar
                 tar.addfile(info, io.BytesIO(content))
     with tarfile.open(path) as tar:
         extents = {info.name: (info.offset_data, info.size) for info in tar}
-    entries = tuple(SampleEntry(key=key, members={name: extents[f"{key}.{name}"] for name in members}) for key, members in samples)
-    content = path.read_bytes()
-    return ShardEntry(name=path.name, num_bytes=len(content), sha256=hashlib.sha256(content).hexdigest(), samples=entries)
+    entries = [SampleEntry(key=key, members={name: extents[f"{key}.{name}"] for name in members}) for key, members in samples]
+    return write_index(path, samples=entries)
+
+
+def write_index(path: Path, *, samples: list[SampleEntry]) -> ShardEntry:
+    """The index of the tar at `path`, and the entry that fits both."""
+    tar, index = path.read_bytes(), encode_index(path.name, samples=samples)
+    path.with_name(index_name(path.name)).write_bytes(index)
+    return ShardEntry(path.name, len(samples), len(tar), sha256_of(tar), len(index), sha256_of(index))
+
+
+def sha256_of(content: bytes) -> str:
+    """As the manifest writes it."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def tiny_shards(folder: Path, num_samples: int, *, shard_size: int = 5, members_of: Callable[[int], dict[str, bytes]] = draw_members) -> Path:
@@ -54,3 +68,17 @@ def tiny_shards(folder: Path, num_samples: int, *, shard_size: int = 5, members_
     shards = tuple(write_shard(folder / f"shard-{start // shard_size:04d}.tar", samples[start : start + shard_size]) for start in starts)
     write_manifest(Manifest(source="tiny", shards=shards), folder=folder)
     return folder
+
+
+def relist(folder: Path, *, place: int, change: Callable[[list[SampleEntry]], list[SampleEntry]]) -> Path:
+    """The folder with the samples of one shard listed otherwise in its index; the tar stays, the manifest fits the new index."""
+    manifest = read_manifest(folder)
+    shard = manifest.shards[place]
+    changed = write_index(folder / shard.name, samples=change(list(ShardFolder(folder).read_index(place))))
+    shards = tuple(replace(shard, **_index_of(changed)) if number == place else shard for number, shard in enumerate(manifest.shards))
+    write_manifest(replace(manifest, shards=shards), folder=folder)
+    return folder
+
+
+def _index_of(entry: ShardEntry) -> dict[str, int | str]:
+    return {"num_samples": entry.num_samples, "index_num_bytes": entry.index_num_bytes, "index_sha256": entry.index_sha256}

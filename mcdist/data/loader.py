@@ -8,43 +8,103 @@ building the model), each worker is a cheap copy of it (0.2 s).
 import multiprocessing
 import multiprocessing.forkserver
 import signal
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing.context import BaseContext
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from mcdist.data.bad_samples import BadSample, shard_name, stand_in
 from mcdist.data.batch import Batch, collate
-from mcdist.data.order import Request, check_division, micro_batches
-from mcdist.data.read_webdataset import ShardFolder
-from mcdist.data.sample import Sample, decode_sample
-from mcdist.data.views import TwoViews, ViewSettings, two_views
-from mcdist.errors import MachineError, McdistError
+from mcdist.data.check_sample import check_raw
+from mcdist.data.draw import ViewSettings
+from mcdist.data.fetch_ahead import FetchAhead
+from mcdist.data.order import WINDOW_BLOCKS, Request, check_division, micro_batches
+from mcdist.data.reader import SampleReader
+from mcdist.data.sample import RawSample, Sample, decode_sample
+from mcdist.data.views import TwoViews, two_views_of_file
+from mcdist.errors import MachineError, McdistError, ShardError
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The samples of a micro-batch, and the bad ones among them, whose stand-ins they hold."""
+
+    samples: list[TwoViews]
+    bad: tuple[BadSample, ...]
 
 
 class PhotoViews(Dataset[TwoViews]):
     """The two views of any requested sample of a shard folder. Never reads ground truth."""
 
-    def __init__(self, folder: ShardFolder, *, views: ViewSettings, seed: int) -> None:
+    def __init__(self, folder: SampleReader, *, views: ViewSettings, seed: int, decode: str = "exact", bad_samples: str = "error") -> None:
         self.folder = folder
         self.views = views
         self.seed = seed
+        self.decode = decode
+        self.bad_samples = bad_samples
 
     def __len__(self) -> int:
         return len(self.folder)
 
     def __getitem__(self, request: Request) -> TwoViews:
         """Read, decode and draw. Raises ShardError where the sample is damaged."""
-        sample = decode_sample(self.folder.read(request.index))
-        return two_views(sample, seed=self.seed, epoch=request.epoch, index=request.index, settings=self.views)
+        return from_sound_copy(self.folder, request.index, make=lambda raw: self._views(raw, request=request))
 
-    def __getitems__(self, requests: Sequence[Request]) -> list[TwoViews] | McdistError:
+    def __getitems__(self, requests: Sequence[Request]) -> Made | McdistError:
         """A micro-batch, or the error as a value: raised in a worker, torch would bury its one sentence in a stack trace."""
+        bad: list[BadSample] = []
         try:
-            return [self[request] for request in requests]
+            return Made(samples=[self._good_or_void(request, bad=bad) for request in requests], bad=tuple(bad))
         except McdistError as error:
             return error
+
+    def _good_or_void(self, request: Request, *, bad: list[BadSample]) -> TwoViews:
+        """The sample's views; of a bad sample, where these are skipped, views that are void everywhere. A machine that fails is no bad sample."""
+        try:
+            return self[request]
+        except ShardError as error:
+            if self.bad_samples == "error":
+                raise ShardError(f"{error}; or go on without such samples: data.bad_samples=skip") from error
+            shard, key = shard_name(self.folder.manifest, index=request.index), _key_of(self.folder, request.index)
+            bad.append(BadSample(shard=shard, key=key, index=request.index, epoch=request.epoch, reason=str(error)))
+            return replace(self._views(stand_in(key), request=request), num_redrawn=0, emptied=False)
+
+    def _views(self, raw: RawSample, *, request: Request) -> TwoViews:
+        return two_views_of_file(raw, seed=self.seed, epoch=request.epoch, index=request.index, settings=self.views, decode=self.decode)
+
+
+def from_sound_copy(folder: SampleReader, index: int, *, make: Callable[[RawSample], Result], with_segments: bool = False) -> Result:
+    """`make` of the sample's checked bytes; once more from a fresh copy of its shard, where the local copy turns out to be damaged.
+
+    Raises:
+        ShardError: the sample is damaged.
+    """
+    try:
+        return _made(folder, index, make=make, with_segments=with_segments)
+    except ShardError:
+        if not folder.fetch_again(index):
+            raise
+    return _made(folder, index, make=make, with_segments=with_segments)
+
+
+def _made(folder: SampleReader, index: int, *, make: Callable[[RawSample], Result], with_segments: bool) -> Result:
+    raw = folder.read(index, with_segments=with_segments)
+    check_raw(raw)
+    return make(raw)
+
+
+def _key_of(folder: SampleReader, index: int) -> str:
+    try:
+        return folder.key(index)
+    except ShardError:
+        return ""
 
 
 class MicroBatches:
@@ -61,11 +121,25 @@ class MicroBatches:
 
 
 class BatchLoader(DataLoader[Any]):
-    """A DataLoader of Batches whose errors reach the main process as the same one sentence."""
+    """A DataLoader of Batches whose errors reach the main process as the same one sentence. `fetch_ahead` runs beside a pass, where there is one."""
+
+    fetch_ahead: Callable[[], FetchAhead] | None = None
 
     def __iter__(self) -> Generator[Batch, None, None]:  # type: ignore[override]
         """Workers start here, before the first batch is asked for."""
-        return _raising(super().__iter__())
+        batches = _raising(super().__iter__())
+        return batches if self.fetch_ahead is None else _fetching_ahead(batches, ahead=self.fetch_ahead())
+
+
+def _fetching_ahead(batches: Generator[Batch, None, None], *, ahead: FetchAhead) -> Generator[Batch, None, None]:
+    ahead.start()
+    try:
+        for batch in batches:
+            ahead.advance()
+            yield batch
+    finally:
+        batches.close()
+        ahead.stop()
 
 
 def _raising(batches: Iterator[Batch | McdistError]) -> Generator[Batch, None, None]:
@@ -88,7 +162,7 @@ def _raising(batches: Iterator[Batch | McdistError]) -> Generator[Batch, None, N
 
 
 def make_loader(
-    folder: ShardFolder,
+    folder: SampleReader,
     *,
     views: ViewSettings,
     seed: int,
@@ -103,11 +177,13 @@ def make_loader(
     num_workers: int,
     prefetch: int,
     pin_memory: bool,
+    decode: str = "exact",
+    bad_samples: str = "error",
 ) -> BatchLoader:
     """This rank's micro-batches, `accumulation_steps` a step, from run position `consumed` on; one pass is the rest of the run.
 
-    Neither `num_workers` nor `num_ranks` changes what is seen of a sample. Iterating raises the ShardError a worker met, or
-    MachineError where a worker died.
+    Neither `num_workers` nor `num_ranks` changes what is seen of a sample. Iterating raises the ShardError a worker met, unless
+    `bad_samples` is "skip", or MachineError where a worker died.
 
     Raises:
         ConfigError: ranks, lanes and micro-batches do not come out even.
@@ -125,10 +201,10 @@ def make_loader(
         consumed=consumed,
         num_steps=num_steps,
     )
-    return BatchLoader(
-        PhotoViews(folder, views=views, seed=seed),
+    loader = BatchLoader(
+        PhotoViews(folder, views=views, seed=seed, decode=decode, bad_samples=bad_samples),
         batch_sampler=requests,
-        collate_fn=_collate,
+        collate_fn=_collate,  # type: ignore[arg-type]  # of what __getitems__ gives, which need not be a list
         num_workers=num_workers,
         prefetch_factor=prefetch if num_workers else None,
         pin_memory=pin_memory,
@@ -136,15 +212,29 @@ def make_loader(
         multiprocessing_context=_worker_context() if num_workers else None,
         generator=torch.Generator(),  # else every pass would draw from the run's own random numbers
     )
+    if folder.files.fetches:
+        window = -(-WINDOW_BLOCKS * block * num_lanes // global_batch) * accumulation_steps
+        loader.fetch_ahead = partial(_fetch_ahead, folder, requests=requests, ahead=window + prefetch * num_workers)
+    return loader
 
 
-def _collate(samples: list[TwoViews] | McdistError) -> Batch | McdistError:
-    return samples if isinstance(samples, McdistError) else collate(samples)
+def _fetch_ahead(folder: SampleReader, *, requests: MicroBatches, ahead: int) -> FetchAhead:
+    """The shards of the next window of every lane: what comes after it jumps to other blocks."""
+    shards = folder.manifest.shards
+    ends = numpy.cumsum([shard.num_samples for shard in shards])
+    wanted = (dict.fromkeys(numpy.searchsorted(ends, [request.index for request in batch], side="right").tolist()) for batch in requests)
+    return FetchAhead((list(places) for places in wanted), ahead=ahead, fetch=lambda place: folder.files.fetch_ahead(shards[place]))
+
+
+def _collate(made: Made | McdistError) -> Batch | McdistError:
+    if isinstance(made, McdistError):
+        return made
+    return replace(collate(made.samples), num_bad=len(made.bad), bad=tuple(sample.to_json() for sample in made.bad))
 
 
 def _worker_context() -> BaseContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "torchvision.transforms.v2", "mcdist.data.loader"])
+    context.set_forkserver_preload(["torch", "mcdist.data.loader"])
     multiprocessing.forkserver.ensure_running()
     return context
 
@@ -156,11 +246,11 @@ def _start_worker(worker: int) -> None:
         signal.signal(notice, signal.SIG_IGN)
 
 
-def evaluation_samples(folder: ShardFolder, *, limit: int = 0) -> Iterator[Sample]:
+def evaluation_samples(folder: SampleReader, *, limit: int = 0) -> Iterator[Sample]:
     """Decoded samples with ground truth, in index order; only the first `limit` where it is not 0.
 
     Raises:
         ShardError: a damaged sample, or one without ground truth.
     """
     for index in range(min(limit, len(folder)) if limit else len(folder)):
-        yield decode_sample(folder.read(index, with_segments=True), with_segments=True)
+        yield from_sound_copy(folder, index, make=lambda raw: decode_sample(raw, with_segments=True), with_segments=True)

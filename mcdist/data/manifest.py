@@ -1,38 +1,35 @@
-"""Manifest: what a shard folder holds and where. Written last, so its presence means that the folder is complete."""
+"""Manifest: what a shard folder holds. Written last, so its presence means that the folder is complete.
+
+It knows shards, not samples: where each sample lies stands in an index beside each shard (`shard_index.py`), read when the shard is.
+So its size, and the memory of whoever reads it, grows with the number of shards alone.
+"""
 
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mcdist.errors import ShardError
 from mcdist.run_dir import write_atomically
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST_NAME = "manifest.json"
+FORMATS = ("webdataset", "ffcv")
 
-DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
+DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
 """What reading JSON of another form than expected raises: manifests come from elsewhere."""
-
-Extent = tuple[int, int]
-"""(offset, size) in bytes of one member's content inside its tar."""
-
-
-@dataclass(frozen=True, slots=True)
-class SampleEntry:
-    """One sample: its key and the extent of every member (`jpg` or `png`, `mask.png`, optional `seg.png`, `json`)."""
-
-    key: str
-    members: dict[str, Extent]
 
 
 @dataclass(frozen=True, slots=True)
 class ShardEntry:
-    """One tar: file name inside the folder, size in bytes, SHA-256, and its samples in tar order."""
+    """One shard file: name inside the folder, samples, bytes and SHA-256; and bytes and SHA-256 of its index (0 and "" where a format has none)."""
 
     name: str
+    num_samples: int
     num_bytes: int
     sha256: str
-    samples: tuple[SampleEntry, ...]
+    index_num_bytes: int = 0
+    index_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +46,17 @@ class Manifest:
     @property
     def num_samples(self) -> int:
         """Samples over all shards."""
-        return sum(len(shard.samples) for shard in self.shards)
+        return sum(shard.num_samples for shard in self.shards)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all shards, without their indexes."""
+        return sum(shard.num_bytes for shard in self.shards)
 
 
 def write_manifest(manifest: Manifest, *, folder: Path) -> None:
     """Write `manifest.json` atomically: sorted keys, no time stamp, so equal shards give an equal file."""
-    text = json.dumps(asdict(manifest), sort_keys=True, separators=(",", ":"))
+    text = json.dumps({"num_samples": manifest.num_samples, **asdict(manifest)}, sort_keys=True, separators=(",", ":"))
     write_atomically(folder / MANIFEST_NAME, text.encode() + b"\n")
 
 
@@ -70,45 +72,77 @@ def read_manifest(folder: Path) -> Manifest:
     if not path.is_file():
         raise ShardError(f"expected {path}, found none: the build did not finish; run the same `python -m shards build` command again, it resumes")
     try:
-        content = json.loads(path.read_text())
-        version = content["schema_version"]
-    except DAMAGE as error:
-        raise ShardError(f"{path} is damaged ({error!r}); delete it and run the same `python -m shards build` command again") from error
-    if version != SCHEMA_VERSION:
-        raise ShardError(f"{path} has schema version {version}, this mcdist reads {SCHEMA_VERSION}; rebuild the shards with: python -m shards build")
+        content = path.read_bytes()
+    except OSError as error:
+        raise ShardError(f"cannot read {path} ({error.strerror}); check the folder and its permissions") from error
+    return parse_manifest(content, where=str(path))
+
+
+def parse_manifest(content: bytes, *, where: str) -> Manifest:
+    """The manifest that `content` is; `where` names it in messages.
+
+    Raises:
+        ShardError: another schema version, or damage.
+    """
     try:
-        return _parse(content)
+        fields = json.loads(content)
+        version = fields["schema_version"]
     except DAMAGE as error:
-        raise ShardError(f"{path} is damaged ({error!r}); delete it and run the same `python -m shards build` command again") from error
+        raise _damaged(where, error) from error
+    if version != SCHEMA_VERSION:
+        raise ShardError(
+            f"{where} has schema version {version}, this mcdist reads {SCHEMA_VERSION}; rebuild the shards with: python -m shards build ... --overwrite"
+        )
+    try:
+        return _parse(fields)
+    except DAMAGE as error:
+        raise _damaged(where, error) from error
 
 
-def _parse(content: dict) -> Manifest:
-    if content["format"] != "webdataset":
-        raise ValueError(f"format {content['format']!r} is not webdataset")
-    return Manifest(
+def _damaged(where: str, error: Exception) -> ShardError:
+    return ShardError(f"{where} is damaged ({error!r}); delete it and run the same `python -m shards build` command again")
+
+
+def _parse(content: dict[str, Any]) -> Manifest:
+    if content["format"] not in FORMATS:
+        raise ValueError(f"format {content['format']!r} is none of {', '.join(FORMATS)}")
+    manifest = Manifest(
         source=str(content["source"]),
-        shards=tuple(_parse_shard(shard) for shard in content["shards"]),
+        shards=tuple(_parse_shard(shard, indexed=content["format"] == "webdataset") for shard in content["shards"]),
         format=str(content["format"]),
         schema_version=int(content["schema_version"]),
         options=dict(content["options"]),
         skipped=tuple((str(photo), str(reason)) for photo, reason in content["skipped"]),
     )
+    if len({shard.name for shard in manifest.shards}) != len(manifest.shards):
+        raise ValueError("two shards have one name")
+    if content["num_samples"] != manifest.num_samples:
+        raise ValueError(f"num_samples is {content['num_samples']}, the shards add up to {manifest.num_samples}")
+    return manifest
 
 
-def _parse_shard(shard: dict) -> ShardEntry:
-    num_bytes = int(shard["num_bytes"])
-    samples = tuple(
-        SampleEntry(key=str(sample["key"]), members={str(name): _extent(extent, num_bytes=num_bytes) for name, extent in sample["members"].items()})
-        for sample in shard["samples"]
+def _parse_shard(shard: dict[str, Any], *, indexed: bool) -> ShardEntry:
+    return ShardEntry(
+        name=_plain_name(shard["name"]),
+        num_samples=_count(shard["num_samples"], least=1),
+        num_bytes=_count(shard["num_bytes"], least=1),
+        sha256=_sha256(shard["sha256"]),
+        index_num_bytes=_count(shard["index_num_bytes"], least=int(indexed)),
+        index_sha256=_sha256(shard["index_sha256"]) if indexed else "",
     )
-    return ShardEntry(name=_plain_name(shard["name"]), num_bytes=num_bytes, sha256=str(shard["sha256"]), samples=samples)
 
 
-def _extent(extent: list, *, num_bytes: int) -> Extent:
-    offset, size = int(extent[0]), int(extent[1])
-    if not 0 <= offset <= offset + size <= num_bytes:
-        raise ValueError(f"extent {offset}, {size} leaves its shard of {num_bytes} bytes")
-    return offset, size
+def _count(value: Any, *, least: int) -> int:
+    if type(value) is not int or not least <= value < 2**63:
+        raise ValueError(f"{value!r} is no number of at least {least}")
+    return value
+
+
+def _sha256(value: Any) -> str:
+    """A checksum names files in the cache, so nothing else may stand there."""
+    if not isinstance(value, str) or len(value) != 64 or not set(value) <= set("0123456789abcdef"):
+        raise ValueError(f"{value!r} is no SHA-256")
+    return value
 
 
 def _plain_name(name: str) -> str:

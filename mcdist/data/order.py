@@ -27,9 +27,8 @@ class Request:
     index: int
 
 
-@lru_cache(maxsize=2)
 def order(*, seed: int, epoch: int, num_samples: int, block: int, num_lanes: int) -> Int64[numpy.ndarray, " N"]:
-    """A permutation of `0..num_samples-1`: position p of this epoch shows sample `order(...)[p]`. Read-only.
+    """A permutation of `0..num_samples-1`: position p of this epoch shows sample `order(...)[p]`.
 
     Consecutive blocks of `block` samples are shuffled and laid end to end; the result is cut into `num_lanes` contiguous runs; each
     lane shuffles its run inside windows of 4 blocks; position `p = j * num_lanes + l` takes lane l's j-th sample. So a lane reads a
@@ -38,25 +37,69 @@ def order(*, seed: int, epoch: int, num_samples: int, block: int, num_lanes: int
     Stable for ever: shuffling is a stable argsort of the raw 64-bit words of numpy's Philox, seeded with
     `SeedSequence([stream, seed, epoch])`; both streams are fixed by numpy, its shuffling methods are not.
 
-    Cost: O(N log N) time, 8 N bytes; the last two epochs are kept.
+    Cost: 8 bytes a sample. Training never lays out a whole epoch: see EpochOrder.
     """
-    blocks = numpy.argsort(_words(_STREAM_BLOCKS, seed, epoch, count=-(-num_samples // block)), kind="stable")
-    laid_out = (blocks[:, None] * block + numpy.arange(block)).ravel()
-    laid_out = laid_out[laid_out < num_samples]
-    lane_sizes = (num_samples - 1 - numpy.arange(num_lanes)) // num_lanes + 1
-    lane_starts = numpy.cumsum(lane_sizes) - lane_sizes
-    lanes = numpy.repeat(numpy.arange(num_lanes), lane_sizes)
-    windows = (numpy.arange(num_samples) - lane_starts[lanes]) // (block * WINDOW_BLOCKS)
-    mixed = laid_out[numpy.lexsort((_words(_STREAM_WINDOWS, seed, epoch, count=num_samples), windows, lanes))]
+    epoch_order = EpochOrder(seed=seed, epoch=epoch, num_samples=num_samples, block=block, num_lanes=num_lanes)
     shown = numpy.empty(num_samples, dtype=numpy.int64)
-    for lane, (start, size) in enumerate(zip(lane_starts, lane_sizes, strict=True)):
-        shown[lane::num_lanes] = mixed[start : start + size]
-    shown.flags.writeable = False
+    for lane in range(num_lanes):
+        own = shown[lane::num_lanes]
+        for window, start in enumerate(range(0, len(own), epoch_order.window)):
+            own[start : start + epoch_order.window] = epoch_order.mixed(lane, window=window)
     return shown
 
 
-def _words(stream: int, seed: int, epoch: int, *, count: int) -> UInt64[numpy.ndarray, " N"]:
-    return numpy.random.Philox(numpy.random.SeedSequence([stream, seed, epoch])).random_raw(count)
+class EpochOrder:
+    """`order(...)` of one epoch, of which only the windows asked for are computed.
+
+    Memory: 8 bytes a block, and one window of 4 blocks for each lane asked for. Philox counts, so that its words for a window are drawn
+    without those before them. At a billion samples in blocks of 64 that is 125 MB; in blocks of 1,024 it is 8 MB.
+    """
+
+    def __init__(self, *, seed: int, epoch: int, num_samples: int, block: int, num_lanes: int) -> None:
+        self.num_samples, self.num_lanes, self.block, self.window = num_samples, num_lanes, block, block * WINDOW_BLOCKS
+        self._seed, self._epoch = seed, epoch
+        num_blocks = -(-num_samples // block)
+        self._blocks = numpy.argsort(_words(_STREAM_BLOCKS, seed, epoch, start=0, count=num_blocks), kind="stable")
+        self._num_missing = num_blocks * block - num_samples
+        self._gap = int(numpy.flatnonzero(self._blocks == num_blocks - 1)[0]) * block + block - self._num_missing
+        self._current: dict[int, tuple[int, Int64[numpy.ndarray, " W"]]] = {}
+
+    def at(self, positions: Int64[numpy.ndarray, " N"]) -> Int64[numpy.ndarray, " N"]:
+        """`order(...)[positions]`. Cheap where the positions of each lane lie in few windows, as those of a batch do."""
+        places, lanes = numpy.divmod(positions, self.num_lanes)
+        windows, offsets = numpy.divmod(places, self.window)
+        shown = numpy.empty_like(positions)
+        for lane, window in sorted(set(zip(lanes.tolist(), windows.tolist(), strict=True))):
+            chosen = (lanes == lane) & (windows == window)
+            shown[chosen] = self._kept(lane, window=window)[offsets[chosen]]
+        return shown
+
+    def mixed(self, lane: int, *, window: int) -> Int64[numpy.ndarray, " W"]:
+        """The samples of one window of a lane, in the order in which they are shown."""
+        size, longer = divmod(self.num_samples, self.num_lanes)
+        lane_start = lane * size + min(lane, longer)
+        lane_end = lane_start + size + (lane < longer)
+        start = lane_start + window * self.window
+        laid_out = numpy.arange(start, min(start + self.window, lane_end))
+        laid_out[laid_out >= self._gap] += self._num_missing  # the last block may be short, and it lies anywhere
+        samples = self._blocks[laid_out // self.block] * self.block + laid_out % self.block
+        return samples[numpy.argsort(_words(_STREAM_WINDOWS, self._seed, self._epoch, start=start, count=len(samples)), kind="stable")]
+
+    def _kept(self, lane: int, *, window: int) -> Int64[numpy.ndarray, " W"]:
+        if self._current.get(lane, (-1,))[0] != window:
+            self._current[lane] = (window, self.mixed(lane, window=window))
+        return self._current[lane][1]
+
+
+_epoch_order = lru_cache(maxsize=2)(EpochOrder)
+"""A batch may straddle two epochs."""
+
+
+def _words(stream: int, seed: int, epoch: int, *, start: int, count: int) -> UInt64[numpy.ndarray, " N"]:
+    """Words `start..start+count-1` of a stream; Philox makes 4 words a count."""
+    generator = numpy.random.Philox(numpy.random.SeedSequence([stream, seed, epoch]))
+    generator.advance(start // 4)
+    return generator.random_raw(start % 4 + count)[start % 4 :]
 
 
 def check_division(*, global_batch: int, accumulation_steps: int, num_lanes: int, num_ranks: int) -> None:
@@ -105,8 +148,8 @@ def micro_batches(
         epochs, positions = numpy.divmod(consumed + step * global_batch + own, num_samples)
         indices = numpy.empty_like(positions)
         for epoch in numpy.unique(epochs).tolist():
-            shown = order(seed=seed, epoch=epoch, num_samples=num_samples, block=block, num_lanes=num_lanes)
-            indices[epochs == epoch] = shown[positions[epochs == epoch]]
+            shown = _epoch_order(seed=seed, epoch=epoch, num_samples=num_samples, block=block, num_lanes=num_lanes)
+            indices[epochs == epoch] = shown.at(positions[epochs == epoch])
         requests = [Request(epoch, index) for epoch, index in zip(epochs.tolist(), indices.tolist(), strict=True)]
         size = len(requests) // accumulation_steps
         yield from (requests[start : start + size] for start in range(0, len(requests), size))

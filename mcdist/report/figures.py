@@ -81,7 +81,7 @@ _CHARTS = (
     Chart("Memory", ("memory_gib",), floor=0.0),
 )
 
-_NOT_DRAWN = ("epoch", "count/redrawn", "count/emptied", "count/dropped_objects", "count/nonfinite_steps")
+_NOT_DRAWN = ("epoch", "count/redrawn", "count/emptied", "count/dropped_objects", "count/bad_samples", "count/nonfinite_steps")
 
 
 def curves_svg(records: Sequence[Record]) -> list[str]:

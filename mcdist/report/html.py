@@ -17,6 +17,7 @@ from markupsafe import Markup
 from mcdist.errors import DataError
 from mcdist.records import Evaluation, Record
 from mcdist.report import figures, palette, table
+from mcdist.report.bad_samples import read_bad_samples
 from mcdist.report.jsonl import read_metrics
 from mcdist.report.panels import COLUMNS, panel_files, panel_key
 from mcdist.run_dir import RunDir, write_atomically
@@ -25,8 +26,11 @@ _COUNTS = (
     ("count/redrawn", "views drawn again (too little or too much foreground)"),
     ("count/emptied", "samples that took part without foreground"),
     ("count/dropped_objects", "objects dropped (more than views.max_objects)"),
+    ("count/bad_samples", "samples that could not be read (void everywhere)"),
     ("count/nonfinite_steps", "steps with a non-finite loss or gradient"),
 )
+
+_SHOWN_BAD_SAMPLES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ def _content(run_dir: RunDir) -> dict[str, Any]:
         "curves": [Markup(svg) for svg in figures.curves_svg(records)],
         "last_values": _last_values(records),
         "counts": _counts(records),
+        "bad_samples": _bad_samples(read_bad_samples(run_dir.bad_samples)),
         "starts": [_start_facts(start) for start in starts],
         "config_text": config_text,
         "pictures": [Picture(panel_key(path), _png(path)) for path in panel_files(run_dir.panels)],
@@ -178,6 +183,14 @@ def _counts(records: list[Record]) -> list[Fact]:
     last = {record.name: record.value for record in records if record.name.startswith("count/")}
     labels = {**{name: name.removeprefix("count/").replace("_", " ") for name in last}, **dict(_COUNTS)}
     return [Fact(label, f"{last[name]:,.0f}") for name, label in labels.items() if name in last]
+
+
+def _bad_samples(listed: list[dict[str, Any]]) -> list[Fact]:
+    """Each sample once, though it may have come in every epoch; the first few."""
+    by_place = {(line["shard"], line["index"]): line for line in listed}
+    facts = [Fact(f"{line['shard']}, {line['key'] or line['index']}", str(line["reason"])) for line in by_place.values()]
+    left = len(facts) - _SHOWN_BAD_SAMPLES
+    return facts[:_SHOWN_BAD_SAMPLES] + ([Fact(f"{left:,} more", "see bad_samples.jsonl")] if left > 0 else [])
 
 
 def _last_values(records: list[Record]) -> list[Fact]:

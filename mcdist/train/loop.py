@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from mcdist.data.batch import Batch
-from mcdist.errors import TrainingError
+from mcdist.data.finish import finish
+from mcdist.errors import DataError, TrainingError
 from mcdist.records import Record
 from mcdist.train.monitor import embedding_rank, prototype_similarity
 from mcdist.train.schedule import lr_at
@@ -29,6 +30,7 @@ class LoopSettings:
     log_every_steps: int
     max_nonfinite: int
     saliency_weight: float
+    max_bad_share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +42,22 @@ class Progress:
     stopped: bool
 
 
-def train(state: TrainState, batches: Iterator[Batch], *, settings: LoopSettings, step: StepSettings, should_stop: Callable[[], bool]) -> Iterator[Progress]:
+def train(
+    state: TrainState,
+    batches: Iterator[Batch],
+    *,
+    settings: LoopSettings,
+    step: StepSettings,
+    should_stop: Callable[[], bool],
+    on_bad_samples: Callable[[int, list[str]], None],
+) -> Iterator[Progress]:
     """Train to `num_steps`, one Progress a step; between two of them the state is complete and may be saved.
 
-    A wish to stop, seen by any rank, travels along with the next step and all ranks leave after the same one.
+    A wish to stop, seen by any rank, travels along with the next step and all ranks leave after the same one. `on_bad_samples` is told
+    at log steps, with the step and a line each, which samples of any rank could not be read since the last one.
 
     Raises:
+        DataError: more than `max_bad_share` of the samples of the epochs begun could not be read.
         TrainingError: `max_nonfinite` steps in a row had a non-finite loss or gradient; the weights are those before the first of them.
     """
     device = state.engine.world.device
@@ -60,7 +72,7 @@ def train(state: TrainState, batches: Iterator[Batch], *, settings: LoopSettings
         interval.add(result)
         stopped = any_stops()
         due = stopped or state.step % settings.log_every_steps == 0 or state.step == settings.num_steps
-        records = interval.close(result, lr=lr, settings=settings, summed=step.scope == "global") if due else []
+        records = interval.close(result, lr=lr, settings=settings, summed=step.scope == "global", on_bad_samples=on_bad_samples) if due else []
         yield Progress(state.step, records, stopped)
         if stopped:
             return
@@ -78,12 +90,13 @@ class _Interval:
 
     def _open(self) -> None:
         self.sums = torch.zeros(len(self.NAMES), dtype=torch.float64, device=self.in_a_row.device)
-        self.views = dict.fromkeys(("redrawn", "emptied", "dropped_objects"), 0)
+        self.views = dict.fromkeys(("redrawn", "emptied", "dropped_objects", "bad_samples"), 0)
+        self.bad: list[str] = []
         self.longest = self.in_a_row.clone()
         self.num_steps, self.wait_s, self.began_s = 0, 0.0, time.perf_counter()
 
     def take(self, batches: Iterator[Batch], number: int, *, device: torch.device) -> list[Batch]:
-        """The next micro-batches on the device; the time spent waiting for the loader is counted."""
+        """The next micro-batches, finished on the device; the time spent waiting for the loader is counted."""
         began_s = time.perf_counter()
         taken = [next(batches) for _ in range(number)]
         self.wait_s += time.perf_counter() - began_s
@@ -91,7 +104,9 @@ class _Interval:
             self.views["redrawn"] += batch.num_redrawn
             self.views["emptied"] += batch.num_emptied
             self.views["dropped_objects"] += batch.num_dropped_objects
-        return [batch.to(device, non_blocking=True) for batch in taken]
+            self.views["bad_samples"] += batch.num_bad
+            self.bad += batch.bad
+        return [finish(batch.to(device, non_blocking=True)) for batch in taken]
 
     def add(self, result: StepResult) -> None:
         """Skipped steps count, and stay out of the means."""
@@ -118,13 +133,16 @@ class _Interval:
         values = torch.cat([self.state.engine.world.sum(own), torch.stack([value.to(torch.float64) for value in same.values()])])
         return dict(zip((*self.NAMES, *self.views, *same), values.tolist(), strict=True))
 
-    def close(self, result: StepResult, *, lr: float, settings: LoopSettings, summed: bool) -> list[Record]:
+    def close(self, result: StepResult, *, lr: float, settings: LoopSettings, summed: bool, on_bad_samples: Callable[[int, list[str]], None]) -> list[Record]:
         """Means over the interval and all ranks as Records."""
         world, total = self.state.engine.world, self.read(result)
         took_s = time.perf_counter() - self.began_s
         finite = max(total["finite"] / world.num_ranks, 1.0)
         ranks = 1 if summed else world.num_ranks
         self._count(total, num_ranks=world.num_ranks)
+        if total["bad_samples"]:
+            on_bad_samples(self.state.step, world.gather_texts(self.bad))
+            self._check_bad_samples(settings)
         contrast, saliency = total["contrast"] / finite / ranks, total["saliency"] / finite / ranks
         values = {
             "loss": (contrast + settings.saliency_weight * saliency, ""),
@@ -156,6 +174,17 @@ class _Interval:
                 "the last checkpoint is intact: lower optim.lr, set optim.clip_grad_norm, or use optim.precision=fp32"
             )
         return [Record(self.state.step, name, value, unit) for name, (value, unit) in values.items()]
+
+    def _check_bad_samples(self, settings: LoopSettings) -> None:
+        """The same numbers on all ranks, so all of them leave here."""
+        num_epochs = -(-self.state.samples_consumed // settings.num_samples)
+        num_bad, num_allowed = self.state.counters["bad_samples"], int(settings.max_bad_share * settings.num_samples * num_epochs)
+        if num_bad > num_allowed:
+            raise DataError(
+                f"{num_bad} samples could not be read up to step {self.state.step}, data.bad_samples_max_share={settings.max_bad_share:g} allows "
+                f"{num_allowed} in {num_epochs} epochs of {settings.num_samples}; bad_samples.jsonl in the run folder lists them: check the shards "
+                "with python -m shards verify DIR, or raise the share"
+            )
 
     def _count(self, total: dict[str, float], *, num_ranks: int) -> None:
         counters = self.state.counters

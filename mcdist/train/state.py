@@ -12,6 +12,8 @@ from mcdist.model.encoder import Encoder
 from mcdist.train.engine_ddp import EngineDDP
 from mcdist.train.optimizer import load_optimizer_tensors, optimizer_tensors
 
+COUNTERS = ("redrawn", "emptied", "dropped_objects", "bad_samples", "nonfinite_steps")
+
 
 @dataclass(slots=True)
 class TrainState:
@@ -23,7 +25,7 @@ class TrainState:
     engine: EngineDDP
     step: int = 0
     samples_consumed: int = 0
-    counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("redrawn", "emptied", "dropped_objects", "nonfinite_steps"), 0))
+    counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name, as they are on the device."""

@@ -1,13 +1,17 @@
 import importlib
 import json
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy
 import pytest
 import torch
+from PIL import Image
 
 from mcdist.errors import McdistError
 
@@ -95,13 +99,67 @@ def test_what_would_not_fit_into_memory_is_left_out_and_said_so(
     assert "fused" in printed.out
 
 
-@pytest.mark.parametrize("num_workers", [0, 1])
-def test_the_loader_is_measured_by_mode_and_workers(run_benchmark: Callable[..., Rows], make_shards: Callable[..., Path], num_workers: int) -> None:
-    options = ["--workers", str(num_workers), "--batch", "2", "--size-px", "32", "--num-runs", "2", "--batches-per-run", "1"]
-    rows = run_benchmark("loader", str(make_shards(6)), *options)
-    check_rows(rows, benchmark="loader")
-    assert [row["mode"] for row in rows] == ["decode", "two views", "whole loader"]
-    assert all(row["shape"].startswith(f"{num_workers} workers") and row["unit"] == "1/s" for row in rows)
+PIPELINE_PROVIDERS = ["libjpeg-turbo decode", "PIL + torchvision", "mcdist", "mcdist + colour"]
+
+
+def write_photos(folder: Path) -> tuple[str, str]:
+    """Four photos and their maps, as data_pipeline.py wants them."""
+    for name in ("photos", "masks"):
+        (folder / name).mkdir()
+    for number in range(4):
+        instances = numpy.zeros((40, 52), dtype=numpy.uint8)
+        instances[5:25, 5 + number : 25] = 1
+        Image.fromarray(numpy.repeat(200 * instances[..., None], 3, axis=2)).save(folder / "photos" / f"{number}.jpg")
+        Image.fromarray(instances).save(folder / "masks" / f"{number}.png")
+    return str(folder / "photos"), str(folder / "masks")
+
+
+def here(module: ModuleType) -> Callable[..., dict[str, Any]]:
+    """data_trial.py's work in this process: starting one for each figure takes seconds."""
+
+    def trial(name: str, source: Any, *, check: bool = False, **options: Any) -> dict[str, Any]:
+        if check:
+            return module.check(name, source, **options)
+        options["num_workers"] = options.pop("workers")
+        return module.measure(name, source, began_s=time.monotonic(), **options)
+
+    return trial
+
+
+def test_loaders_of_two_views_are_checked_and_measured_side_by_side(
+    benchmark_named: Callable[[str], ModuleType], run_benchmark: Callable[..., Rows], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(benchmark_named("data_pipeline"), "run_trial", here(benchmark_named("data_trial")))
+    providers = [part for name in PIPELINE_PROVIDERS for part in ("--provider", name)]
+    options = ["--workers", "0", "--batch", "2", "--size-px", "32", "--num-runs", "2", "--stretch-s", "0.01", *providers]
+    rows = run_benchmark("data_pipeline", *write_photos(tmp_path), *options)
+    check_rows(rows, benchmark="data_pipeline")
+    assert [row["provider"] for row in rows if row["metric"] == "photos"] == PIPELINE_PROVIDERS
+    ratios = {row["provider"]: row["median"] for row in rows if row["unit"] in ("x", "%")}
+    assert ratios.keys() == set(PIPELINE_PROVIDERS)
+    assert [row["median"] for row in rows if row["metric"] == "beside PIL + torchvision" and row["provider"] == "PIL + torchvision"] == [1]
+    assert {row["metric"] for row in rows} >= {"peak memory", "first batch, cold", "first batch, warm"}
+
+
+def test_a_loader_whose_map_misses_its_photo_is_not_timed(
+    benchmark_named: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source = benchmark_named("data_pipeline").generate_check(tmp_path / "check")
+    seen = next(benchmark_named("data_providers").PROVIDERS["PIL + torchvision"].open(source, 4, 32, 0))
+    beside = replace(seen, instances=tuple(instances.roll(8, dims=-1) for instances in seen.instances))
+    wrong = benchmark_named("data_providers").Provider(lambda *_: iter([beside]))
+    monkeypatch.setitem(benchmark_named("data_providers").PROVIDERS, "wrong", wrong)
+    with pytest.raises(McdistError, match="wrong gives a map that misses its photo in .* not timed"):
+        benchmark_named("data_trial").check("wrong", source, batch=4, size_px=32)
+
+
+def test_a_trial_runs_in_a_process_of_its_own(benchmark_named: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    module = benchmark_named("data_pipeline")
+    source = module.generate_check(tmp_path / "check")
+    found = module.run_trial("libjpeg-turbo decode", source, batch=2, size_px=32, workers=0, stretch_s=0.01)
+    assert all(rate > 0 for rate in found["rates"])
+    with pytest.raises(McdistError, match="PIL . torchvision could not be measured: .*nowhere/photos"):
+        module.run_trial("PIL + torchvision", replace(source, folder=tmp_path / "nowhere"), check=True)
 
 
 def test_the_step_is_measured_whole_and_by_part(run_benchmark: Callable[..., Rows], make_shards: Callable[..., Path], tmp_path: Path) -> None:
@@ -118,11 +176,11 @@ def test_the_step_is_measured_whole_and_by_part(run_benchmark: Callable[..., Row
 def test_a_user_error_is_one_sentence(
     benchmark_named: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["loader.py", str(tmp_path / "nowhere")])
+    monkeypatch.setattr(sys, "argv", ["data_pipeline.py", str(tmp_path / "nowhere"), str(tmp_path), "--provider", "mcdist"])
     with pytest.raises(SystemExit) as leaving:
-        benchmark_named("harness").run(benchmark_named("loader").main)
+        benchmark_named("harness").run(benchmark_named("data_pipeline").main)
     assert leaving.value.code == 3
-    assert "expected a shard folder" in capsys.readouterr().err
+    assert "expected a folder of .jpg photos" in capsys.readouterr().err
 
 
 def test_peak_memory_counts_what_a_call_holds(benchmark_named: Callable[[str], ModuleType], device: torch.device) -> None:

@@ -9,7 +9,6 @@ import torch
 
 from mcdist.data.batch import Batch
 from mcdist.data.loader import BatchLoader, _raising, evaluation_samples, make_loader
-from mcdist.data.manifest import read_manifest, write_manifest
 from mcdist.data.order import micro_batches
 from mcdist.data.read_webdataset import ShardFolder
 from mcdist.errors import ConfigError, MachineError, ShardError
@@ -78,6 +77,26 @@ def test_a_loader_started_later_gives_the_rest(folder, view_settings):
         assert_same(first, second)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+def test_three_ranks_of_two_workers_stop_and_two_ranks_of_one_worker_see_the_rest(folder, view_settings):
+    """The loader's side of tests/test_order_end_to_end.py, within the first epoch of 23 and into the second."""
+    run = dict(global_batch=6, num_lanes=6, block=2, accumulation_steps=1)
+
+    def global_batches(*, num_ranks, num_workers, consumed, num_steps):
+        loaders = [
+            loader_of(folder, view_settings, **run, rank=rank, num_ranks=num_ranks, num_workers=num_workers, consumed=consumed, num_steps=num_steps)
+            for rank in range(num_ranks)
+        ]
+        steps = [[batch.indices.tolist() for batch in loader] for loader in loaders]
+        return [[parts[place % num_ranks][place // num_ranks] for place in range(6)] for parts in zip(*steps, strict=True)]
+
+    before = global_batches(num_ranks=3, num_workers=2, consumed=0, num_steps=2)
+    rest = global_batches(num_ranks=2, num_workers=1, consumed=12, num_steps=6)
+    assert before + rest == global_batches(num_ranks=1, num_workers=0, consumed=0, num_steps=8)
+    shown = [index for batch in before + rest for index in batch]
+    assert sorted(shown[:23]) == sorted(shown[23:46]) == list(range(23))
+
+
 def test_the_next_epoch_draws_other_views(folder, view_settings):
     batches = loader_of(folder, view_settings, num_steps=6, accumulation_steps=1)
     seen = [(int(index), image) for batch in batches for index, image in zip(batch.indices, batch.query_images, strict=True)]
@@ -93,7 +112,7 @@ def test_loading_leaves_the_random_numbers_of_the_run_alone(folder, view_setting
 
 def test_training_never_reads_ground_truth(folder, view_settings, monkeypatch):
     read = os.pread
-    truths = {sample.members["seg.png"] for shard in folder.manifest.shards for sample in shard.samples}
+    truths = {sample.members["seg.png"] for place in range(len(folder.manifest.shards)) for sample in folder.read_index(place)}
     extents = []
     monkeypatch.setattr(os, "pread", lambda file, size, offset: extents.append((offset, size)) or read(file, size, offset))
     list(loader_of(folder, view_settings))
@@ -101,22 +120,26 @@ def test_training_never_reads_ground_truth(folder, view_settings, monkeypatch):
     assert not truths & set(extents)
 
 
-def damaged(folder: ShardFolder, *, member: str) -> ShardFolder:
-    """The folder, where the tar was cut inside `member` of sample 7."""
-    shard = folder.manifest.shards[1]
-    broken = replace(shard.samples[2], members={**shard.samples[2].members, member: (shard.num_bytes - 100, 100)})
-    samples = (*shard.samples[:2], broken, *shard.samples[3:])
-    shards = (folder.manifest.shards[0], replace(shard, samples=samples), *folder.manifest.shards[2:])
-    write_manifest(replace(read_manifest(folder.folder), shards=shards), folder=folder.folder)
-    os.truncate(folder.folder / shard.name, shard.num_bytes - 96)
-    return ShardFolder(folder.folder)
+@pytest.fixture
+def cut(make_shards, relist_shard) -> ShardFolder:
+    """23 samples, where the tar was cut inside the map of sample 7."""
+    folder = make_shards(23)
+    shard = ShardFolder(folder).manifest.shards[1]
+
+    def moved(samples):
+        return [
+            replace(entry, members={**entry.members, "mask.png": (shard.num_bytes - 100, 100)}) if entry.key == "photo_0007" else entry for entry in samples
+        ]
+
+    relist_shard(folder, place=1, change=moved)
+    os.truncate(folder / shard.name, shard.num_bytes - 96)
+    return ShardFolder(folder)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_an_error_in_a_worker_arrives_as_its_one_sentence(make_shards, view_settings, num_workers):
-    folder = damaged(ShardFolder(make_shards(23)), member="mask.png")
-    with pytest.raises(ShardError, match=r"photo_0007: mask.png should be 100 bytes, the tar ends after 4; check with") as caught:
-        list(loader_of(folder, view_settings, num_workers=num_workers))
+def test_an_error_in_a_worker_arrives_as_its_one_sentence(cut, view_settings, num_workers):
+    with pytest.raises(ShardError, match=r"photo_0007 \(png at byte \d+, mask.png at byte \d+\): mask.png should be 100 bytes, the tar ends after 4") as caught:
+        list(loader_of(cut, view_settings, num_workers=num_workers))
     assert type(caught.value) is ShardError
     assert "\n" not in str(caught.value)
     assert not multiprocessing.active_children()
@@ -142,7 +165,7 @@ def test_another_error_of_torch_stays_what_it_is():
 
 def test_workers_leave_interrupts_and_notices_to_the_main_process(folder, view_settings):
     batches = iter(loader_of(folder, view_settings, num_workers=2))
-    seen = [next(batches)]
+    seen = [next(batches), next(batches)]  # one of each worker: both have started
     for worker in multiprocessing.active_children():
         for notice in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
             os.kill(worker.pid, notice)

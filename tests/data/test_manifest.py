@@ -15,21 +15,20 @@ def _spoil(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     (folder / MANIFEST_NAME).write_text(json.dumps(content))
 
 
-def _members(content: dict[str, Any], value: object) -> None:
-    content["shards"][0]["samples"][0]["members"] = value
-
-
 @pytest.mark.parametrize(
     "change",
     [
-        lambda content: _members(content, ["jpg"]),
-        lambda content: _members(content, {"jpg": [3]}),
-        lambda content: _members(content, {"jpg": [0, 10**30]}),
-        lambda content: _members(content, {"jpg": [-5, 10]}),
+        lambda content: content["shards"][0].update(num_samples=-1),
+        lambda content: content["shards"][0].update(num_samples=2),
+        lambda content: content["shards"][0].update(num_bytes=10**30),
+        lambda content: content["shards"][0].update(sha256="../../etc"),
+        lambda content: content["shards"][0].update(index_sha256=""),
+        lambda content: content.update(num_samples=4),
+        lambda content: content.update(shards=2 * content["shards"]),
         lambda content: content["shards"][0].update(name="../elsewhere.tar"),
         lambda content: content["shards"][0].update(name="/etc/passwd"),
         lambda content: content.update(shards=3),
-        lambda content: content.update(format="ffcv"),
+        lambda content: content.update(format="zip"),
         lambda content: content.pop("source"),
     ],
 )
@@ -48,8 +47,9 @@ def test_a_manifest_that_is_no_object_is_one_sentence(make_shards: Callable[...,
         read_manifest(folder)
 
 
-def test_another_schema_version_says_what_to_do(make_shards: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("version", [1, 3])
+def test_another_schema_version_says_what_to_do(make_shards: Callable[..., Path], version: int) -> None:
     folder = make_shards(3)
-    _spoil(folder, lambda content: content.update(schema_version=2))
-    with pytest.raises(ShardError, match="schema version 2, this mcdist reads 1; rebuild the shards"):
+    _spoil(folder, lambda content: content.update(schema_version=version))
+    with pytest.raises(ShardError, match=f"schema version {version}, this mcdist reads 2; rebuild the shards with: python -m shards build"):
         read_manifest(folder)

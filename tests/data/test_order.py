@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcdist.data.order import WINDOW_BLOCKS, Request, check_division, micro_batches, order
+from mcdist.data.order import WINDOW_BLOCKS, EpochOrder, Request, check_division, micro_batches, order
 from mcdist.errors import ConfigError
 
 SHAPES = dict(
@@ -38,14 +38,44 @@ def test_lanes_cut_no_more_blocks_than_there_are_cuts(**shape):
     assert len(pairs) <= -(-shape["num_samples"] // block) + shape["num_lanes"] - 1
 
 
-def test_the_order_is_pure_and_read_only():
-    shape = dict(seed=3, epoch=5, num_samples=100, block=8, num_lanes=4)
-    first = order(**shape)
-    order.cache_clear()
-    assert order(**shape) is not first
-    assert numpy.array_equal(order(**shape), first)
-    with pytest.raises(ValueError, match="read-only"):
-        first[0] = 1
+def naive_order(*, seed: int, epoch: int, num_samples: int, block: int, num_lanes: int) -> numpy.ndarray:
+    """The definition in its plainest form: all words, all blocks and all lanes at once."""
+
+    def words(stream: int, count: int) -> numpy.ndarray:
+        return numpy.random.Philox(numpy.random.SeedSequence([stream, seed, epoch])).random_raw(count)
+
+    blocks = numpy.argsort(words(1, -(-num_samples // block)), kind="stable")
+    laid_out = [index for start in (blocks * block).tolist() for index in range(start, min(start + block, num_samples))]
+    mixing = words(2, num_samples).tolist()
+    shown = numpy.empty(num_samples, dtype=numpy.int64)
+    start = 0
+    for lane in range(num_lanes):
+        own = range(start, start + len(shown[lane::num_lanes]))
+        start = own.stop
+        windows = [own[first : first + WINDOW_BLOCKS * block] for first in range(0, len(own), WINDOW_BLOCKS * block)]
+        shown[lane::num_lanes] = [laid_out[place] for window in windows for place in sorted(window, key=mixing.__getitem__)]
+    return shown
+
+
+@given(**SHAPES)
+def test_the_order_is_the_one_that_is_documented(**shape):
+    assert order(**shape).tolist() == naive_order(**shape).tolist()
+
+
+@given(st.data(), st.fixed_dictionaries(SHAPES))
+def test_any_positions_are_found_without_the_rest_of_the_epoch(data, shape):
+    positions = data.draw(st.lists(st.integers(0, shape["num_samples"] - 1), max_size=40))
+    whole, asked = order(**shape), EpochOrder(**shape)
+    for some in (positions, positions[::-1]):
+        assert asked.at(numpy.array(some, dtype=numpy.int64)).tolist() == [whole[position] for position in some]
+
+
+def test_an_epoch_of_a_billion_samples_costs_little():
+    asked = EpochOrder(seed=0, epoch=3, num_samples=10**9, block=100_000, num_lanes=8)
+    shown = asked.at(numpy.arange(10**9 - 8, 10**9))
+    assert len(set(shown.tolist())) == 8
+    assert shown.max() < 10**9
+    assert asked._blocks.nbytes == 80_000
 
 
 def test_the_order_never_changes_between_versions():

@@ -29,6 +29,7 @@ LOOP = LoopSettings(
     warmup_steps=1,
     log_every_steps=3,
     max_nonfinite=2,
+    max_bad_share=0.0,
     saliency_weight=1.0,
 )
 STEP = replace(SETTINGS, implementation="reference", momentum_buffers="copy")
@@ -41,7 +42,7 @@ def endless() -> Iterator[Batch]:
 
 
 def start(state: TrainState, *, settings: LoopSettings = LOOP, should_stop: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
-    return train(state, endless(), settings=settings, step=STEP, should_stop=should_stop)
+    return train(state, endless(), settings=settings, step=STEP, should_stop=should_stop, on_bad_samples=lambda step, lines: None)
 
 
 def counted(state: TrainState) -> list[tuple[Progress, Counter[str]]]:

@@ -1,0 +1,48 @@
+"""BadSample: a sample that could not be read, for the run's list; and the stand-in that keeps its place without adding anything."""
+
+import io
+import json
+from bisect import bisect_right
+from dataclasses import asdict, dataclass
+from itertools import accumulate
+
+import numpy
+from PIL import Image
+
+from mcdist.data.manifest import Manifest
+from mcdist.data.sample import RawSample, encode_map
+from mcdist.types import VOID
+
+POLICIES = ("error", "skip")
+"""error: the run stops with its sentence. skip: the sample keeps its place, void everywhere; it is counted and listed."""
+
+_STAND_IN_PX = 16
+
+
+@dataclass(frozen=True, slots=True)
+class BadSample:
+    """Which sample, when, and the sentence that says why. `key` is empty where its shard's index cannot be read."""
+
+    shard: str
+    key: str
+    index: int
+    epoch: int
+    reason: str
+
+    def to_json(self) -> str:
+        """One line of JSON, as it travels in a Batch."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+def shard_name(manifest: Manifest, *, index: int) -> str:
+    """The name of the shard that holds sample `index`."""
+    ends = list(accumulate(shard.num_samples for shard in manifest.shards))
+    return manifest.shards[bisect_right(ends, index)].name
+
+
+def stand_in(key: str) -> RawSample:
+    """A black photo whose map is void everywhere: neither positive nor background in any term."""
+    void = numpy.full((_STAND_IN_PX, _STAND_IN_PX), VOID, dtype=numpy.int16)
+    photo = io.BytesIO()
+    Image.new("RGB", void.shape).save(photo, format="PNG")
+    return RawSample(key=key, where=f"stand-in of {key}", photo=photo.getvalue(), instances=encode_map(void), segments=None)
