@@ -118,6 +118,16 @@ def peak_extra_mib(action: Callable[[], object], *, device: torch.device) -> flo
         return None
 
 
+def peak_process_mib(device: torch.device) -> float | None:
+    """The most memory that this process held since it started, or the device for it on CUDA. None where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    try:
+        return status_kib("VmHWM") / 1024
+    except OSError:
+        return None
+
+
 def status_kib(name: str) -> int:
     """A line of this process's memory, as Linux tells it: VmRSS is resident now, VmHWM was at most."""
     lines = Path("/proc/self/status").read_text().splitlines()

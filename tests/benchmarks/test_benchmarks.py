@@ -54,7 +54,7 @@ def check_rows(rows: Rows, *, benchmark: str) -> None:
         assert list(row) == FIELDS
         assert row["benchmark"] == benchmark
         assert 0 <= row["p20"] <= row["median"] <= row["p80"]
-        assert row["num_runs"] == (1 if row["metric"].endswith("error") else 2)
+        assert row["num_runs"] == (1 if row["metric"].endswith("error") or row["mode"] == "whole process" else 2)
         assert row["unit"] and row["machine"] and row["commit"] and row["versions"]["torch"]
 
 
@@ -168,8 +168,9 @@ def test_the_step_is_measured_whole_and_by_part(run_benchmark: Callable[..., Row
     rows = run_benchmark("train_step", str(config), f"data.train={make_shards(6)}", *SMALL_MODEL, *SMALL_STEP, "--num-runs", "2")
     check_rows(rows, benchmark="train_step")
     assert [row["mode"] for row in rows if row["unit"] == "1/s"] == ["whole step"]
-    parts = ["key forward", "pooling", "query forward", "loss", "backward", "update", "other"]
+    parts = ["key forward", "query forward", "backward", "optimizer", "pooling", "loss", "moving average", "bank", "other"]
     assert [row["mode"] for row in rows if row["unit"] == "ms"] == parts
+    assert [row["median"] > 100 for row in rows if row["metric"] == "peak memory"] == [True]
     assert all(row["median"] > 0 for row in rows if row["unit"] == "ms" and row["mode"] != "other")
 
 
