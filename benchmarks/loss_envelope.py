@@ -63,7 +63,7 @@ def loss_curve(config: Config, *, implementation: str, noise_seed: int | None, n
     world = join_world(device=config.run.device, timeout_s=config.run.rendezvous_timeout_s)
     try:
         build.prepare_process(config, world=world)
-        folder = build.build_shards(config.data.train, key="data.train")
+        folder = build.build_shards(config.data.train, key="data.train", data=config.data)
         state = build.build_state(config, world=world)
         if noise_seed is not None:
             perturb(state, seed=noise_seed)

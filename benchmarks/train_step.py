@@ -84,7 +84,7 @@ def timed_parts(state: TrainState) -> Iterator[Stopwatch]:
 
 def first_batches(config: Config, *, world: World) -> list[Batch]:
     """The micro-batches of the run's first step, on the device."""
-    folder = build.build_shards(config.data.train, key="data.train")
+    folder = build.build_shards(config.data.train, key="data.train", data=config.data)
     loader = build.build_batches(config, folder, world=world, consumed=0, num_steps=1)
     return [finish(batch.to(world.device)) for batch in loader]
 

@@ -11,6 +11,7 @@ import torch
 
 from mcdist.checkpoint import Checkpoint, best_checkpoint, list_checkpoints, load_checkpoint
 from mcdist.config import Config, DataConfig, ModelConfig
+from mcdist.data import loader
 from mcdist.data.cached_files import CachedFiles, stage
 from mcdist.data.draw import ViewSettings
 from mcdist.data.loader import BatchLoader, make_loader
@@ -46,6 +47,12 @@ def prepare_process(config: Config, *, world: World) -> None:
         torch.use_deterministic_algorithms(True)
     elif world.device.type == "cuda":
         torch.backends.cudnn.benchmark = True
+
+
+def prepare_workers(config: Config) -> None:
+    """Let the data workers' imports run beside the building of the model."""
+    if config.data.num_workers:
+        loader.prepare_workers()
 
 
 def build_encoder(model: ModelConfig, *, pretrained: bool = True) -> Encoder:

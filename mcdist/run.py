@@ -40,6 +40,7 @@ def train_run(config: Config) -> int:
 
 def _train(config: Config, *, world: World) -> int:
     build.prepare_process(config, world=world)
+    build.prepare_workers(config)
     folder = build.build_shards(config.data.train, key="data.train", data=config.data)
     loop = build.loop_settings(config, num_samples=len(folder))
     run_dir = RunDir(Path(config.run.dir)).create()
