@@ -1,6 +1,5 @@
 """Mask files: grey or palette PNGs become instance maps; label PNGs become ground truth."""
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from mcdist.data.sample import MAX_STORED_OBJECTS
 from mcdist.errors import DataError
 from mcdist.types import VOID
 from shards.components import connected_components
-from shards.photo_file import MAX_PIXELS, first_line
+from shards.photo_file import MAX_PIXELS, first_line, open_picture
 from shards.place import Place, read_place
 
 MaskValues = Literal["auto", "binary", "instances"]
@@ -100,7 +99,7 @@ def _opened(place: Place, *, what: str) -> Iterator[Image.Image]:
     """The picture at `place`, its size checked before a pixel is decoded; what goes wrong in decoding is a DataError too."""
     content = read_place(place, what=what)
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with open_picture(content) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(f"the {what} {place} has {image.width} x {image.height} pixels, more than {MAX_PIXELS}; save it at its photo's size")
             yield image

@@ -4,6 +4,9 @@ A shard keeps what the camera wrote, so that nothing is lost; what the training 
 """
 
 import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy
@@ -68,6 +71,16 @@ def shrunk_size(width: int, *, height: int, short_side_px: int) -> tuple[int, in
     return max(1, round(width * short_side_px / short)), max(1, round(height * short_side_px / short))
 
 
+@contextmanager
+def open_picture(content: bytes) -> Iterator[Image.Image]:
+    """Pillow's picture, of which only the header is read. Its warning of large ones is silent: `MAX_PIXELS` is the limit here, for the caller to check."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        image = Image.open(io.BytesIO(content))
+    with image:
+        yield image
+
+
 def encode_jpeg(pixels: UInt8[numpy.ndarray, "H W 3"], *, quality: int) -> bytes:
     """RGB pixels as JPEG, the same bytes for the same pixels."""
     file = io.BytesIO()
@@ -94,7 +107,7 @@ def _member_of(content: bytes, *, place: Place) -> str:
 def _header_of(content: bytes, *, place: Place) -> tuple[int, int, bool]:
     """(stored width, stored height, whether EXIF turns it on its side), without decoding pixels."""
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with open_picture(content) as image:
             width, height = image.width, image.height
             turned = image.getexif().get(EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
     except Image.DecompressionBombError as error:
