@@ -100,7 +100,7 @@ class OpenBeton:
 
     def _contents(self, row: int, fields: list[str]) -> dict[str, memoryview]:
         """The bytes of some fields of a sample. They lie side by side, so where the file is not mapped one read fetches them."""
-        extents = {name: (int(self.beton.extents[name].offsets[row]), int(self.beton.extents[name].sizes[row])) for name in fields}
+        extents = {name: (self.beton.extents[name].offsets.item(row), self.beton.extents[name].sizes.item(row)) for name in fields}
         if self._map is not None:
             start, content = 0, memoryview(self._map)
         else:

@@ -174,7 +174,7 @@ def test_stuff_maps_become_labels(run: Run, tmp_path: Path, labels: str) -> None
         save_mask(tmp_path / "stuff" / f"{number:012d}.png", values=values)
     assert build(run, tmp_path, "--annotations", path, "--stuff", tmp_path / "stuff", "--labels", labels).exit_code == 0
     if labels == "none":
-        assert "seg.png" not in read_manifest(tmp_path / "out").shards[0].samples[0].members
+        assert not ShardFolder(tmp_path / "out").num_with("seg.png")
         return
     found = sample(tmp_path, with_segments=True).segments
     assert found is not None
@@ -204,7 +204,7 @@ def test_photos_without_annotations_take_scored_proposals(run: Run, tmp_path: Pa
     path = write_coco(tmp_path, proposals, name="rle.json")
     assert build(run, tmp_path, "--masks", path).exit_code == 0
     assert sample(tmp_path).instances.unique().tolist() == [0, 1, 2]
-    assert "seg.png" not in read_manifest(tmp_path / "out").shards[0].samples[0].members
+    assert not ShardFolder(tmp_path / "out").num_with("seg.png")
     assert build(run, tmp_path, "--masks", path, "--min-score", 0.5, out="high").exit_code == 0
     assert sample(tmp_path, out="high").instances.unique().tolist() == [0, 1]
 
@@ -223,8 +223,8 @@ def test_a_list_of_photos_without_annotations_takes_proposals_and_has_no_labels(
     proposals = [{"image_id": number, "segmentation": rectangle(4, 4, 20, 16)} for number in (1, 2, 3)]
     path = write_coco(tmp_path, proposals, name="rle.json")
     assert build(run, tmp_path, "--annotations", listed, "--masks", path, "--strict").exit_code == 0
-    entry = read_manifest(tmp_path / "out").shards[0]
-    assert len(entry.samples) == 2 and "seg.png" not in entry.samples[0].members
+    reader = ShardFolder(tmp_path / "out")
+    assert len(reader) == 2 and not reader.num_with("seg.png")
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ def test_an_annotation_file_that_changes_during_the_build_is_noticed(tmp_path: P
 def test_a_job_carries_its_own_photos_and_no_others(tmp_path: Path) -> None:
     path = write_coco(tmp_path, make_coco(tmp_path, num=8))
     source = coco_source(CocoFiles(tmp_path / "images", path), treatment=Treatment())
-    job, *_ = shard_jobs(source, folder=tmp_path / "out", shard_size=2, strict=False)
+    job, *_ = shard_jobs(source, folder=tmp_path / "out", shard_size=2, strict=False, packing=None)
     carried = pickle.dumps((job, without_items(source)))
     assert b"000000000002.jpg" in carried and b"000000000003.jpg" not in carried and b"segmentation" not in carried
 
@@ -337,7 +337,7 @@ def test_rebuilds_are_byte_identical_with_any_number_of_workers_and_another_orde
     for out, workers in (("one", 1), ("two", 2)):
         assert build(run, tmp_path, "--annotations", path, "--shard-size", 2, "--workers", workers, out=out).exit_code == 0
     one, two = ({file.name: file.read_bytes() for file in (tmp_path / out).iterdir()} for out in ("one", "two"))
-    assert one == two and len(one) == 3
+    assert one == two and len(one) == 5
     first = coco_plan.coco_source(CocoFiles(tmp_path / "images", path), treatment=Treatment())
     turned = write_coco(tmp_path, dict(reversed(content.items())), name="turned.json")
     second = coco_plan.coco_source(CocoFiles(tmp_path / "images", turned), treatment=Treatment())

@@ -50,4 +50,4 @@ def test_a_build_killed_in_the_middle_resumes_to_the_same_bytes_and_leaves_no_wo
     assert "shards kept from an earlier run" in resumed.stdout
     subprocess.run(command(tmp_path, "whole"), cwd=tmp_path, check=True, capture_output=True)
     killed, whole = ({file.name: file.read_bytes() for file in (tmp_path / out).iterdir()} for out in ("killed", "whole"))
-    assert killed == whole and len(whole) == 151
+    assert killed == whole and len(whole) == 301

@@ -10,6 +10,7 @@ from made_pictures import save_mask, save_photo
 from typer.testing import Result
 
 from mcdist.data.manifest import read_manifest
+from mcdist.data.read_webdataset import ShardFolder
 from mcdist.errors import ConfigError
 from shards.file_source import FileSource
 from shards.source import Item, problem_item
@@ -72,6 +73,6 @@ def test_real_voc_photos_are_split(run: Run, shared_data: Path, tmp_path: Path) 
     (tmp_path / "ids.txt").write_text("\n".join(listed))
     options = ("--ids", tmp_path / "ids.txt", "--val-share", 0.3, "--short-side", 64, "--out", tmp_path / "out", "--workers", 1, "--strict")
     assert run("build", "voc", root, *options).exit_code == 0
-    keys = {part: {sample.key for sample in read_manifest(tmp_path / "out" / part).shards[0].samples} for part in ("train", "val")}
+    keys = {part: set(ShardFolder(tmp_path / "out" / part).read_index(0).keys) for part in ("train", "val")}
     assert keys["train"] | keys["val"] == set(listed) and not keys["train"] & keys["val"]
     assert run("verify", tmp_path / "out" / "val").exit_code == 0

@@ -42,16 +42,15 @@ def pack(path: Path, folder: Path, *, names: dict[str, str] | None = None) -> Pa
 
 
 def keys_of(folder: Path) -> list[str]:
-    return [sample.key for shard in read_manifest(folder).shards for sample in shard.samples]
+    reader = ShardFolder(folder)
+    return [reader.key(index) for index in range(len(reader))]
 
 
 def test_a_tree_keeps_the_class_folder_in_the_json_and_nowhere_else(run: Run, tree: Path, tmp_path: Path) -> None:
     result = run("build", "tree", tree, "--masks", tmp_path / "masks", "--out", tmp_path / "out", "--workers", 1, "--strict")
     assert result.exit_code == 0, result.output
     assert keys_of(tmp_path / "out") == ["n01__a", "n01__b", "n02__a"]
-    shard = read_manifest(tmp_path / "out").shards[0]
-    offset, size = shard.samples[2].members["json"]
-    info = json.loads((tmp_path / "out" / shard.name).read_bytes()[offset : offset + size])
+    info = json.loads(ShardFolder(tmp_path / "out").members(2)["json"])
     assert info["class_folder"] == "n02" and info["source"] == "tree"
 
 
