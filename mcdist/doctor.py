@@ -52,6 +52,7 @@ def examine() -> list[Finding]:
             "disk": _disk,
             "torch": lambda: _torch(torch_says.result()),
             "CUDA": lambda: _gpu(torch_says.result()),
+            "C++ operators": _operators,
             "Triton": _triton,
             "FAISS CPU": _faiss_cpu,
             "FAISS GPU": _faiss_gpu,
@@ -113,6 +114,15 @@ def _gpu(said: Finding) -> Finding:
     if driver is None:
         return Finding("CUDA", "missing", "no NVIDIA driver here; mcdist runs on the CPU", "a GPU and its driver")
     return Finding("CUDA", "broken", f"the driver sees {driver}, torch does not", "install the torch build that fits this driver")
+
+
+def _operators() -> Finding:
+    """Builds them where that was not done yet: some seconds, once."""
+    said = _run_python("from mcdist.ops.native import reason_missing; print(reason_missing())")
+    if said.status == "ok" and not said.detail:
+        return Finding("C++ operators", "ok", "compiled, the loss is fused on the CPU")
+    detail = said.detail if said.status == "broken" else f"the loss runs in plain torch, several times slower: {said.detail}"
+    return Finding("C++ operators", "broken" if said.status == "broken" else "missing", detail, "a C++ compiler: apt install g++")
 
 
 def _triton() -> Finding:
