@@ -4,6 +4,8 @@ A cell is the square of stride x stride pixels between four neighbouring feature
 four corners in every cell. Cell (cy, cx) of (h + 1) x (w + 1) has the features cy - 1 and cy, cx - 1 and cx as corners, those beyond the border
 replaced by the border's own. Kernels walk over a list of active cells that the device makes itself, so that the host never waits.
 """
+# Arguments of a kernel are pointers and numbers of its own language:
+# mypy: allow-untyped-defs, allow-incomplete-defs
 
 from dataclasses import dataclass
 
@@ -134,7 +136,7 @@ def _fold(corners, slot_of_cell, out, num_positions, height, width, D: tl.conste
         for horizontal in tl.static_range(4):
             cell_x = tl.where(horizontal == 0, x, tl.where(horizontal == 1, x + 1, tl.where(horizontal == 2, 0, width)))
             along_x = (horizontal < 2) | ((horizontal == 2) & (x == 0)) | ((horizontal == 3) & (x == width - 1))
-            corner: tl.constexpr = (2 if vertical % 3 == 0 else 0) + (1 if horizontal % 3 == 0 else 0)
+            corner = (2 if vertical % 3 == 0 else 0) + (1 if horizontal % 3 == 0 else 0)
             cell = (image * (height + 1) + cell_y) * (width + 1) + cell_x
             slot = tl.load(slot_of_cell + cell, mask=exists & along_y & along_x, other=-1).to(tl.int64)
             total += tl.load(corners + (slot * 4 + corner)[:, None] * D + d[None], mask=(slot >= 0)[:, None] & (d < D)[None], other=0.0)
@@ -147,7 +149,8 @@ def fold_corners(corners_C4D: Float[Tensor, "cells 4 D"], slot_of_cell: Int[Tens
     out_BhwD = corners_C4D.new_empty(B, h, w, D)
     block = fold_block(D)
     grid = (triton.cdiv(B * h * w, FOLD_POSITIONS), triton.cdiv(D, block))
-    _fold[grid](corners=corners_C4D, slot_of_cell=slot_of_cell, out=out_BhwD, num_positions=B * h * w, height=h, width=w, D=D, BLOCK_D=block, POSITIONS=FOLD_POSITIONS)  # fmt: skip
+    sizes = {"num_positions": B * h * w, "height": h, "width": w, "D": D}
+    _fold[grid](corners=corners_C4D, slot_of_cell=slot_of_cell, out=out_BhwD, **sizes, BLOCK_D=block, POSITIONS=FOLD_POSITIONS)
     return out_BhwD.permute(0, 3, 1, 2)
 
 

@@ -4,6 +4,8 @@ With w the weights of a cell's four corners f_k at pixel p: z_pn = sum_k w_pk S_
 cores and shared by all pixels of the cell, so that a pixel costs four multiply-adds and one exp2 a candidate, once in either kernel; both
 work in units of log2(e). Neither [pixels, D] nor [pixels, N] ever lies in memory, and nothing is added atomically: results repeat bit for bit.
 """
+# Arguments of a kernel are pointers and numbers of its own language:
+# mypy: allow-untyped-defs, allow-incomplete-defs
 
 from typing import Any
 
@@ -36,6 +38,10 @@ LN_2 = tl.constexpr(0.6931471805599453)
 NEVER = tl.constexpr(-1e30)
 """The logit of a candidate that is not seen: finite, so that 0 x it is 0 and not NaN."""
 
+INVERSE, TOP, TOTAL, PULL, TURN = (tl.constexpr(place) for place in range(5))
+"""What the first kernel tells the second of each pixel, as `numbers` [5, stride^2, cells] beside its target, `label`:
+1 / |u|, the highest logit, the sum of exp2(z - highest), weight / (|u| sum), and weight x sum_n (softmax_n z_n - z_own) / |u|^2."""
+
 WORD = tl.constexpr(64)
 """Candidates whose bits fill an int64. The number of candidates that a kernel takes at once divides it."""
 
@@ -55,7 +61,19 @@ def _rows_of_corners(cells, tile, num_cells, height, width, CELLS: tl.constexpr)
 
 
 @triton.jit
-def _corner_products(features, candidates, row, exists, n, num_candidates, D: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CELLS: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
+def _corner_products(
+    features,
+    candidates,
+    row,
+    exists,
+    n,
+    num_candidates,
+    D: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    CELLS: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
     """S of candidates n, as four tensors [n, cells], one a corner: upper left, upper right, lower left, lower right."""
     dtype: tl.constexpr = candidates.dtype.element_ty
     products = tl.full((BLOCK_N, 4 * CELLS), 0.0, dtype)
@@ -93,11 +111,7 @@ def _pixel_statistics(
     targets,
     weight,
     cells,
-    inverse_length_of,
-    top_of,
-    total_of,
-    pull,
-    turn,
+    numbers,
     label,
     loss,
     correct,
@@ -187,38 +201,56 @@ def _pixel_statistics(
         slope = (mean + others * (top - own)) * (tl.exp2(top - highest) / total) * LN_2
         at = pixel.to(tl.int64) * num_cells + slot[None, :, None]
         stored = (pixel < STRIDE * STRIDE) & (slot < num_cells)[None, :, None]
-        tl.store(inverse_length_of + at, tl.where(takes_part, inverse, 0.0), mask=stored)
-        tl.store(top_of + at, tl.where(takes_part, highest, -NEVER), mask=stored)
-        tl.store(total_of + at, tl.where(takes_part, total, 0.0), mask=stored)
-        tl.store(pull + at, tl.where(takes_part, pixel_weight * gradient_inverse / total, 0.0), mask=stored)
-        tl.store(turn + at, tl.where(takes_part, pixel_weight * slope * gradient_inverse * gradient_inverse, 0.0), mask=stored)
+        size = tl.cast(num_cells, tl.int64) * STRIDE * STRIDE
+        tl.store(numbers + INVERSE * size + at, tl.where(takes_part, inverse, 0.0), mask=stored)
+        tl.store(numbers + TOP * size + at, tl.where(takes_part, highest, -NEVER), mask=stored)
+        tl.store(numbers + TOTAL * size + at, tl.where(takes_part, total, 0.0), mask=stored)
+        tl.store(numbers + PULL * size + at, tl.where(takes_part, pixel_weight * gradient_inverse / total, 0.0), mask=stored)
+        tl.store(numbers + TURN * size + at, tl.where(takes_part, pixel_weight * slope * gradient_inverse * gradient_inverse, 0.0), mask=stored)
         tl.store(label + at, target, mask=stored)
 
 
 @triton.jit
-def _gradient_of_products(s_00, s_01, s_10, s_11, start, n, at, inverse_length_of, top_of, total_of, pull, label, excluded, exists, num_cells, num_words, STRIDE: tl.constexpr, OWN: tl.constexpr, BY_TARGET: tl.constexpr):  # fmt: skip
+def _gradient_of_products(
+    s_00,
+    s_01,
+    s_10,
+    s_11,
+    start,
+    n,
+    slot,
+    exists,
+    numbers,
+    label,
+    excluded,
+    num_cells,
+    num_words,
+    STRIDE: tl.constexpr,
+    OWN: tl.constexpr,
+    BY_TARGET: tl.constexpr,
+):
     """dS of one tile of candidates, as S: all pixels of the cells one after the other, every thread for its own cells and candidates."""
     dtype: tl.constexpr = s_00.dtype
+    size = tl.cast(num_cells, tl.int64) * STRIDE * STRIDE
     d_00, d_01, d_10, d_11 = s_00 * 0, s_00 * 0, s_00 * 0, s_00 * 0
     for x in range(STRIDE):
         right = pixel_share(x, STRIDE, dtype)
         d_upper, d_lower = s_00 * 0, s_00 * 0
         for y in range(STRIDE):
             down = pixel_share(y, STRIDE, dtype)
-            pixel = at + tl.cast(y * STRIDE + x, tl.int64) * num_cells
-            inverse = tl.load(inverse_length_of + pixel, mask=exists, other=0.0)
+            at = tl.cast(y * STRIDE + x, tl.int64) * num_cells + slot
+            inverse = tl.load(numbers + INVERSE * size + at, mask=exists, other=0.0)
             weight_00, weight_01, weight_10, weight_11 = corner_weights(down, right, inverse)
             z = _logits(0.0, weight_00[None], weight_01[None], weight_10[None], weight_11[None], s_00, s_01, s_10, s_11)
-            e = tl.exp2(z - tl.load(top_of + pixel, mask=exists, other=-NEVER)[None])
+            e = tl.exp2(z - tl.load(numbers + TOP * size + at, mask=exists, other=-NEVER)[None])
             if OWN or BY_TARGET:
-                target = tl.load(label + pixel, mask=exists, other=-1)
+                target = tl.load(label + at, mask=exists, other=-1)
             if BY_TARGET:
                 word = tl.load(excluded + target.to(tl.int64) * num_words + tl.cast(start, tl.int32) // WORD, mask=target >= 0, other=0)
                 e = tl.where((word[None] >> (n[:, None] % WORD)) & 1 != 0, 0.0, e)
             if OWN:
-                total = tl.load(total_of + pixel, mask=exists, other=0.0)
-                e = tl.where(n[:, None] == target[None], e - total[None], e)
-            strength = tl.load(pull + pixel, mask=exists, other=0.0)
+                e = tl.where(n[:, None] == target[None], e - tl.load(numbers + TOTAL * size + at, mask=exists, other=0.0)[None], e)
+            strength = tl.load(numbers + PULL * size + at, mask=exists, other=0.0)
             d_upper += e * ((1 - down) * strength)[None]
             d_lower += e * (down * strength)[None]
         d_00 += (1 - right) * d_upper
@@ -234,11 +266,7 @@ def _corner_gradient(
     candidates,
     excluded,
     cells,
-    inverse_length_of,
-    top_of,
-    total_of,
-    pull,
-    turn,
+    numbers,
     label,
     corners,
     height,
@@ -275,9 +303,13 @@ def _corner_gradient(
         n = start + tl.arange(0, BLOCK_N)
         s_00, s_01, s_10, s_11 = _corner_products(features, candidates, feature_row, feature_exists, n, num_candidates, D, BLOCK_N, BLOCK_K, CELLS, PRECISION)
         if (start <= last_target) & (start + BLOCK_N > first_target):
-            d_00, d_01, d_10, d_11 = _gradient_of_products(s_00, s_01, s_10, s_11, start, n, slot, inverse_length_of, top_of, total_of, pull, label, excluded, exists, num_cells, num_words, STRIDE, True, BY_TARGET)  # fmt: skip
+            d_00, d_01, d_10, d_11 = _gradient_of_products(
+                s_00, s_01, s_10, s_11, start, n, slot, exists, numbers, label, excluded, num_cells, num_words, STRIDE, True, BY_TARGET
+            )
         else:
-            d_00, d_01, d_10, d_11 = _gradient_of_products(s_00, s_01, s_10, s_11, start, n, slot, inverse_length_of, top_of, total_of, pull, label, excluded, exists, num_cells, num_words, STRIDE, False, BY_TARGET)  # fmt: skip
+            d_00, d_01, d_10, d_11 = _gradient_of_products(
+                s_00, s_01, s_10, s_11, start, n, slot, exists, numbers, label, excluded, num_cells, num_words, STRIDE, False, BY_TARGET
+            )
         gradients = tl.reshape(tl.join(tl.join(d_00, d_10), tl.join(d_01, d_11)), (BLOCK_N, 4 * CELLS))
         if not BY_TARGET:
             gradients = tl.where((tl.load(excluded + n) == 0)[:, None], gradients, 0.0)
@@ -299,7 +331,8 @@ def _corner_gradient(
         t_upper, t_lower = f_00 * 0, f_00 * 0
         for y in range(STRIDE):
             down = pixel_share(y, STRIDE, dtype)
-            strength = tl.load(turn + slot + tl.cast(y * STRIDE + x, tl.int64) * num_cells, mask=exists, other=0.0)
+            at = tl.cast(TURN * STRIDE * STRIDE + y * STRIDE + x, tl.int64) * num_cells + slot
+            strength = tl.load(numbers + at, mask=exists, other=0.0)
             along = strength[:, None] * ((1 - down) * upper + down * lower)
             t_upper += (1 - down) * along
             t_lower += down * along
@@ -316,27 +349,25 @@ def _corner_gradient(
     tl.store(out + 3 * D, d_11 * LN_2 - t_11, mask=stored)
 
 
+ROOM = {"maxnreg": 224}
+"""Where ptxas would aim at 168 registers and spill some to get there."""
+
+
 def statistics_tiles(*, stride: int, D: int, by_target: bool) -> Tiles:
     """Many pixels share S, and few candidates at once leave registers for them."""
     pixels = pixel_tiles(stride=stride)
-    # by target ptxas aims at 168 registers and spills two to get there
-    options = {"num_warps": max(4, pixels["CELLS"] * pixels["LANES"] // 32)} | ({"maxnreg": 224} if by_target else {})
-    return Tiles(constants={**pixels, "BLOCK_K": product_block(D), "BLOCK_N": 8}, options=options)
+    options = {"num_warps": max(4, pixels["CELLS"] * pixels["LANES"] // 32)} | (ROOM if by_target or D > 64 else {})
+    return Tiles(constants={**pixels, "BLOCK_K": 16 if D > 8 else 8, "BLOCK_N": 8}, options=options)
 
 
-def gradient_tiles(*, stride: int, D: int, capability: int) -> Tiles:
+def gradient_tiles(*, stride: int, D: int, by_target: bool, capability: int) -> Tiles:
     """A thread for eight candidates of one cell, or four where a program holds more than 32 entries of each gradient.
 
     Longer vectors take several programs, which make the logits anew: above 128 entries, and on sm_8x, where ptxas spills else, above 64.
     """
     block = min(128 if capability >= 90 else 64, max(16, triton.next_power_of_2(D)))
-    constants = {"BLOCK_D": block, "BLOCK_K": product_block(D), "BLOCK_N": 64, "CELLS": 16, "PIXELS": triton.next_power_of_2(stride * stride)}
-    return Tiles(constants=constants, options={"num_warps": 4 if block <= 32 else 8})
-
-
-def product_block(D: int) -> int:
-    """Entries of a vector that are multiplied at once: all operands of such a step lie in registers."""
-    return 16 if D > 8 else 8
+    constants = {"BLOCK_D": block, "BLOCK_K": min(block, 32) if D <= 32 else 16, "BLOCK_N": 64, "CELLS": 16, "PIXELS": triton.next_power_of_2(stride * stride)}
+    return Tiles(constants=constants, options={"num_warps": 8} if block > 32 else {"num_warps": 4} | (ROOM if by_target else {}))
 
 
 def contrast_triton(
@@ -360,6 +391,7 @@ def contrast_triton(
     N = len(candidates_ND)
     active = find_active_cells(targets_BHW, stride=stride)
     num_cells, dtype = len(active.cells), candidates_ND.dtype
+    num_pixels = num_cells * stride**2 if want_gradient else 0
     by_target = len(excluded_PN) > 1
     shared = {
         "features": features_BDhw.permute(0, 2, 3, 1).contiguous(),
@@ -367,7 +399,8 @@ def contrast_triton(
         "candidates": candidates_ND.contiguous() * (LOG2_E / temperature),
         "excluded": hidden_bits(excluded_PN) if by_target else hidden_logits(excluded_PN, dtype=dtype),
         "cells": active.cells,
-        **_pixel_numbers(num_cells * stride**2 if want_gradient else 0, like=candidates_ND),
+        "numbers": candidates_ND.new_empty(5 * num_pixels),
+        "label": torch.empty(num_pixels, dtype=torch.int32, device=candidates_ND.device),
         **{"height": h, "width": w, "num_cells": num_cells, "num_candidates": N, "num_words": triton.cdiv(N, WORD.value)},
         **{"D": D, "STRIDE": stride, "BY_TARGET": by_target, "PRECISION": PRECISION},
     }
@@ -392,17 +425,11 @@ def contrast_triton(
 
 def _features_gradient(shared: dict[str, Any], active: ActiveCells, *, B: int, stride: int) -> Float[Tensor, "B D h w"]:
     D, num_cells = shared["D"], shared["num_cells"]
-    tiles = gradient_tiles(stride=stride, D=D, capability=device_capability(active.cells.device))
+    tiles = gradient_tiles(stride=stride, D=D, by_target=shared["BY_TARGET"], capability=device_capability(active.cells.device))
     grid = (triton.cdiv(num_cells, tiles.constants["CELLS"]), triton.cdiv(D, tiles.constants["BLOCK_D"]))
     corners_C4D = shared["candidates"].new_empty(num_cells, 4, D)
     _corner_gradient[grid](**shared, **tiles.constants, corners=corners_C4D, **tiles.options)
     return fold_corners(corners_C4D, active.slot_of_cell, B=B, h=shared["height"], w=shared["width"])
-
-
-def _pixel_numbers(size: int, *, like: Tensor) -> dict[str, Tensor]:
-    """What the first kernel tells the second about each pixel: see `_pixel_statistics`, where they are stored."""
-    numbers = {name: like.new_empty(size) for name in ("inverse_length_of", "top_of", "total_of", "pull", "turn")}
-    return {**numbers, "label": torch.empty(size, dtype=torch.int32, device=like.device)}
 
 
 def hidden_logits(excluded_1N: Bool[Tensor, "1 N"], *, dtype: torch.dtype) -> Float[Tensor, " padded"]:

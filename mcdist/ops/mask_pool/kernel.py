@@ -3,6 +3,8 @@
 sum_p u_p / |u_p| over an object's pixels is sum_k (sum_p w_pk / |u_p|) f_k over the corners k of its cells. Nothing is added atomically:
 results repeat bit for bit. The gradient makes the pixels of one cell at a time again and gives its corners what they owe.
 """
+# Arguments of a kernel are pointers and numbers of its own language:
+# mypy: allow-untyped-defs, allow-incomplete-defs
 
 import torch
 import triton
@@ -217,9 +219,9 @@ def pool_triton(
     with torch.cuda.device_of(features_BDhw):
         grid = (triton.cdiv(num_cells, tiles.constants["CELLS"]), blocks)
         _corner_shares[grid](**found, **tiles.constants, rows=rows_BHW.contiguous(), num_cells=num_cells, STRIDE=stride, **tiles.options)
-        grid = (num_rows, PARTS, triton.cdiv(D, sums_tiles.constants["BLOCK_D"]))
+        per_row = (num_rows, PARTS, triton.cdiv(D, sums_tiles.constants["BLOCK_D"]))
         outputs = {"sums": sums_PRD, "num_pixels": num_pixels_PR, "first_slot": active.first_slot}
-        _sum_rows[grid](**found, **outputs, **sums_tiles.constants, BLOCKS=blocks, **sums_tiles.options)
+        _sum_rows[per_row](**found, **outputs, **sums_tiles.constants, BLOCKS=blocks, **sums_tiles.options)
     return sums_PRD.sum(1), num_pixels_PR.sum(1, dtype=torch.int64)
 
 
