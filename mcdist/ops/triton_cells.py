@@ -4,10 +4,9 @@ A cell is the square of stride x stride pixels between four neighbouring feature
 four corners in every cell. Cell (cy, cx) of (h + 1) x (w + 1) has the features cy - 1 and cy, cx - 1 and cx as corners, those beyond the border
 replaced by the border's own. Kernels walk over a list of active cells that the device makes itself, so that the host never waits.
 """
-# Arguments of a kernel are pointers and numbers of its own language:
-# mypy: allow-untyped-defs, allow-incomplete-defs
 
 from dataclasses import dataclass
+from typing import no_type_check
 
 import torch
 import torch.nn.functional as F
@@ -52,6 +51,7 @@ def find_active_cells(targets_BHW: Int[Tensor, "B H W"], *, stride: int) -> Acti
 
 
 @triton.jit
+@no_type_check
 def cell_place(cell, height, width):
     """(image, cy, cx) of cells as int64; a cell of -1 is told as cell 0 and has to be masked."""
     number = tl.maximum(cell, 0).to(tl.int64)
@@ -61,6 +61,7 @@ def cell_place(cell, height, width):
 
 
 @triton.jit
+@no_type_check
 def corner_row(image, cell_y, cell_x, down, right, height, width):
     """Row in [B h w, D] of the corner `down`, `right` (each 0 or 1) of cells."""
     y = tl.minimum(tl.maximum(cell_y - 1 + down, 0), height - 1)
@@ -69,6 +70,7 @@ def corner_row(image, cell_y, cell_x, down, right, height, width):
 
 
 @triton.jit
+@no_type_check
 def feature_rows(features, row, exists, first, D: tl.constexpr, BLOCK_D: tl.constexpr, dtype: tl.constexpr):
     """Entries first .. first + BLOCK_D - 1 of rows of [rows, D]; 0 beyond D and where a row does not exist."""
     d = first + tl.arange(0, BLOCK_D)
@@ -76,12 +78,14 @@ def feature_rows(features, row, exists, first, D: tl.constexpr, BLOCK_D: tl.cons
 
 
 @triton.jit
+@no_type_check
 def pixel_share(offset, STRIDE: tl.constexpr, dtype: tl.constexpr):
     """Weight of the second of two corners, for the pixel at `offset` (0 .. STRIDE - 1) between them."""
     return (tl.cast(offset, dtype) + (0.5 if STRIDE % 2 == 0 else 0.0)) / STRIDE
 
 
 @triton.jit
+@no_type_check
 def pixel_labels(labels, cell, image, cell_y, cell_x, pixel, height, width, STRIDE: tl.constexpr):
     """Labels [B, H, W] of the pixels numbered `pixel` (row-major in the cell); -1 outside the image, of no cell and beyond the last pixel."""
     y = cell_y * STRIDE + pixel // STRIDE - (STRIDE - STRIDE // 2)
@@ -91,12 +95,14 @@ def pixel_labels(labels, cell, image, cell_y, cell_x, pixel, height, width, STRI
 
 
 @triton.jit
+@no_type_check
 def corner_weights(down, right, scale):
     """Weights of a pixel's corners upper left, upper right, lower left and lower right, times `scale`."""
     return (1 - down) * (1 - right) * scale, (1 - down) * right * scale, down * (1 - right) * scale, down * right * scale
 
 
 @triton.jit
+@no_type_check
 def squared_lengths(features, cell, image, cell_y, cell_x, down, right, height, width, D: tl.constexpr, dtype: tl.constexpr):
     """|u|^2 of pixels [rows, cells, lanes] from u itself: from dot products of the corners it would cancel where they nearly oppose each other."""
     row_00, row_01 = corner_row(image, cell_y, cell_x, 0, 0, height, width), corner_row(image, cell_y, cell_x, 0, 1, height, width)
@@ -114,6 +120,7 @@ def squared_lengths(features, cell, image, cell_y, cell_x, down, right, height, 
 
 
 @triton.jit
+@no_type_check
 def inverse_length(squared):
     """(1 / max(length, SHORTEST_LENGTH), the same for the gradient: 0 where shorter). NaN stays NaN."""
     length = tl.sqrt(squared)
@@ -123,6 +130,7 @@ def inverse_length(squared):
 
 
 @triton.jit
+@no_type_check
 def _fold(corners, slot_of_cell, out, num_positions, height, width, D: tl.constexpr, BLOCK_D: tl.constexpr, POSITIONS: tl.constexpr):
     position = tl.program_id(0).to(tl.int64) * POSITIONS + tl.arange(0, POSITIONS)
     d = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)

@@ -4,10 +4,8 @@ With w the weights of a cell's four corners f_k at pixel p: z_pn = sum_k w_pk S_
 cores and shared by all pixels of the cell, so that a pixel costs four multiply-adds and one exp2 a candidate, once in either kernel; both
 work in units of log2(e). Neither [pixels, D] nor [pixels, N] ever lies in memory, and nothing is added atomically: results repeat bit for bit.
 """
-# Arguments of a kernel are pointers and numbers of its own language:
-# mypy: allow-untyped-defs, allow-incomplete-defs
 
-from typing import Any
+from typing import Any, no_type_check
 
 import torch
 import torch.nn.functional as F
@@ -51,6 +49,7 @@ PRECISION = "ieee"
 
 
 @triton.jit
+@no_type_check
 def _rows_of_corners(cells, tile, num_cells, height, width, CELLS: tl.constexpr):
     """(row in [B h w, D], whether there is one) of corner k of the tile's cell c, at 4 c + k; k = 2 down + right."""
     slot = tile.to(tl.int64) * CELLS + tl.arange(0, 4 * CELLS) // 4
@@ -61,6 +60,7 @@ def _rows_of_corners(cells, tile, num_cells, height, width, CELLS: tl.constexpr)
 
 
 @triton.jit
+@no_type_check
 def _corner_products(
     features,
     candidates,
@@ -88,12 +88,14 @@ def _corner_products(
 
 
 @triton.jit
+@no_type_check
 def _logits(bias, weight_00, weight_01, weight_10, weight_11, s_00, s_01, s_10, s_11):
     """z in units of log2(e). Both kernels have to come to the same bits, else exp2(z - top) is off by |z| roundings: hence fma by name."""
     return tl.fma(weight_11, s_11, tl.fma(weight_10, s_10, tl.fma(weight_01, s_01, tl.fma(weight_00, s_00, bias))))
 
 
 @triton.jit
+@no_type_check
 def _log2_1p(x):
     """log2(1 + x) for x in 0 .. 1, also where it is tiny: 2 atanh(x / (2 + x)) as a series, good for float64 (the hardware's log2 is not, near 1)."""
     s = x / (2 + x)
@@ -104,6 +106,7 @@ def _log2_1p(x):
 
 
 @triton.jit
+@no_type_check
 def _pixel_statistics(
     features,
     candidates,
@@ -211,6 +214,7 @@ def _pixel_statistics(
 
 
 @triton.jit
+@no_type_check
 def _gradient_of_products(
     s_00,
     s_01,
@@ -261,6 +265,7 @@ def _gradient_of_products(
 
 
 @triton.jit
+@no_type_check
 def _corner_gradient(
     features,
     candidates,

@@ -3,8 +3,8 @@
 sum_p u_p / |u_p| over an object's pixels is sum_k (sum_p w_pk / |u_p|) f_k over the corners k of its cells. Nothing is added atomically:
 results repeat bit for bit. The gradient makes the pixels of one cell at a time again and gives its corners what they owe.
 """
-# Arguments of a kernel are pointers and numbers of its own language:
-# mypy: allow-untyped-defs, allow-incomplete-defs
+
+from typing import no_type_check
 
 import torch
 import triton
@@ -32,6 +32,7 @@ PARTS = 8
 
 
 @triton.jit
+@no_type_check
 def _corner_shares(
     features,
     rows,
@@ -80,6 +81,7 @@ def _corner_shares(
 
 
 @triton.jit
+@no_type_check
 def _sum_rows(
     features,
     cells,
@@ -125,6 +127,7 @@ def _sum_rows(
 
 
 @triton.jit
+@no_type_check
 def _corner_gradient(
     features,
     rows,
