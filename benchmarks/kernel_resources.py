@@ -21,14 +21,13 @@ from mcdist.ops.triton_compile import ARCHITECTURES, KernelResources, Point, com
 from mcdist.run_dir import write_atomically
 
 COLUMNS = ("kernel", "architecture", "D", "stride", "dtype", "by_target", "num_warps", "registers", "spills", "shared_bytes", "occupancy_percent")
-DIMENSIONS = (32, 64, 128)
-STRIDES = (4, 8, 14, 16)
+SETTINGS = ((32, 8), (64, 8), (128, 8), (32, 4), (32, 14), (128, 16))
+"""D and stride: every width at the usual stride, then strides at the usual width, then the stride of a ViT."""
 
 
 def points() -> list[Point]:
-    """Every width at the usual stride, every stride at the usual width, both ways to exclude; bfloat16 where it is usual."""
-    settings = [(D, 8) for D in DIMENSIONS] + [(32, stride) for stride in STRIDES if stride != 8] + [(128, 16)]
-    both = [Point(architecture, D, stride, by_target=by_target) for architecture, (D, stride), by_target in product(ARCHITECTURES, settings, (False, True))]
+    """Every setting on every architecture, with either way to exclude; the first with bfloat16 features too."""
+    both = [Point(architecture, D, stride, by_target=by_target) for architecture, (D, stride), by_target in product(ARCHITECTURES, SETTINGS, (False, True))]
     return both + [Point(architecture, 32, 8, dtype=torch.bfloat16) for architecture in ARCHITECTURES]
 
 

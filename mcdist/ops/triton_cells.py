@@ -79,9 +79,13 @@ def feature_rows(features, row, exists, first, D: tl.constexpr, BLOCK_D: tl.cons
 
 @triton.jit
 @no_type_check
-def pixel_share(offset, STRIDE: tl.constexpr, dtype: tl.constexpr):
-    """Weight of the second of two corners, for the pixel at `offset` (0 .. STRIDE - 1) between them."""
-    return (tl.cast(offset, dtype) + (0.5 if STRIDE % 2 == 0 else 0.0)) / STRIDE
+def pixel_shares(offset, STRIDE: tl.constexpr, dtype: tl.constexpr):
+    """Weights of the two corners that a pixel lies between, at `offset` (0 .. STRIDE - 1) from the first.
+
+    Each is one product of exact numbers: the same bits in every kernel, whatever its compiler folds or fuses.
+    """
+    behind = tl.cast(offset, dtype) + (0.5 if STRIDE % 2 == 0 else 0.0)
+    return (STRIDE - behind) * (1.0 / STRIDE), behind * (1.0 / STRIDE)
 
 
 @triton.jit
@@ -96,25 +100,27 @@ def pixel_labels(labels, cell, image, cell_y, cell_x, pixel, height, width, STRI
 
 @triton.jit
 @no_type_check
-def corner_weights(down, right, scale):
+def corner_weights(up, down, left, right, scale):
     """Weights of a pixel's corners upper left, upper right, lower left and lower right, times `scale`."""
-    return (1 - down) * (1 - right) * scale, (1 - down) * right * scale, down * (1 - right) * scale, down * right * scale
+    return up * left * scale, up * right * scale, down * left * scale, down * right * scale
 
 
 @triton.jit
 @no_type_check
-def squared_lengths(features, cell, image, cell_y, cell_x, down, right, height, width, D: tl.constexpr, dtype: tl.constexpr):
-    """|u|^2 of pixels [rows, cells, lanes] from u itself: from dot products of the corners it would cancel where they nearly oppose each other."""
+def squared_lengths(features, cell, image, cell_y, cell_x, pixel, height, width, D: tl.constexpr, STRIDE: tl.constexpr, dtype: tl.constexpr):
+    """|u|^2 of pixels [rows, 1, lanes] in cells [cells] from u itself: from dot products of the corners it would cancel where they nearly oppose each other."""
     row_00, row_01 = corner_row(image, cell_y, cell_x, 0, 0, height, width), corner_row(image, cell_y, cell_x, 0, 1, height, width)
     row_10, row_11 = corner_row(image, cell_y, cell_x, 1, 0, height, width), corner_row(image, cell_y, cell_x, 1, 1, height, width)
-    weight_00, weight_01, weight_10, weight_11 = corner_weights(down, right, 1.0)
-    squared = weight_00[:, None, :] * tl.full((cell.shape[0],), 0.0, dtype)[None, :, None]
+    up, down = pixel_shares(pixel // STRIDE, STRIDE, dtype)
+    left, right = pixel_shares(pixel % STRIDE, STRIDE, dtype)
+    weight_00, weight_01, weight_10, weight_11 = corner_weights(up, down, left, right, 1.0)
+    squared = weight_00 * tl.full((cell.shape[0],), 0.0, dtype)[None, :, None]
     for d in range(D):
         f_00 = tl.load(features + row_00 * D + d, mask=cell >= 0, other=0.0).to(dtype)[None, :, None]
         f_01 = tl.load(features + row_01 * D + d, mask=cell >= 0, other=0.0).to(dtype)[None, :, None]
         f_10 = tl.load(features + row_10 * D + d, mask=cell >= 0, other=0.0).to(dtype)[None, :, None]
         f_11 = tl.load(features + row_11 * D + d, mask=cell >= 0, other=0.0).to(dtype)[None, :, None]
-        u = weight_00[:, None, :] * f_00 + weight_01[:, None, :] * f_01 + weight_10[:, None, :] * f_10 + weight_11[:, None, :] * f_11
+        u = weight_00 * f_00 + weight_01 * f_01 + weight_10 * f_10 + weight_11 * f_11
         squared += u * u
     return squared
 

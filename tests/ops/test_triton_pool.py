@@ -50,7 +50,7 @@ def pool_operands(seed: int, *, num_objects: int = 3, dtype: torch.dtype = torch
         {"stride": 16, "h": 1, "w": 1, "B": 1},
         {"stride": 24, "h": 1, "w": 1, "B": 1},
         {"D": 200, "h": 1},
-        {"num_objects": 40},
+        {"num_objects": 12, "B": 1},
     ],
     ids=str,
 )
@@ -125,6 +125,6 @@ def test_a_vector_without_a_direction_adds_nothing_and_passes_no_gradient(call: 
 
 
 def test_two_calls_agree_bit_for_bit(call: Call) -> None:
-    operands = pool_operands(9, h=4, w=4, dtype=torch.float32)
+    operands = pool_operands(9, h=3, w=3, dtype=torch.float32)
     for first, second in zip(call("pool", **operands), call("pool", **operands), strict=True):
         assert torch.equal(first, second)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mcdist.ops.mask_contrast.kernel import contrast_triton
 from mcdist.ops.mask_pool.kernel import pool_triton, pool_triton_backward
-from mcdist.ops.triton_compile import Point, compile_kernels
+from mcdist.ops.triton_compile import Point, compile_kernels, occupancy_percent
 
 
 @contextmanager
@@ -75,3 +75,7 @@ def pool_gradcheck(features: Tensor, rows: Tensor, *, num_rows: int, stride: int
 def resources(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
     made = [Point(**{**point, "dtype": getattr(torch, point["dtype"])}) for point in points]
     return [asdict(row) for point in made for row in compile_kernels(point)]
+
+
+def occupancy(**settings: int) -> float:
+    return occupancy_percent(**settings)

@@ -26,7 +26,7 @@ from mcdist.ops.triton_cells import (
     fold_corners,
     inverse_length,
     pixel_labels,
-    pixel_share,
+    pixel_shares,
     pixel_tiles,
     squared_lengths,
 )
@@ -151,10 +151,10 @@ def _pixel_statistics(
     first_target = tl.min(tl.where(takes_part, target, 2147483647))
     last_target = tl.max(target)
 
-    down, right = pixel_share(pixel // STRIDE, STRIDE, dtype), pixel_share(pixel % STRIDE, STRIDE, dtype)
-    squared = squared_lengths(features, cell, image, cell_y, cell_x, tl.reshape(down, (ROWS, LANES)), tl.reshape(right, (ROWS, LANES)), height, width, D, dtype)
-    inverse, gradient_inverse = inverse_length(squared)
-    weight_00, weight_01, weight_10, weight_11 = corner_weights(down, right, inverse)
+    inverse, gradient_inverse = inverse_length(squared_lengths(features, cell, image, cell_y, cell_x, pixel, height, width, D, STRIDE, dtype))
+    up, down = pixel_shares(pixel // STRIDE, STRIDE, dtype)
+    left, right = pixel_shares(pixel % STRIDE, STRIDE, dtype)
+    weight_00, weight_01, weight_10, weight_11 = corner_weights(up, down, left, right, inverse)
     feature_row, feature_exists = _rows_of_corners(cells, tile, num_cells, height, width, CELLS)
 
     own = tl.full((ROWS, CELLS, LANES), 0.0, dtype)
@@ -238,13 +238,13 @@ def _gradient_of_products(
     size = tl.cast(num_cells, tl.int64) * STRIDE * STRIDE
     d_00, d_01, d_10, d_11 = s_00 * 0, s_00 * 0, s_00 * 0, s_00 * 0
     for x in range(STRIDE):
-        right = pixel_share(x, STRIDE, dtype)
+        left, right = pixel_shares(x, STRIDE, dtype)
         d_upper, d_lower = s_00 * 0, s_00 * 0
         for y in range(STRIDE):
-            down = pixel_share(y, STRIDE, dtype)
+            up, down = pixel_shares(y, STRIDE, dtype)
             at = tl.cast(y * STRIDE + x, tl.int64) * num_cells + slot
             inverse = tl.load(numbers + INVERSE * size + at, mask=exists, other=0.0)
-            weight_00, weight_01, weight_10, weight_11 = corner_weights(down, right, inverse)
+            weight_00, weight_01, weight_10, weight_11 = corner_weights(up, down, left, right, inverse)
             z = _logits(0.0, weight_00[None], weight_01[None], weight_10[None], weight_11[None], s_00, s_01, s_10, s_11)
             e = tl.exp2(z - tl.load(numbers + TOP * size + at, mask=exists, other=-NEVER)[None])
             if OWN or BY_TARGET:
@@ -255,11 +255,11 @@ def _gradient_of_products(
             if OWN:
                 e = tl.where(n[:, None] == target[None], e - tl.load(numbers + TOTAL * size + at, mask=exists, other=0.0)[None], e)
             strength = tl.load(numbers + PULL * size + at, mask=exists, other=0.0)
-            d_upper += e * ((1 - down) * strength)[None]
+            d_upper += e * (up * strength)[None]
             d_lower += e * (down * strength)[None]
-        d_00 += (1 - right) * d_upper
+        d_00 += left * d_upper
         d_01 += right * d_upper
-        d_10 += (1 - right) * d_lower
+        d_10 += left * d_lower
         d_11 += right * d_lower
     return d_00, d_01, d_10, d_11
 
@@ -321,9 +321,9 @@ def _corner_gradient(
         vectors = feature_rows(candidates, n.to(tl.int64), n < num_candidates, first_d, D, BLOCK_D, dtype)
         total = tl.dot(tl.trans(gradients), vectors, acc=total, input_precision=PRECISION, out_dtype=dtype)
 
-    left, right = tl.split(tl.permute(tl.reshape(total, (CELLS, 2, 2, BLOCK_D)), (0, 3, 1, 2)))
-    d_00, d_10 = tl.split(left)
-    d_01, d_11 = tl.split(right)
+    first_x, second_x = tl.split(tl.permute(tl.reshape(total, (CELLS, 2, 2, BLOCK_D)), (0, 3, 1, 2)))
+    d_00, d_10 = tl.split(first_x)
+    d_01, d_11 = tl.split(second_x)
     image, cell_y, cell_x = cell_place(cell, height, width)
     f_00 = feature_rows(features, corner_row(image, cell_y, cell_x, 0, 0, height, width), exists, first_d, D, BLOCK_D, dtype)
     f_01 = feature_rows(features, corner_row(image, cell_y, cell_x, 0, 1, height, width), exists, first_d, D, BLOCK_D, dtype)
@@ -331,20 +331,20 @@ def _corner_gradient(
     f_11 = feature_rows(features, corner_row(image, cell_y, cell_x, 1, 1, height, width), exists, first_d, D, BLOCK_D, dtype)
     t_00, t_01, t_10, t_11 = f_00 * 0, f_00 * 0, f_00 * 0, f_00 * 0
     for x in range(STRIDE):
-        right_share = pixel_share(x, STRIDE, dtype)
-        upper, lower = (1 - right_share) * f_00 + right_share * f_01, (1 - right_share) * f_10 + right_share * f_11
+        left, right = pixel_shares(x, STRIDE, dtype)
+        upper, lower = left * f_00 + right * f_01, left * f_10 + right * f_11
         t_upper, t_lower = f_00 * 0, f_00 * 0
         for y in range(STRIDE):
-            down = pixel_share(y, STRIDE, dtype)
+            up, down = pixel_shares(y, STRIDE, dtype)
             at = tl.cast(TURN * STRIDE * STRIDE + y * STRIDE + x, tl.int64) * num_cells + slot
             strength = tl.load(numbers + at, mask=exists, other=0.0)
-            along = strength[:, None] * ((1 - down) * upper + down * lower)
-            t_upper += (1 - down) * along
+            along = strength[:, None] * (up * upper + down * lower)
+            t_upper += up * along
             t_lower += down * along
-        t_00 += (1 - right_share) * t_upper
-        t_01 += right_share * t_upper
-        t_10 += (1 - right_share) * t_lower
-        t_11 += right_share * t_lower
+        t_00 += left * t_upper
+        t_01 += right * t_upper
+        t_10 += left * t_lower
+        t_11 += right * t_lower
     d = first_d + tl.arange(0, BLOCK_D)
     out = corners + slot[:, None] * 4 * D + d[None]
     stored = exists[:, None] & (d < D)[None]
@@ -354,8 +354,8 @@ def _corner_gradient(
     tl.store(out + 3 * D, d_11 * LN_2 - t_11, mask=stored)
 
 
-ROOM = {"maxnreg": 224}
-"""Where ptxas would aim at 168 registers and spill some to get there."""
+ROOM = {"maxnreg": 255}
+"""As many registers as a thread can have: ptxas would aim at 168 or 128 and spill some to get there."""
 
 
 def statistics_tiles(*, stride: int, D: int, by_target: bool) -> Tiles:
@@ -371,8 +371,14 @@ def gradient_tiles(*, stride: int, D: int, by_target: bool, capability: int) -> 
     Longer vectors take several programs, which make the logits anew: above 128 entries, and on sm_8x, where ptxas spills else, above 64.
     """
     block = min(128 if capability >= 90 else 64, max(16, triton.next_power_of_2(D)))
-    constants = {"BLOCK_D": block, "BLOCK_K": min(block, 32) if D <= 32 else 16, "BLOCK_N": 64, "CELLS": 16, "PIXELS": triton.next_power_of_2(stride * stride)}
-    return Tiles(constants=constants, options={"num_warps": 8} if block > 32 else {"num_warps": 4} | (ROOM if by_target else {}))
+    constants = {
+        "BLOCK_D": block,
+        "BLOCK_K": 32 if 16 < D <= 32 and not by_target else 16,
+        "BLOCK_N": 64,
+        "CELLS": 16,
+        "PIXELS": triton.next_power_of_2(stride * stride),
+    }
+    return Tiles(constants=constants, options={"num_warps": 4 if block <= 32 else 8} | (ROOM if by_target else {}))
 
 
 def contrast_triton(

@@ -22,7 +22,7 @@ from mcdist.ops.triton_cells import (
     fold_corners,
     inverse_length,
     pixel_labels,
-    pixel_share,
+    pixel_shares,
     pixel_tiles,
     squared_lengths,
 )
@@ -56,13 +56,13 @@ def _corner_shares(
     if tl.max(cell, 0) < 0:
         return
     image, cell_y, cell_x = cell_place(cell, height, width)
-    pixel = tl.program_id(1) * ROWS * LANES + tl.arange(0, LANES)[None, :] * ROWS + tl.arange(0, ROWS)[:, None]
-    place = pixel[:, None, :]
-    row = pixel_labels(rows, cell[None, :, None], image[None, :, None], cell_y[None, :, None], cell_x[None, :, None], place, height, width, STRIDE)
+    pixel = tl.program_id(1) * ROWS * LANES + tl.arange(0, LANES)[None, None, :] * ROWS + tl.arange(0, ROWS)[:, None, None]
+    row = pixel_labels(rows, cell[None, :, None], image[None, :, None], cell_y[None, :, None], cell_x[None, :, None], pixel, height, width, STRIDE)
     object_ = tl.where(row < 0, -1, row - image.to(tl.int32)[None, :, None] * max_objects)
-    down, right = pixel_share(pixel // STRIDE, STRIDE, dtype), pixel_share(pixel % STRIDE, STRIDE, dtype)
-    inverse, _ = inverse_length(squared_lengths(features, cell, image, cell_y, cell_x, down, right, height, width, D, dtype))
-    weight_00, weight_01, weight_10, weight_11 = corner_weights(down[:, None, :], right[:, None, :], inverse)
+    inverse, _ = inverse_length(squared_lengths(features, cell, image, cell_y, cell_x, pixel, height, width, D, STRIDE, dtype))
+    up, down = pixel_shares(pixel // STRIDE, STRIDE, dtype)
+    left, right = pixel_shares(pixel % STRIDE, STRIDE, dtype)
+    weight_00, weight_01, weight_10, weight_11 = corner_weights(up, down, left, right, inverse)
 
     # what lies outside first .. last is never written and never read
     first, last = tl.min(tl.where(object_ < 0, max_objects, object_)), tl.max(object_)
@@ -158,8 +158,9 @@ def _corner_gradient(
     for start in range(0, STRIDE * STRIDE, PIXELS):
         pixel = start + tl.arange(0, PIXELS)
         row = pixel_labels(rows, cell, image, cell_y, cell_x, pixel, height, width, STRIDE)
-        down, right = pixel_share(pixel // STRIDE, STRIDE, dtype), pixel_share(pixel % STRIDE, STRIDE, dtype)
-        weight_00, weight_01, weight_10, weight_11 = corner_weights(down[:, None], right[:, None], 1.0)
+        up, down = pixel_shares(pixel[:, None] // STRIDE, STRIDE, dtype)
+        left, right = pixel_shares(pixel[:, None] % STRIDE, STRIDE, dtype)
+        weight_00, weight_01, weight_10, weight_11 = corner_weights(up, down, left, right, 1.0)
         u = weight_00 * f_00 + weight_01 * f_01 + weight_10 * f_10 + weight_11 * f_11
         inverse, gradient_inverse = inverse_length(tl.sum(u * u, 1))
         unit = u * inverse[:, None]
