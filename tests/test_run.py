@@ -9,6 +9,7 @@ import numpy
 import pytest
 import torch
 from safetensors.torch import load_file
+from shard_server import serve
 from tiny_shards import draw_members, photo_bytes
 
 from mcdist import run
@@ -258,6 +259,27 @@ def test_more_bad_samples_than_allowed_stop_the_run_with_their_number(configure:
 def test_a_bad_sample_stops_the_run_unless_it_may_be_skipped(configure: Callable[..., Config], bad_shards: Path) -> None:
     with pytest.raises(ShardError, match=r"shard-0001.tar, sample photo_0006 \(png at byte \d+, mask.png at byte \d+\): the photo has no bytes"):
         run.train_run(configure(f"data.train={bad_shards}"))
+
+
+def test_a_run_on_shards_at_a_url_or_staged_is_the_run_on_the_folder(configure: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NODE_DISK", str(tmp_path / "node"))
+    plain = configure(folder="plain")
+    with serve(Path(plain.data.train)) as server:
+        given = (f"data.train={server.url}", f"data.val={server.url}/", f"data.cache_dir={tmp_path / 'cache'}")
+        cached = configure(*given, folder="cached")
+        staged = configure(f"data.train=file://{plain.data.train}", "data.stage_to=$NODE_DISK/shards", folder="staged")
+        small = configure(*given, "data.cache_gib=0.0001", folder="small")
+        for config in (plain, cached, small, staged):
+            assert run.train_run(config) == 0
+        assert run.evaluate_run(RunDir(Path(cached.run.dir)), overrides=[], which="newest").num_photos == 12
+    wanted = _last_state(plain.run.dir)
+    for config in (cached, small, staged):
+        state = _last_state(config.run.dir)
+        assert all(torch.equal(state[name], tensor) for name, tensor in wanted.items())
+    assert len(list((tmp_path / "node" / "shards").glob("*.tar"))) == 3
+    assert "data.cache_gib=0.0001 is less than the" in RunDir(Path(small.run.dir)).log.read_text()
+    assert not RunDir(Path(cached.run.dir)).log.exists() or "cache_gib" not in RunDir(Path(cached.run.dir)).log.read_text()
+    assert "staged 3 shards" in RunDir(Path(staged.run.dir)).log.read_text()
 
 
 @pytest.mark.parametrize(

@@ -209,7 +209,7 @@ def make_loader(
         prefetch_factor=prefetch if num_workers else None,
         pin_memory=pin_memory,
         worker_init_fn=_start_worker,
-        multiprocessing_context=_worker_context() if num_workers else None,
+        multiprocessing_context=prepare_workers() if num_workers else None,
         generator=torch.Generator(),  # else every pass would draw from the run's own random numbers
     )
     if folder.files.fetches:
@@ -232,7 +232,8 @@ def _collate(made: Made | McdistError) -> Batch | McdistError:
     return replace(collate(made.samples), num_bad=len(made.bad), bad=tuple(sample.to_json() for sample in made.bad))
 
 
-def _worker_context() -> BaseContext:
+def prepare_workers() -> BaseContext:
+    """Start the server that workers are copied from. It imports beside whatever is done next, so training calls this first."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "mcdist.data.loader"])
     multiprocessing.forkserver.ensure_running()

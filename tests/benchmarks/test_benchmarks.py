@@ -142,6 +142,24 @@ def test_a_trial_runs_in_a_process_of_its_own(benchmark_named: Callable[[str], M
         module.run_trial("PIL + torchvision", replace(source, folder=tmp_path / "nowhere"), check=True)
 
 
+def test_the_loaders_memory_is_measured_by_number_of_photos(benchmark_named: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
+    benchmark = benchmark_named("loader_memory")
+
+    def here(folder: Path, *options: str) -> dict[str, float]:
+        return benchmark.read(folder, num_steps=3, num_workers=1, batch=8, ready="--ready" in options)
+
+    monkeypatch.setattr(benchmark, "_in_a_process", here)
+    rows = benchmark.measure(300, num_steps=3, num_workers=1, batch=8)
+    assert [(row.provider, row.metric, row.unit) for row in rows] == [
+        ("main process", "peak memory", "MiB"),
+        ("worker", "peak memory", "MiB"),
+        ("manifest", "size", "MiB"),
+        ("loader, server cold", "first batch", "s"),
+        ("loader, server ready", "first batch", "s"),
+    ]
+    assert all(row.median > 0 and row.mode == "300 photos" for row in rows)
+
+
 def test_the_step_is_measured_whole_and_by_part(run_benchmark: Callable[..., Rows], make_shards: Callable[..., Path], tmp_path: Path) -> None:
     config = tmp_path / "tiny.yaml"
     config.write_text("{}\n")

@@ -1,12 +1,8 @@
 """Shards at a URL: fetched whole, checked, tried again, kept within bounds and shared. A real server on loopback, real processes."""
 
-import fcntl
 import multiprocessing
 import os
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,13 +13,10 @@ from tenacity import wait_none
 
 from mcdist.data import fetch
 from mcdist.data.cached_files import CachedFiles, stage
-from mcdist.data.fetch_ahead import FetchAhead
 from mcdist.data.loader import from_sound_copy, make_loader
-from mcdist.data.open_files import default_cache_dir, expand_variables, local_path, open_files
+from mcdist.data.open_files import open_files
 from mcdist.data.read_webdataset import ShardFolder
 from mcdist.data.sample import RawSample, decode_sample
-from mcdist.data.shard_cache import ShardCache, Wanted
-from mcdist.data.shard_files import LocalFiles
 from mcdist.errors import ConfigError, MachineError, MissingExtraError, ShardError
 
 GIB = 2**30
@@ -175,110 +168,9 @@ def test_a_sample_that_is_bad_at_its_source_stays_bad(make_shards: Callable[...,
         assert server.counts["shard-0000.tar"] == 1
 
 
-def file_of(place: int, *, size: int) -> Wanted:
-    """A file of this size, made where it is fetched."""
-    return Wanted(sha256=f"{place:064x}", num_bytes=size, suffix=".tar", fetch=lambda to: to.write_bytes(bytes(size)))
-
-
-def files_of(sizes: list[int]) -> list[Wanted]:
-    """Several of them, all different."""
-    return [file_of(place, size=size) for place, size in enumerate(sizes)]
-
-
-def test_the_cache_keeps_its_bound_and_forgets_what_was_used_longest_ago(tmp_path: Path) -> None:
-    cache, files = ShardCache(tmp_path, max_bytes=100), files_of([40, 40, 40])
-    (tmp_path / "mine.txt").write_text("not the cache's")
-    for turn, place in enumerate((0, 1, 0, 2)):
-        with cache.open(files[place]):
-            assert cache.num_bytes() <= 100
-        os.utime(tmp_path / f"{files[place].sha256}.tar", (turn, turn))
-    assert [cache.is_kept(file) for file in files] == [True, False, True]
-    assert (tmp_path / "mine.txt").exists()
-
-
-def test_a_file_in_use_is_never_evicted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcdist.data.shard_cache.ROOM_TIMEOUT_S", 0.1)
-    cache, files = ShardCache(tmp_path, max_bytes=100), files_of([60, 60])
-    with cache.open(files[0]) as descriptor:
-        assert not cache.fetch_ahead(files[1]), "nothing is fetched ahead at the cost of what is in use"
-        with pytest.raises(MachineError, match=r"no room in .* all 60 bytes are in use; raise data.cache_gib"), cache.open(files[1]):
-            pass
-        assert os.pread(descriptor, 100, 0) == bytes(60)
-    with cache.open(files[1]):
-        assert [cache.is_kept(file) for file in files] == [False, True]
-
-
-def test_room_is_waited_for(tmp_path: Path) -> None:
-    cache, files = ShardCache(tmp_path, max_bytes=100), files_of([60, 60])
-    with cache.open(files[0]):
-        waiting = threading.Thread(target=lambda: cache.open(files[1]).__enter__())
-        waiting.start()
-        time.sleep(0.2)
-        assert not cache.is_kept(files[1])
-    waiting.join(timeout=10)
-    assert cache.is_kept(files[1])
-
-
-def test_what_a_killed_process_left_makes_room(tmp_path: Path) -> None:
-    cache, files = ShardCache(tmp_path, max_bytes=100), files_of([60, 60])
-    left = tmp_path / f"{files[0].sha256}.part"
-    left.write_bytes(bytes(60))
-    left.with_suffix(".download").write_bytes(bytes(30))
-    with cache.open(files[1]):
-        assert not left.exists() and not left.with_suffix(".download").exists()
-
-
-def test_two_that_want_the_same_file_fetch_it_once(tmp_path: Path) -> None:
-    fetched, begun, go = [], threading.Event(), threading.Event()
-
-    def fetch_slowly(to: Path) -> None:
-        begun.set()
-        assert go.wait(10)
-        fetched.append(to)
-        to.write_bytes(bytes(10))
-
-    wanted = Wanted(sha256="a" * 64, num_bytes=10, suffix=".tar", fetch=fetch_slowly)
-    cache = ShardCache(tmp_path, max_bytes=100)
-    first, second = (threading.Thread(target=cache.fetch_ahead, args=(wanted,)), threading.Thread(target=lambda: cache.open(wanted).__enter__()))
-    first.start()
-    assert begun.wait(10)
-    assert not cache.fetch_ahead(wanted), "who fetches ahead does not wait for another"
-    second.start()
-    go.set()
-    for thread in (first, second):
-        thread.join(timeout=10)
-    assert len(fetched) == 1
-
-
-def test_a_failed_fetch_leaves_the_next_one_its_turn(tmp_path: Path) -> None:
-    cache = ShardCache(tmp_path, max_bytes=100)
-
-    def fail(to: Path) -> None:
-        to.write_bytes(b"half")
-        raise ShardError("damaged")
-
-    with pytest.raises(ShardError, match="damaged"), cache.open(Wanted(sha256="b" * 64, num_bytes=10, suffix=".tar", fetch=fail)):
-        pass
-    assert [path.name for path in tmp_path.iterdir()] == ["room.lock"]
-
-
 def test_a_shard_larger_than_the_cache_is_a_matter_of_settings(server: ShardServer, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"does not fit into data.cache_gib=1.86e-05; raise it"):
         opened(server.url, tmp_path / "cache", gib=20_000 / GIB).read(0)
-
-
-def test_a_cache_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    owner = tmp_path.stat().st_uid
-    monkeypatch.setattr(os, "getuid", lambda: owner + 1)
-    with pytest.raises(MachineError, match="belongs to another user"):
-        ShardCache(tmp_path, max_bytes=100)
-    assert default_cache_dir().name.startswith("mcdist-shards-")
-
-
-def test_a_cache_that_cannot_be_made_is_told(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(MachineError, match=r"cannot make the folder .*file/cache for shards \(Not a directory\)"):
-        ShardCache(tmp_path / "file" / "cache", max_bytes=100)
 
 
 def test_a_full_disk_while_fetching_is_told(tmp_path: Path, local: Path, server: ShardServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,38 +201,6 @@ def test_a_network_that_fails_is_never_skipped_as_a_bad_sample(server: ShardServ
     server.faults["shard-0001.tar"] = [500] * 100
     with pytest.raises(MachineError, match=r"cannot fetch .*shard-0001.tar, in 6 tries"):
         list(make_loader(opened(server.url, tmp_path / "cache"), views=view_settings(), num_workers=0, bad_samples="skip", **run))
-
-
-def test_fetching_ahead_stays_a_window_ahead_and_fetches_a_shard_once_a_window() -> None:
-    fetched: list[int] = []
-    ahead = FetchAhead(iter([[0], [0, 1], [0], [1], [2], [3], [4]]), ahead=3, fetch=fetched.append)
-    ahead.start()
-    _until(lambda: fetched == [0, 1])
-    for _ in range(2):
-        ahead.advance()
-    _until(lambda: fetched == [0, 1, 2])
-    ahead.stop()
-    assert fetched == [0, 1, 2]
-
-
-def test_what_cannot_be_fetched_ahead_is_left_to_who_needs_it() -> None:
-    tried: list[int] = []
-
-    def fail(shard: int) -> None:
-        tried.append(shard)
-        raise MachineError("the network is down")
-
-    ahead = FetchAhead(iter([[0], [1]]), ahead=2, fetch=fail)
-    ahead.start()
-    _until(lambda: tried == [0, 1])
-    ahead.stop()
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
 
 
 def test_staging_copies_every_shard_once_and_reads_it_there(local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -389,32 +249,6 @@ def test_verifying_finds_what_a_decoder_would_not(local: Path) -> None:
         checking.read(7)
 
 
-@pytest.mark.parametrize("location", ["shards/a", "/shards/a", "file:/shards/a b", "file:///shards/a%20b", "file://localhost/shards/a", "a:b/shards"])
-def test_paths_and_file_urls_are_local(location: str) -> None:
-    files = open_files(location, cache_dir="", cache_gib=1.0, stage_to="", verify="never")
-    assert isinstance(files, LocalFiles)
-    assert files.folder == (Path("/shards/a b") if "b" in location and "file" in location else Path("/shards/a") if "file" in location else Path(location))
-
-
-def test_only_environment_variables_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DISK", "/disk")
-    assert expand_variables("$DISK/a$(rm)~", key="data.stage_to") == Path("/disk/a$(rm)~")
-    with pytest.raises(ConfigError, match=r"data.stage_to=\$NO_DISK/a names the environment variable NO_DISK, which is not set here"):
-        expand_variables("$NO_DISK/a", key="data.stage_to")
-
-
-@pytest.mark.parametrize("url", ["https://me:secret@host/shards", "https://host/shards?token=secret", "https://host/shards#part"])
-def test_a_url_with_a_secret_is_refused_and_not_repeated(url: str) -> None:
-    with pytest.raises(ConfigError, match=r"https://host/... wants a plain URL") as caught:
-        open_files(url, cache_dir="", cache_gib=1.0, stage_to="", verify="never")
-    assert "secret" not in str(caught.value)
-
-
-def test_a_file_url_of_another_machine_is_refused() -> None:
-    with pytest.raises(ConfigError, match="names the machine other; write file:///PATH"):
-        local_path("file://other/shards")
-
-
 @pytest.mark.parametrize(("protocol", "package", "extra"), [("s3", "s3fs", "s3"), ("gs", "gcsfs", "gcs"), ("https", "aiohttp", "remote")])
 def test_a_missing_package_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str, package: str, extra: str) -> None:
     def missing(url: str, **options: object) -> None:
@@ -428,18 +262,3 @@ def test_a_missing_package_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
 def test_an_unknown_protocol_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read nosuch://host/shards/manifest.json: .*; use a path, or a URL with http"):
         opened("nosuch://host/shards", tmp_path)
-
-
-HOLD = "import fcntl, sys, time; file = open(sys.argv[1], 'w'); fcntl.flock(file, fcntl.LOCK_EX); print('held', flush=True); time.sleep(60)"
-
-
-def test_a_lock_is_dropped_with_its_process(tmp_path: Path) -> None:
-    """What the cache rests on: the kernel frees the lock of a process that is killed."""
-    with subprocess.Popen([sys.executable, "-S", "-c", HOLD, str(tmp_path / "lock")], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None and process.stdout.readline() == b"held\n"
-        descriptor = os.open(tmp_path / "lock", os.O_RDWR)
-        with pytest.raises(BlockingIOError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        process.kill()
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    os.close(descriptor)

@@ -70,6 +70,19 @@ def test_an_index_of_another_build_is_refused(make_shards: Callable[..., Path]) 
         reader.key(5)
 
 
+def test_the_manifest_does_not_grow_with_the_samples_of_a_shard(shards_at: Callable[..., Path], tmp_path: Path) -> None:
+    few, many = (len((shards_at(tmp_path / str(num), num, shard_size=num) / "manifest.json").read_bytes()) for num in (2, 200))
+    assert many - few < 20, "some digits"
+
+
+def test_what_travels_to_a_worker_does_not_grow_with_what_was_read(make_shards: Callable[..., Path]) -> None:
+    reader = ShardFolder(make_shards(20))
+    before = len(pickle.dumps(reader))
+    for index in range(20):
+        reader.read(index)
+    assert len(pickle.dumps(reader)) == before
+
+
 def test_a_missing_index_is_named(make_shards: Callable[..., Path]) -> None:
     folder = make_shards(5)
     (folder / "shard-0000.index.json").unlink()
