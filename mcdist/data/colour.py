@@ -5,7 +5,7 @@ Which image takes what is known on the host, so nothing waits for the device.
 """
 
 from collections.abc import Callable, Sequence
-from itertools import groupby
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -24,36 +24,50 @@ Images = Float[Tensor, "N 3 H W"]
 Amounts = Float[Tensor, "N 1 1 1"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One operation an image. `order`: the rows of the turn before, sorted by operation; `groups`: which rows then take which."""
+
+    order: list[int]
+    groups: list[tuple[str, slice]]
+    amounts: list[float]
+
+    @property
+    def rearranges(self) -> bool:
+        """False where all rows stay in their places."""
+        return self.order != list(range(len(self.order)))
+
+
 def change_colours(images: Images, *, colours: Sequence[Colour]) -> Images:
     """Image i in 0..1 after `colours[i]`, again in 0..1. May write into `images`."""
     if len(images) != len(colours):
         raise ValueError(f"{len(images)} images want as many colour changes, got {len(colours)}")
-    operations = [colour.operations for colour in colours]
-    places = list(range(len(colours)))
-    for turn in range(max(map(len, operations), default=0)):
-        due = [operations[place][turn] if turn < len(operations[place]) else ("", 0.0) for place in places]
-        order = sorted(range(len(due)), key=lambda row: due[row][0])
-        images = _arranged(images, order)
-        places, due = [places[row] for row in order], [due[row] for row in order]
-        images = _take_turn(images, due=due)
-    return _arranged(images, sorted(range(len(places)), key=places.__getitem__))
-
-
-def _arranged(images: Images, order: list[int]) -> Images:
-    if order == sorted(order):
-        return images
-    return images.index_select(0, torch.tensor(order).to(images.device, non_blocking=True))
-
-
-def _take_turn(images: Images, *, due: list[tuple[str, float]]) -> Images:
-    """One operation an image; equal operations stand side by side."""
-    amounts = torch.tensor([amount for _, amount in due]).to(images.device, non_blocking=True)[:, None, None, None]
-    start = 0
-    for name, group in groupby(due, key=lambda operation: operation[0]):
-        rows = slice(start, start := start + len(list(group)))
-        if name:
-            OPERATIONS[name](images[rows], amounts[rows])
+    turns = _plan(colours)
+    orders = torch.tensor([turn.order for turn in turns]).to(images.device, non_blocking=True)
+    amounts = torch.tensor([turn.amounts for turn in turns]).to(images.device, non_blocking=True)[..., None, None, None]
+    for turn, order, own in zip(turns, orders, amounts, strict=True):
+        images = images.index_select(0, order) if turn.rearranges else images
+        for name, rows in turn.groups:
+            OPERATIONS[name](images[rows], own[rows])
     return images
+
+
+def _plan(colours: Sequence[Colour]) -> list[_Turn]:
+    """Turn k holds every image's k-th operation; the last turn has none and brings the images back into their order."""
+    operations = [colour.operations for colour in colours]
+    places, turns = list(range(len(colours))), []
+    for number in range(max(map(len, operations), default=0)):
+        due = [operations[place][number] if number < len(operations[place]) else ("", 0.0) for place in places]
+        order = sorted(range(len(due)), key=lambda row: due[row][0])
+        places, due = [places[row] for row in order], [due[row] for row in order]
+        turns.append(_Turn(order, _groups([name for name, _ in due]), [amount for _, amount in due]))
+    return [*turns, _Turn(sorted(range(len(places)), key=places.__getitem__), [], [0.0] * len(places))]
+
+
+def _groups(names: list[str]) -> list[tuple[str, slice]]:
+    """Where each operation's rows begin and end."""
+    starts = [row for row, name in enumerate(names) if row == 0 or name != names[row - 1]]
+    return [(names[start], slice(start, end)) for start, end in zip(starts, [*starts[1:], len(names)], strict=True) if names[start]]
 
 
 def _grey(images: Images) -> Float[Tensor, "N 1 H W"]:

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mcdist.data import finish as finish_module
 from mcdist.data.batch import Batch
@@ -60,3 +61,11 @@ def test_images_at_a_time_change_no_values(monkeypatch, piece):
 def test_colours_that_do_not_match_the_images_are_refused(device):
     with pytest.raises(ValueError, match="want as many colour changes"):
         finish(replace(batch_of(2, device=device), query_colours=()))
+
+
+def test_finishing_asks_the_device_for_no_value():
+    with FakeTensorMode():  # a CUDA device without one: reading a value from it raises
+        batch = batch_of(5, device=torch.device("cuda"))
+        finished = finish(replace(batch, query_colours=tuple(Colour((("hue", 0.1 * i),), grey=i > 2, blur_sigma_px=i / 2) for i in range(5))))
+        assert finished.query_images.device.type == "cuda"
+        assert finished.query_images.dtype == torch.float32
