@@ -17,6 +17,7 @@ from mcdist.data.draw import ViewSettings
 from mcdist.data.loader import BatchLoader, make_loader
 from mcdist.data.open_files import open_files
 from mcdist.data.open_shards import open_shards
+from mcdist.data.order import WINDOW_BLOCKS
 from mcdist.data.reader import SampleReader
 from mcdist.distributed import World
 from mcdist.errors import CheckpointError, ConfigError
@@ -165,6 +166,22 @@ def build_shards(location: str, *, key: str, data: DataConfig) -> SampleReader:
         raise ConfigError(f"{key} is not set; name a shard folder: {key}=DIR (build one with: python -m shards build ...)")
     files = open_files(location, cache_dir=data.cache_dir, cache_gib=data.cache_gib, stage_to=data.stage_to, verify=data.verify)
     return open_shards(files, ffcv_cache="process" if data.ffcv_cache == "process" else "os")
+
+
+def cache_warning(config: Config, folder: SampleReader) -> str:
+    """What to say where the cache holds less than two windows of all lanes, so that shards may be fetched again and again; empty where it suffices."""
+    if not isinstance(folder.files, CachedFiles) or folder.files.cache.max_bytes is None:
+        return ""
+    shards = folder.manifest.shards
+    num_wanted = min(len(shards), 2 * config.data.num_lanes * (WINDOW_BLOCKS + 1))
+    wanted_bytes = num_wanted * max(shard.num_bytes for shard in shards)
+    if wanted_bytes <= folder.files.cache.max_bytes:
+        return ""
+    return (
+        f"data.cache_gib={config.data.cache_gib:g} is less than the {wanted_bytes / 2**30:.3g} GiB of the {num_wanted} shards "
+        f"that {config.data.num_lanes} lanes read at a time: shards may be fetched several times an epoch; raise it, lower data.num_lanes, or build "
+        "smaller shards"
+    )
 
 
 def stage_shards(config: Config, folder: SampleReader) -> str:

@@ -62,6 +62,8 @@ def _train(config: Config, *, world: World) -> int:
             console.say(f"{run_dir.root} is trained: {state.step} of {loop.num_steps} steps; evaluate it with: mcdist evaluate {run_dir.root}")
             return 0
         console.header("mcdist train", facts=header_facts(config, run_dir, state, num_samples=len(folder), num_steps=loop.num_steps))
+        if warning := build.cache_warning(config, folder):
+            console.warn(warning)
         if staged := build.stage_shards(config, folder):
             console.say(staged)
         outputs = stack.enter_context(Outputs(config, run_dir, state, console=console))

@@ -274,16 +274,20 @@ def test_a_run_on_shards_at_a_url_or_staged_is_the_run_on_the_folder(configure: 
     monkeypatch.setenv("NODE_DISK", str(tmp_path / "node"))
     plain = configure(folder="plain")
     with serve(Path(plain.data.train)) as server:
-        cached = configure(f"data.train={server.url}", f"data.val={server.url}/", f"data.cache_dir={tmp_path / 'cache'}", folder="cached")
+        given = (f"data.train={server.url}", f"data.val={server.url}/", f"data.cache_dir={tmp_path / 'cache'}")
+        cached = configure(*given, folder="cached")
         staged = configure(f"data.train=file://{plain.data.train}", "data.stage_to=$NODE_DISK/shards", folder="staged")
-        for config in (plain, cached, staged):
+        small = configure(*given, "data.cache_gib=0.0001", folder="small")
+        for config in (plain, cached, small, staged):
             assert run.train_run(config) == 0
         assert run.evaluate_run(RunDir(Path(cached.run.dir)), overrides=[], which="newest").num_photos == 12
     wanted = _last_state(plain.run.dir)
-    for config in (cached, staged):
+    for config in (cached, small, staged):
         state = _last_state(config.run.dir)
         assert all(torch.equal(state[name], tensor) for name, tensor in wanted.items())
     assert len(list((tmp_path / "node" / "shards").glob("*.tar"))) == 3
+    assert "data.cache_gib=0.0001 is less than the" in RunDir(Path(small.run.dir)).log.read_text()
+    assert not RunDir(Path(cached.run.dir)).log.exists() or "cache_gib" not in RunDir(Path(cached.run.dir)).log.read_text()
     assert "staged 3 shards" in RunDir(Path(staged.run.dir)).log.read_text()
 
 

@@ -18,7 +18,7 @@ def check_raw(raw: RawSample) -> None:
         ShardError: the photo is no JPEG or PNG or too large, or a map is no 8-bit grey PNG: a decoder would turn colours and 16 bits into
             other ids without a word.
     """
-    if isinstance(raw.photo, bytes):
+    if isinstance(raw.photo, bytes):  # a format may keep pixels, which have no header
         _check(raw.photo, what="photo", where=raw.where)
     for content, what in ((raw.instances, "instance map"), (raw.segments, "ground truth")):
         if isinstance(content, bytes):
