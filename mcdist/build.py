@@ -169,7 +169,8 @@ def cache_warning(config: Config, folder: SampleReader) -> str:
         return ""
     return (
         f"data.cache_gib={config.data.cache_gib:g} is less than the {wanted_bytes / 2**30:.3g} GiB of the {num_wanted} shards "
-        f"that {config.data.num_lanes} lanes read at a time: shards may be fetched several times an epoch; raise it, lower data.num_lanes, or build smaller shards"
+        f"that {config.data.num_lanes} lanes read at a time: shards may be "
+        "fetched several times an epoch; raise it, lower data.num_lanes, or build smaller shards"
     )
 
 
