@@ -55,6 +55,6 @@ $(VENV)/.demo-installed: $(VENV)/.created setup.cfg constraints.txt
 
 $(VENV)/.test-installed: $(VENV)/.demo-installed .ci/install-ffcv
 	@echo "installing what the tests need into $(VENV) (once)"
-	@$(PIP) --editable '.[faiss-cpu,mlflow,dev]'
+	@$(PIP) --editable '.[coco,faiss-cpu,mlflow,dev]'
 	@sh .ci/install-ffcv "$(BIN)/python"
 	@touch $@

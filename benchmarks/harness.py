@@ -111,14 +111,25 @@ def peak_extra_mib(action: Callable[[], object], *, device: torch.device) -> flo
     try:
         ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
-        before_kib = _status_kib("VmRSS")
+        before_kib = status_kib("VmRSS")
         action()
-        return max(0, _status_kib("VmHWM") - before_kib) / 1024
+        return max(0, status_kib("VmHWM") - before_kib) / 1024
     except (OSError, AttributeError):
         return None
 
 
-def _status_kib(name: str) -> int:
+def peak_process_mib(device: torch.device) -> float | None:
+    """The most memory that this process held since it started, or the device for it on CUDA. None where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    try:
+        return status_kib("VmHWM") / 1024
+    except OSError:
+        return None
+
+
+def status_kib(name: str) -> int:
+    """A line of this process's memory, as Linux tells it: VmRSS is resident now, VmHWM was at most."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 

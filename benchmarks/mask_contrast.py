@@ -1,139 +1,110 @@
-"""What do the implementations of the contrastive loss cost, forward and backward, in time and in extra memory?
+"""What do the ways to compute the contrastive loss cost, forward and backward, in time and in extra memory, and how exact are they?
 
     python benchmarks/mask_contrast.py --json mask_contrast.json
+    python benchmarks/mask_contrast.py --batch 8 --bank 8192 --bank 65536 --check-images 1
+    python benchmarks/mask_contrast.py --device cuda --dtype bf16 --batch 16 --batch 64 --bank 256 --bank 65536 --check-images 1
 
-The default shape is that of a default training step (see mcdist/config.py). An implementation whose loss or gradient is not the reference's is
-refused, not timed. On CUDA only the reference can run: "gathered" counts pixels on the host.
+Every combination of --batch, --bank and --dim is one table. `plain` is the loss as one writes it in torch, with all pixels and all logits; the
+others are what `ops.implementation` may be. The truth is the reference in float64; a way that is far from it is refused, not timed.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
 import torch
-import torch.nn.functional as F
 import typer
-from harness import Measurement, choose_device, measurement, peak_extra_mib, publish, run, times_ms
-from torch import Tensor
+from comparison import Way, compare
+from harness import Measurement, choose_device, publish, run
+from operands import Operands, Result, make_operands
 
-from mcdist.errors import ConfigError, McdistError
-from mcdist.ops import mask_contrast
+WAYS = ("plain", "reference", "reference compiled", "compact", "compact compiled", "fused")
+BOUNDS = {torch.float32: (1e-5, 1e-4), torch.bfloat16: (2e-2, 5e-2), torch.float16: (5e-3, 2e-2)}
+"""Largest error of loss and gradient by the precision of the features."""
 
-PROVIDERS = {"cpu": ("reference", "gathered"), "cuda": ("reference",)}
-LOSS_TOLERANCE = 1e-5
-GRADIENT_TOLERANCE = 1e-4
-"""Largest |difference| / |reference|, float32; sums over millions of pixels in another order stay well below."""
-
-Result = tuple[Tensor, Tensor]
-"""(loss, gradient of the features)."""
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PLAIN_COPIES = 3
+"""Tensors as large as the logits that exist at once in the plain way: logits, their logarithm of the softmax, the gradient."""
 
 
-@dataclass(frozen=True, slots=True)
-class Operands:
-    """What the loss is given in a step: features that want a gradient, instance map, prototypes with those that are there, bank."""
+def loss_and_gradient(operands: Operands, way: str) -> Result:
+    """One forward and backward."""
+    compiled = way.endswith(" compiled")
+    loss = COMPILED(operands, way.removesuffix(" compiled")) if compiled else _loss(operands, way)
+    return loss.detach(), *torch.autograd.grad(loss, operands.features)
 
-    features: Tensor
-    instances: Tensor
-    prototypes: Tensor
-    valid: Tensor
-    bank: Tensor
-    target_of: Tensor
 
-    def loss_and_gradient(self, *, implementation: str) -> Result:
-        """One forward and backward."""
-        result = mask_contrast(
-            self.features,
-            self.instances,
-            self.prototypes,
-            self.bank,
-            temperature=0.5,
-            target_of=self.target_of,
-            prototype_valid=self.valid,
-            implementation=implementation,
+def _loss(operands: Operands, implementation: str) -> torch.Tensor:
+    return operands.loss(operands.features, implementation=implementation)
+
+
+COMPILED = torch.compile(_loss, dynamic=False)
+
+
+def measure(operands: Operands, *, ways: list[str], shape: str, num_runs: int, num_checked: int, device: torch.device) -> list[Measurement]:
+    """The rows of one shape."""
+    checked = operands.first_images(num_checked, dtype=operands.features.dtype)
+    truth = loss_and_gradient(operands.first_images(num_checked, dtype=torch.float64), "reference")
+    logits_bytes = operands.num_foreground * operands.num_candidates * 4.0
+    made = [
+        Way(
+            name=way,
+            run=partial(loss_and_gradient, operands, way),
+            check=partial(loss_and_gradient, checked, way),
+            needs_bytes=PLAIN_COPIES * logits_bytes if way == "plain" else 0.0,
         )
-        (gradient,) = torch.autograd.grad(result.loss, self.features)
-        return result.loss.detach(), gradient
-
-
-def make_operands(
-    *, batch: int, dim: int, size_px: int, stride: int, bank: int, max_objects: int, objects: int, foreground: float, device: torch.device
-) -> Operands:
-    """Random features and vectors; the objects are upright strips of a central square that covers the share `foreground` of each image."""
-    if not (1 <= objects <= max_objects and 0 < foreground <= 1 and size_px % stride == 0):
-        raise ConfigError(
-            f"wanted 1 <= --objects <= --max-objects, 0 < --foreground <= 1 and --size-px a multiple of --stride, "
-            f"got {objects}, {max_objects}, {foreground:g}, {size_px}, {stride}; change one of them"
-        )
-    generator = torch.Generator().manual_seed(0)
-    side = max(objects, round(size_px * foreground**0.5))
-    first = (size_px - side) // 2
-    instances = torch.zeros(batch, size_px, size_px, dtype=torch.int16)
-    instances[:, first : first + side, first : first + side] = (torch.arange(side) * objects // side + 1).to(torch.int16)
-    target_of = torch.arange(batch * max_objects).view(batch, max_objects)
-    return Operands(
-        features=torch.randn(batch, dim, size_px // stride, size_px // stride, generator=generator).to(device).requires_grad_(),
-        instances=instances.to(device),
-        prototypes=F.normalize(torch.randn(batch * max_objects, dim, generator=generator), dim=1).to(device),
-        valid=(torch.arange(batch * max_objects) % max_objects < objects).to(device),
-        bank=F.normalize(torch.randn(bank, dim, generator=generator), dim=1).to(device),
-        target_of=target_of.to(device),
-    )
-
-
-def require_agreement(result: Result, *, reference: Result, provider: str) -> None:
-    """McdistError where loss or gradient differ by more than float32 explains; a NaN differs."""
-    bounds = {"loss": LOSS_TOLERANCE, "gradient": GRADIENT_TOLERANCE}
-    for (name, bound), got, want in zip(bounds.items(), result, reference, strict=True):
-        difference = float((got - want).norm() / want.norm())
-        if not difference <= bound:
-            raise McdistError(f"{provider}'s {name} is {difference:.1e} away from the reference's, {bound:g} is allowed; not timed: mend it first (tests/ops)")
-
-
-def measure(operands: Operands, *, shape: str, num_runs: int, device: torch.device) -> list[Measurement]:
-    """Time and peak memory of each implementation that this device can run, after its check."""
-    reference = operands.loss_and_gradient(implementation="reference")
-    rows = []
-    for provider in PROVIDERS[device.type]:
-        action: Callable[[], Result] = partial(operands.loss_and_gradient, implementation=provider)
-        require_agreement(action(), reference=reference, provider=provider)
-        row = partial(measurement, benchmark="mask_contrast", provider=provider, mode="forward + backward", shape=shape, device=device)
-        rows.append(row(times_ms(action, device=device, num_runs=num_runs), metric="time", unit="ms"))
-        peaks = [peak_extra_mib(action, device=device) for _ in range(num_runs)]
-        known = [peak for peak in peaks if peak is not None]
-        if known:
-            rows.append(row(known, metric="peak extra memory", unit="MiB"))
-        else:
-            typer.echo("this system does not tell the peak of a process's memory: no such row", err=True)
-    return rows
+        for way in ways
+    ]
+    bounds = BOUNDS[operands.features.dtype]
+    return compare(made, truth=truth, names=("loss", "gradient"), bounds=bounds, benchmark="mask_contrast", shape=shape, num_runs=num_runs, device=device)
 
 
 def main(
-    batch: Annotated[int, typer.Option(min=1, help="Images.")] = 64,
-    dim: Annotated[int, typer.Option(min=1, help="Length of an embedding.")] = 32,
+    way: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(WAYS)}; repeat. Default: those without 'compiled'.")] = None,
+    batch: Annotated[list[int] | None, typer.Option(min=1, help="Images; repeat for more tables. Default: 16.")] = None,
+    bank: Annotated[list[int] | None, typer.Option(min=0, help="Rows of the memory bank, all filled; repeat. Default: 256.")] = None,
+    dim: Annotated[list[int] | None, typer.Option(min=1, help="Length of an embedding; repeat. Default: 32.")] = None,
     size_px: Annotated[int, typer.Option(min=1, help="Height and width of an image.")] = 224,
     stride: Annotated[int, typer.Option(min=1, help="Pixels a feature, along each side.")] = 8,
-    bank: Annotated[int, typer.Option(min=0, help="Rows of the memory bank, all filled.")] = 128,
-    max_objects: Annotated[int, typer.Option(min=1, help="Prototype rows an image.")] = 8,
+    max_objects: Annotated[int, typer.Option(min=1, help="Prototype rows an image.")] = 1,
     objects: Annotated[int, typer.Option(min=1, help="Objects that each image has.")] = 1,
-    foreground: Annotated[float, typer.Option(help="Share of each image that its objects cover.")] = 0.3,
+    foreground: Annotated[float, typer.Option(help="Share of each image that its objects cover.")] = 0.38,
+    dtype: Annotated[str, typer.Option(help="Of the features: fp32, bf16 or fp16.")] = "fp32",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    num_runs: Annotated[int, typer.Option(min=1, help="Timed calls.")] = 10,
+    check_images: Annotated[int, typer.Option(min=0, help="Images that the check is made on; 0: all.")] = 0,
+    num_runs: Annotated[int, typer.Option(min=2, help="Timed calls at most.")] = 10,
     num_threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as torch chooses.")] = 0,
     json: Annotated[Path | None, typer.Option(help="Write the rows to this file.")] = None,
 ) -> None:
-    """Time and peak extra memory of the contrastive loss, forward + backward, float32, by implementation."""
+    """Time, peak extra memory and error of the contrastive loss, forward + backward, by the way it is computed."""
+    ways = way or [name for name in WAYS if "compiled" not in name]
+    if unknown := sorted({*ways} - {*WAYS}):
+        raise typer.BadParameter(f"--way wants one of {', '.join(WAYS)}, got {', '.join(unknown)}")
+    if dtype not in DTYPES:
+        raise typer.BadParameter(f"--dtype wants one of {', '.join(DTYPES)}, got {dtype}")
     if num_threads:
         torch.set_num_threads(num_threads)
     chosen = choose_device(device)
-    operands = make_operands(
-        batch=batch, dim=dim, size_px=size_px, stride=stride, bank=bank, max_objects=max_objects, objects=objects, foreground=foreground, device=chosen
-    )
-    shape = (
-        f"{batch} images of {size_px} px, stride {stride}, {dim} dimensions, {objects} of {max_objects} objects, {100 * foreground:g} % foreground, bank {bank}"
-    )
-    publish(measure(operands, shape=shape, num_runs=num_runs, device=chosen), json_path=json)
+    rows: list[Measurement] = []
+    for D, K, B in product(dim or [32], bank or [256], batch or [16]):
+        operands = make_operands(
+            batch=B,
+            dim=D,
+            size_px=size_px,
+            stride=stride,
+            bank=K,
+            max_objects=max_objects,
+            objects=objects,
+            foreground=foreground,
+            device=chosen,
+            dtype=DTYPES[dtype],
+        )
+        shape = (
+            f"{B} images of {size_px} px, stride {stride}, D = {D}, {objects} of {max_objects} objects, {100 * foreground:g} % foreground, K = {K:,}, {dtype}"
+        )
+        rows += measure(operands, ways=ways, shape=shape, num_runs=num_runs, num_checked=min(check_images or B, B), device=chosen)
+    publish(rows, json_path=json)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,12 @@ from mcdist.checkpoint import Checkpoint, best_checkpoint, list_checkpoints, loa
 from mcdist.config import Config, DataConfig, ModelConfig
 from mcdist.data import loader
 from mcdist.data.cached_files import CachedFiles, stage
+from mcdist.data.draw import ViewSettings
 from mcdist.data.loader import BatchLoader, make_loader
 from mcdist.data.open_files import open_files
+from mcdist.data.open_shards import open_shards
 from mcdist.data.order import WINDOW_BLOCKS
-from mcdist.data.read_webdataset import ShardFolder
 from mcdist.data.reader import SampleReader
-from mcdist.data.views import ViewSettings
 from mcdist.distributed import World
 from mcdist.errors import CheckpointError, ConfigError
 from mcdist.model.backbone import freeze_before, make_backbone
@@ -75,7 +75,7 @@ def build_state(config: Config, *, world: World) -> TrainState:
         load_module(query, find_checkpoint(Path(config.checkpoint.init_from)).tensors, prefix="query/")
     query = query.to(world.device)
     key = copy.deepcopy(query).requires_grad_(False)
-    bank = MemoryBank(config.model.bank_size, dim=config.model.embedding_dim).to(world.device)
+    bank = MemoryBank(config.model.bank_size, dim=config.model.embedding_dim, dtype=config.model.bank_dtype).to(world.device)
     optim = config.optim
     optimizer = make_optimizer(
         optim.optimizer,
@@ -87,7 +87,13 @@ def build_state(config: Config, *, world: World) -> TrainState:
         weight_decay=optim.weight_decay,
     )
     engine = EngineDDP(
-        query, key=key, optimizer=optimizer, world=world, precision=optim.precision, clip_grad_norm=optim.clip_grad_norm, compile_model=optim.compile
+        query,
+        key=key,
+        optimizer=optimizer,
+        world=world,
+        precision=optim.precision,
+        clip_grad_norm=optim.clip_grad_norm,
+        compile_mode=optim.compile_mode if optim.compile else None,
     )
     return TrainState(query=query, key=key, bank=bank, engine=engine)
 
@@ -109,6 +115,7 @@ def build_batches(config: Config, folder: SampleReader, *, world: World, consume
         num_workers=config.data.num_workers,
         prefetch=config.data.prefetch,
         pin_memory=world.device.type == "cuda",
+        decode=config.data.decode,
         bad_samples=config.data.bad_samples,
     )
 
@@ -129,7 +136,9 @@ def step_settings(config: Config) -> StepSettings:
         false_negative_cosine=config.loss.false_negative_cosine,
         momentum=config.model.momentum,
         momentum_buffers=config.model.momentum_buffers,
-        implementation=config.loss.implementation,
+        pixels_per_object=config.loss.pixels_per_object,
+        seed=config.run.seed,
+        implementation=config.ops.implementation,
     )
 
 
@@ -151,11 +160,12 @@ def loop_settings(config: Config, *, num_samples: int) -> LoopSettings:
     )
 
 
-def build_shards(location: str, *, key: str, data: DataConfig) -> ShardFolder:
-    """The shard folder that `key` names."""
+def build_shards(location: str, *, key: str, data: DataConfig) -> SampleReader:
+    """The shard folder that `key` names, of either format."""
     if not location:
         raise ConfigError(f"{key} is not set; name a shard folder: {key}=DIR (build one with: python -m shards build ...)")
-    return ShardFolder(open_files(location, cache_dir=data.cache_dir, cache_gib=data.cache_gib, stage_to=data.stage_to, verify=data.verify))
+    files = open_files(location, cache_dir=data.cache_dir, cache_gib=data.cache_gib, stage_to=data.stage_to, verify=data.verify)
+    return open_shards(files, ffcv_cache="process" if data.ffcv_cache == "process" else "os")
 
 
 def cache_warning(config: Config, folder: SampleReader) -> str:
@@ -169,8 +179,8 @@ def cache_warning(config: Config, folder: SampleReader) -> str:
         return ""
     return (
         f"data.cache_gib={config.data.cache_gib:g} is less than the {wanted_bytes / 2**30:.3g} GiB of the {num_wanted} shards "
-        f"that {config.data.num_lanes} lanes read at a time: shards may be "
-        "fetched several times an epoch; raise it, lower data.num_lanes, or build smaller shards"
+        f"that {config.data.num_lanes} lanes read at a time: shards may be fetched several times an epoch; raise it, lower data.num_lanes, or build "
+        "smaller shards"
     )
 
 

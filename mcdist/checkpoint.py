@@ -20,7 +20,7 @@ from torch import Tensor
 from mcdist.errors import CheckpointError, MachineError
 from mcdist.run_dir import write_atomically
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 STATE_NAME = "state.safetensors"
 META_NAME = "meta.json"
 BEST_NAME = "best"

@@ -51,7 +51,7 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which samples (science), and how they are read (efficiency: num_workers, prefetch, block, num_lanes change no sample's pixels)."""
+    """Which samples (science), and how they are read (efficiency: only `decode: scaled` changes pixels, slightly)."""
 
     train: str = ""
     """Shard folder to train on: a path, or a URL (file, http, https, s3, gs)."""
@@ -64,6 +64,10 @@ class DataConfig:
     """Samples read one after another before the order jumps."""
     num_lanes: int = 8
     """Streams of the data order: at least the largest number of ranks intended, a divisor of optim.global_batch."""
+    ffcv_cache: str = "os"
+    """For FFCV folders: os (files are mapped, the system's cache is shared) | process (each sample is read in one go; network disks)."""
+    decode: str = "exact"
+    """exact | scaled (a JPEG much larger than its views is decoded at 1/2, 1/4 or 1/8: faster, crop borders and pixels differ slightly)."""
     bad_samples: str = "error"
     """Science. error (a sample that cannot be read stops the run) | skip (it keeps its place, void everywhere; counted and listed)."""
     bad_samples_max_share: float = 0.001
@@ -82,6 +86,8 @@ class DataConfig:
         _at_least("data.prefetch", self.prefetch, 1)
         _at_least("data.block", self.block, 1)
         _at_least("data.num_lanes", self.num_lanes, 1)
+        _one_of("data.ffcv_cache", self.ffcv_cache, ("os", "process"))
+        _one_of("data.decode", self.decode, ("exact", "scaled"))
         _one_of("data.bad_samples", self.bad_samples, ("error", "skip"))
         _share("data.bad_samples_max_share", self.bad_samples_max_share)
         _one_of("data.verify", self.verify, ("never", "open"))
@@ -102,6 +108,8 @@ class ViewsConfig:
     saturation: float = 0.4
     hue: float = 0.1
     grey_probability: float = 0.2
+    blur_probability: float = 0.0
+    """Of a Gaussian blur, sigma 0.1 to 2 px; beyond the paper."""
     foreground_min: float = 0.01
     """A view with a smaller share of foreground is drawn again."""
     foreground_max: float = 0.99
@@ -113,7 +121,7 @@ class ViewsConfig:
     def __post_init__(self) -> None:
         _at_least("views.size_px", self.size_px, 8)
         _require(self.size_px % 8 == 0, f"views.size_px wants a multiple of the stride 8, got {self.size_px}")
-        for name in ("flip_probability", "jitter_probability", "grey_probability", "foreground_min", "foreground_max"):
+        for name in ("flip_probability", "jitter_probability", "grey_probability", "blur_probability", "foreground_min", "foreground_max"):
             _share(f"views.{name}", getattr(self, name))
         _require(0 < self.crop_scale_min <= self.crop_scale_max <= 1, "views.crop_scale_min, crop_scale_max want 0 < min <= max <= 1")
         for name in ("brightness", "contrast", "saturation"):
@@ -151,6 +159,8 @@ class ModelConfig:
     """own (the paper: each encoder keeps its own running statistics) | copy (the key encoder takes the query's)."""
     bank_size: int = 128
     """Rows of the memory bank; 0 for none."""
+    bank_dtype: str = "fp32"
+    """fp32 | bf16: how the bank's rows are stored; bf16 takes half the memory and rounds them to 8 bits (beyond the paper)."""
 
     def __post_init__(self) -> None:
         _one_of("model.backbone", self.backbone, ("resnet18", "resnet50", "efficientnet_lite0"))
@@ -158,6 +168,7 @@ class ModelConfig:
         _one_of("model.embedding_from", self.embedding_from, ("decoder", "backbone"))
         _one_of("model.norm", self.norm, ("batch", "frozen", "group"))
         _one_of("model.momentum_buffers", self.momentum_buffers, ("own", "copy"))
+        _one_of("model.bank_dtype", self.bank_dtype, ("fp32", "bf16"))
         _share("model.momentum", self.momentum)
         _share("model.dropout", self.dropout)
         _at_least("model.decoder_width", self.decoder_width, 1)
@@ -169,14 +180,14 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Science: the two terms. implementation is efficiency."""
+    """Science: the two terms."""
 
     temperature: float = 0.5
     scope: str = "global"
     """global: candidates and balance over all ranks (R ranks compute what one would) | rank: as the paper's code, per rank."""
     saliency_weight: float = 1.0
-    implementation: str = "auto"
-    """auto | reference | gathered (the same sums over foreground pixels only; CPU)."""
+    pixels_per_object: int = 0
+    """So many random pixels of each object take part in the contrast (beyond the paper); 0: all."""
     false_negative_cosine: float = 1.0
     """Candidates whose cosine to the positive prototype is above this leave the denominator (beyond the paper); 1: off."""
 
@@ -185,12 +196,23 @@ class LossConfig:
         _one_of("loss.scope", self.scope, ("global", "rank"))
         _at_least("loss.saliency_weight", self.saliency_weight, 0)
         _require(-1 < self.false_negative_cosine <= 1, f"loss.false_negative_cosine wants a cosine above -1, at most 1, got {self.false_negative_cosine:g}")
-        _one_of("loss.implementation", self.implementation, ("auto", "reference", "gathered"))
+        _at_least("loss.pixels_per_object", self.pixels_per_object, 0)
+
+
+@dataclass(frozen=True)
+class OpsConfig:
+    """Efficiency: how the operators are computed. All ways give the same numbers, but for rounding."""
+
+    implementation: str = "auto"
+    """auto | reference (plain torch) | compact (torch, without full-resolution tensors) | fused (C++ on a CPU, Triton on CUDA)."""
+
+    def __post_init__(self) -> None:
+        _one_of("ops.implementation", self.implementation, ("auto", "reference", "compact", "fused"))
 
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Science, but for accumulation_steps, precision and compile (efficiency)."""
+    """Science, but for accumulation_steps, precision, compile and compile_mode (efficiency)."""
 
     global_batch: int = 64
     """Photos an optimizer step, over all ranks and accumulation steps."""
@@ -211,6 +233,9 @@ class OptimConfig:
     precision: str = "fp32"
     """fp32 | bf16 | fp16 (autocast; fp16 with loss scaling)."""
     compile: bool = False
+    compile_mode: str = "default"
+    """With compile: default | reduce-overhead (CUDA graphs: kernels are launched as one; on a CPU as default) | max-autotune (the same, and
+    tries out kernels first, which takes minutes)."""
     max_nonfinite: int = 10
     """Steps in a row with a non-finite loss or gradient before the run stops."""
 
@@ -221,6 +246,8 @@ class OptimConfig:
         _one_of("optim.optimizer", self.optimizer, ("sgd", "adamw"))
         _one_of("optim.schedule", self.schedule, ("poly", "cosine", "constant"))
         _one_of("optim.precision", self.precision, ("fp32", "bf16", "fp16"))
+        _one_of("optim.compile_mode", self.compile_mode, ("default", "reduce-overhead", "max-autotune"))
+        _require(self.compile or self.compile_mode == "default", f"optim.compile_mode={self.compile_mode} wants optim.compile=true, got false")
         _require(self.lr > 0, f"optim.lr wants more than 0, got {self.lr:g}")
         _at_least("optim.backbone_lr_factor", self.backbone_lr_factor, 0)
         _share("optim.sgd_momentum", self.sgd_momentum)
@@ -309,6 +336,7 @@ class Config:
     views: ViewsConfig = field(default_factory=ViewsConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    ops: OpsConfig = field(default_factory=OpsConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)

@@ -1,11 +1,13 @@
 """World: the ranks of a run and the few collectives it needs. One rank alone is a world too, without any process group."""
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+from jaxtyping import UInt8
 from torch import Tensor
 
 from mcdist.errors import ConfigError, MachineError
@@ -26,19 +28,36 @@ class World:
         """Rank 0 writes what exists once: checkpoints, metrics, the report."""
         return self.rank == 0
 
-    def gather_rows(self, rows: Tensor) -> Tensor:
-        """concatenate(rows of rank 0, 1, ...): equal shapes on all ranks; one collective."""
+    def gather_rows(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Of each tensor concatenate(rows of rank 0, 1, ...), bit for bit; equal shapes on all ranks.
+
+        One collective for all of them: they travel as bytes, so that an integer keeps every digit beside vectors of any dtype.
+        """
         if self.num_ranks == 1:
-            return rows
-        gathered = rows.new_empty((self.num_ranks * rows.shape[0], *rows.shape[1:]))
-        dist.all_gather_into_tensor(gathered, rows.contiguous())
-        return gathered
+            return tensors
+        own = pack(tensors)
+        gathered = own.new_empty(self.num_ranks * own.numel())
+        dist.all_gather_into_tensor(gathered, own)
+        return unpack(gathered.view(self.num_ranks, -1), like=tensors)
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum over the ranks, in place; one collective."""
         if self.num_ranks > 1:
             dist.all_reduce(values)
         return values
+
+    def begin_any(self, wish: bool) -> Callable[[], bool]:
+        """Start asking whether any rank wishes; calling the result waits for the answer. On the host: no device is waited for."""
+        if self.num_ranks == 1:
+            return lambda: wish
+        flag = torch.tensor(wish, dtype=torch.int32)
+        work = dist.all_reduce(flag, op=dist.ReduceOp.MAX, async_op=True)
+
+        def answer() -> bool:
+            work.wait()
+            return bool(flag)
+
+        return answer
 
     def gather_texts(self, texts: list[str]) -> list[str]:
         """The texts of rank 0, 1, ... in one list, on every rank; slow, for what is rare."""
@@ -47,10 +66,6 @@ class World:
         gathered: list[list[str]] = [[] for _ in range(self.num_ranks)]
         dist.all_gather_object(gathered, texts)
         return [text for own in gathered for text in own]
-
-    def begin_max(self, value: Tensor) -> "dist.Work | None":
-        """Start an in-place maximum over the ranks of a CPU tensor; `wait()` on the result ends it. None in a world of one."""
-        return dist.all_reduce(value, op=dist.ReduceOp.MAX, async_op=True) if self.num_ranks > 1 else None
 
     def copy_from_first(self, tensors: list[Tensor]) -> None:
         """Rank 0's values everywhere, in place."""
@@ -94,6 +109,18 @@ def join_world(*, device: str, timeout_s: int) -> World:
             "if the port is in use, choose another (torchrun --master-port), else see that all ranks started"
         ) from error
     return World(rank, num_ranks, chosen)
+
+
+def pack(tensors: Sequence[Tensor]) -> UInt8[Tensor, " bytes"]:
+    """The bytes of all tensors, one after another."""
+    return torch.cat([tensor.contiguous().view(-1).view(torch.uint8) for tensor in tensors])
+
+
+def unpack(packed: UInt8[Tensor, "R bytes"], *, like: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Inverse of `pack` over R ranks: of each tensor its R versions, concatenated along the first axis."""
+    parts = packed.split([tensor.numel() * tensor.element_size() for tensor in like], dim=1)
+    # a copy of its own starts at an address that its dtype allows
+    return tuple(part.clone(memory_format=torch.contiguous_format).view(-1).view(t.dtype).view(-1, *t.shape[1:]) for part, t in zip(parts, like, strict=True))
 
 
 def leave_world() -> None:

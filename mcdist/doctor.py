@@ -52,6 +52,7 @@ def examine() -> list[Finding]:
             "disk": _disk,
             "torch": lambda: _torch(torch_says.result()),
             "CUDA": lambda: _gpu(torch_says.result()),
+            "C++ operators": _operators,
             "Triton": _triton,
             "FAISS CPU": _faiss_cpu,
             "FAISS GPU": _faiss_gpu,
@@ -59,6 +60,7 @@ def examine() -> list[Finding]:
             "DeepSpeed": _deepspeed,
             "MLflow": _mlflow,
             "submitit": _submitit,
+            "pycocotools": _pycocotools,
             "SLURM": _slurm,
         }
         return list(pool.map(_examine, probes, probes.values()))
@@ -114,6 +116,15 @@ def _gpu(said: Finding) -> Finding:
     return Finding("CUDA", "broken", f"the driver sees {driver}, torch does not", "install the torch build that fits this driver")
 
 
+def _operators() -> Finding:
+    """Builds them where that was not done yet: some seconds, once."""
+    said = _run_python("from mcdist.ops.native import reason_missing; print(reason_missing())")
+    if said.status == "ok" and not said.detail:
+        return Finding("C++ operators", "ok", "compiled, the loss is fused on the CPU")
+    detail = said.detail if said.status == "broken" else f"the loss runs in plain torch, several times slower: {said.detail}"
+    return Finding("C++ operators", "broken" if said.status == "broken" else "missing", detail, "a C++ compiler: apt install g++")
+
+
 def _triton() -> Finding:
     return _package("Triton", distribution="triton", code="import triton", remedy="pip install triton (comes with torch on Linux)")
 
@@ -139,6 +150,7 @@ def _faiss_gpu() -> Finding:
 
 
 def _ffcv() -> Finding:
+    """FFCV files are built and read without it; it is for those who open them with FFCV's own Loader, and for the tests."""
     return _package("FFCV", distribution="ffcv", code="import ffcv", remedy=f"{DEBIAN_PARTS}; pip install 'mcdist[ffcv]'")
 
 
@@ -152,6 +164,10 @@ def _mlflow() -> Finding:
 
 def _submitit() -> Finding:
     return _package("submitit", distribution="submitit", code="import submitit", remedy="pip install 'mcdist[slurm]'")
+
+
+def _pycocotools() -> Finding:
+    return _package("pycocotools", distribution="pycocotools", code="import pycocotools.mask", remedy="pip install 'mcdist[coco]'")
 
 
 def _slurm() -> Finding:

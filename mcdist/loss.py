@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mcdist.ops.require import require_device, require_layout, require_size, require_stride
-from mcdist.ops.targets import count_targets, pixel_targets, weigh_targets
+from mcdist.ops.targets import count_targets, object_pixels, object_rows, weigh_targets
 
 
 def pixel_counts(
@@ -20,10 +20,12 @@ def pixel_counts(
     target_of: Int[Tensor, "B O"],
     num_prototypes: int,
     prototype_valid: Bool[Tensor, " P"] | None = None,
+    pixels_per_object: int | None = None,
 ) -> Int[Tensor, " P"]:
     """n_j: own pixels whose target is prototype j; sum it over micro-batches and ranks. The pixels are those that `mask_contrast` counts."""
-    targets = pixel_targets(instances_BHW, target_of=target_of, num_prototypes=num_prototypes, prototype_valid=prototype_valid)
-    return count_targets(targets, num_prototypes=num_prototypes)
+    row_of_BO = object_rows(target_of, num_prototypes=num_prototypes, prototype_valid=prototype_valid)
+    pixels_BO = object_pixels(instances_BHW, num_objects=target_of.shape[1], at_most=pixels_per_object)
+    return count_targets(pixels_BO, row_of_BO=row_of_BO, num_prototypes=num_prototypes)
 
 
 def target_weights(pixel_counts_P: Int[Tensor, " P"]) -> tuple[Float[Tensor, " P"], Float[Tensor, ""]]:

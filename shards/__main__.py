@@ -1,4 +1,4 @@
-"""The command line: python -m shards build|verify|inspect."""
+"""The command line: python -m shards build|convert|verify|inspect."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -9,21 +9,42 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from mcdist.data.manifest import read_manifest
-from mcdist.data.read_webdataset import ShardFolder
+from mcdist.data.open_shards import open_shards
 from mcdist.errors import ConfigError, McdistError, ShardError
-from shards.build import build_shards
-from shards.console import default_workers, print_built, progress_bar
+from shards.build import MAX_SKIPPED_SHARE
+from shards.coco_plan import CocoFiles, Labels, coco_source
+from shards.console import print_built, progress_bar, shown_while_working
 from shards.contact_sheet import write_contact_sheet
+from shards.convert import convert_shards
 from shards.demo import DemoPart, demo_source
-from shards.file_source import Treatment
-from shards.folder import folder_source
+from shards.folder import folder_source, tree_source
+from shards.format_options import Format, PhotoKept, ShardFormat, packing_of
+from shards.options import (
+    DEFAULT_WORKERS,
+    Building,
+    Components,
+    KeepEmpty,
+    MaskValues,
+    MaxSkipped,
+    Out,
+    Overwrite,
+    Quality,
+    ShardSize,
+    ShortSide,
+    SplitSeed,
+    Strict,
+    ValShare,
+    Values,
+    Workers,
+    build_and_print,
+    treatment_of,
+)
 from shards.overview import overview_of, spread_samples, table_of
-from shards.source import Source
+from shards.tar_source import tar_source
 from shards.verify import verify_shards
 from shards.voc import download_voc, voc_source
 
 NUM_LOOKED_AT = 500
-DEFAULT_WORKERS = default_workers()
 SHOWN_PROBLEMS = 20
 
 
@@ -39,42 +60,12 @@ class PlainErrors(TyperGroup):
             raise typer.Exit(error.exit_code) from error
 
 
-class MaskValues(StrEnum):
-    """What the numbers in a mask mean."""
-
-    auto = "auto"
-    binary = "binary"
-    instances = "instances"
-
-
 class Part(StrEnum):
     """A side of --hold-out."""
 
     train = "train"
     held_out = "held-out"
 
-
-Out = Annotated[Path, typer.Option("--out", help="Folder to write the shards to.", show_default=False)]
-ShardSize = Annotated[int, typer.Option(min=1, help="Photos a shard.")]
-Workers = Annotated[int, typer.Option(min=1, help="Worker processes; they change the time, never a byte.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the shards already in --out.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first photo that cannot take part, instead of skipping, counting and listing it.")]
-ShortSide = Annotated[
-    int, typer.Option("--short-side", min=0, metavar="PX", help="Shrink photos to this short side and re-encode them; 0 keeps their own bytes.")
-]
-Quality = Annotated[int, typer.Option("--jpeg-quality", min=1, max=100, help="JPEG quality of photos that are shrunk.")]
-Values = Annotated[
-    MaskValues, typer.Option("--mask-values", help="binary: above 127 is foreground. instances: object ids, 255 void. auto: binary if only 0 and 255 occur.")
-]
-Components = Annotated[
-    bool, typer.Option("--components/--no-components", help="Binary masks: each connected part above 1 % of the area is an object of its own.")
-]
-KeepEmpty = Annotated[
-    bool,
-    typer.Option(
-        "--keep-empty", help="Keep photos whose mask has no object. For sets to evaluate on, which need every photo; training cannot use such a photo."
-    ),
-]
 
 app = typer.Typer(
     cls=PlainErrors,
@@ -107,8 +98,13 @@ def build_voc(
     short_side: ShortSide = 0,
     jpeg_quality: Quality = 92,
     shard_size: ShardSize = 256,
+    shard_format: Format = ShardFormat.webdataset,
+    ffcv_photo: PhotoKept = None,
     workers: Workers = DEFAULT_WORKERS,
+    val_share: ValShare = 0.0,
+    split_seed: SplitSeed = 0,
     strict: Strict = False,
+    max_skipped_share: MaxSkipped = MAX_SKIPPED_SHARE,
     overwrite: Overwrite = False,
 ) -> None:
     """From PASCAL VOC 2012 and a folder of proposals.
@@ -117,10 +113,93 @@ def build_voc(
     """
     if download:
         download_voc(root)
-    treatment = _treatment(mask_values, components=components, keep_empty=keep_empty, short_side=short_side, jpeg_quality=jpeg_quality)
+    treatment = treatment_of(mask_values, components=components, keep_empty=keep_empty, short_side=short_side, jpeg_quality=jpeg_quality)
     side: Any = part.value
     source = voc_source(root, split=split, proposals=proposals, treatment=treatment, with_labels=with_labels, ids_file=ids, hold_out=hold_out, part=side)
-    _build(source, out=out, shard_size=shard_size, workers=workers, strict=strict, overwrite=overwrite)
+    build_and_print(
+        source,
+        building=Building(
+            out=out,
+            shard_size=shard_size,
+            workers=workers,
+            packing=packing_of(shard_format, photo=ffcv_photo),
+            val_share=val_share,
+            split_seed=split_seed,
+            strict=strict,
+            max_skipped_share=max_skipped_share,
+            overwrite=overwrite,
+        ),
+    )
+
+
+@build.command("coco")
+def build_coco(
+    images: Annotated[Path, typer.Option("--images", help="Folder of the photos.", show_default=False)],
+    out: Out,
+    annotations: Annotated[
+        Path | None, typer.Option(help="COCO file that lists the photos: instances_*.json, or image_info_*.json. Without one, every picture in --images.")
+    ] = None,
+    masks: Annotated[
+        str | None,
+        typer.Option(metavar="WHERE", help="annotations, panoptic, a folder of PNGs, or a JSON of proposals: [{image_id or file_name, segmentation, score}]."),
+    ] = None,
+    panoptic: Annotated[Path | None, typer.Option(help="Panoptic file; needs --panoptic-masks.")] = None,
+    panoptic_masks: Annotated[Path | None, typer.Option(help="Folder of panoptic PNGs.")] = None,
+    stuff: Annotated[Path | None, typer.Option(help="Folder of COCO-Stuff maps (stuffthingmaps): the photo's path with .png.")] = None,
+    labels: Annotated[
+        Labels,
+        typer.Option(
+            help="Ground truth, for evaluation: COCO's category ids, COCO-Stuff's 27 coarse or 171 fine classes, or none. "
+            "auto: coarse with --stuff, else categories where there are annotations."
+        ),
+    ] = Labels.auto,
+    min_score: Annotated[float, typer.Option(help="Leave out proposals with a lower score.")] = 0.0,
+    mask_values: Values = MaskValues.auto,
+    components: Components = False,
+    keep_empty: KeepEmpty = False,
+    short_side: ShortSide = 0,
+    jpeg_quality: Quality = 92,
+    shard_size: ShardSize = 256,
+    shard_format: Format = ShardFormat.webdataset,
+    ffcv_photo: PhotoKept = None,
+    workers: Workers = DEFAULT_WORKERS,
+    val_share: ValShare = 0.0,
+    split_seed: SplitSeed = 0,
+    strict: Strict = False,
+    max_skipped_share: MaxSkipped = MAX_SKIPPED_SHARE,
+    overwrite: Overwrite = False,
+) -> None:
+    """From COCO: instances, panoptic maps, COCO-Stuff labels, or photos with proposals. Overlaps: the smaller object on top. Crowds: void.
+
+    Example: python -m shards build coco --images train2017 --annotations annotations/instances_train2017.json --out shards/coco
+    """
+    treatment = treatment_of(mask_values, components=components, keep_empty=keep_empty, short_side=short_side, jpeg_quality=jpeg_quality)
+    files = CocoFiles(
+        images=images,
+        annotations=annotations,
+        masks=masks,
+        panoptic=panoptic,
+        panoptic_masks=panoptic_masks,
+        stuff=stuff,
+        labels=labels,
+        min_score=min_score,
+    )
+    with shown_while_working(f"Reading what COCO says of {images}"):
+        source = coco_source(files, treatment=treatment)
+    build_and_print(
+        source,
+        building=Building(
+            out=out,
+            shard_size=shard_size,
+            workers=workers,
+            packing=packing_of(shard_format, photo=ffcv_photo),
+            val_share=val_share,
+            split_seed=split_seed,
+            strict=strict,
+            max_skipped_share=max_skipped_share,
+            overwrite=overwrite,
+        ),
+    )
 
 
 @build.command("folder")
@@ -135,17 +214,121 @@ def build_folder(
     short_side: ShortSide = 0,
     jpeg_quality: Quality = 92,
     shard_size: ShardSize = 256,
+    shard_format: Format = ShardFormat.webdataset,
+    ffcv_photo: PhotoKept = None,
     workers: Workers = DEFAULT_WORKERS,
+    val_share: ValShare = 0.0,
+    split_seed: SplitSeed = 0,
     strict: Strict = False,
+    max_skipped_share: MaxSkipped = MAX_SKIPPED_SHARE,
     overwrite: Overwrite = False,
 ) -> None:
     """From a folder of photos and a folder of masks.
 
     Example: python -m shards build folder photos --masks masks --out shards/mine
     """
-    treatment = _treatment(mask_values, components=components, keep_empty=keep_empty, short_side=short_side, jpeg_quality=jpeg_quality)
+    treatment = treatment_of(mask_values, components=components, keep_empty=keep_empty, short_side=short_side, jpeg_quality=jpeg_quality)
     source = folder_source(photos, masks=masks, labels=labels, treatment=treatment)
-    _build(source, out=out, shard_size=shard_size, workers=workers, strict=strict, overwrite=overwrite)
+    build_and_print(
+        source,
+        building=Building(
+            out=out,
+            shard_size=shard_size,
+            workers=workers,
+            packing=packing_of(shard_format, photo=ffcv_photo),
+            val_share=val_share,
+            split_seed=split_seed,
+            strict=strict,
+            max_skipped_share=max_skipped_share,
+            overwrite=overwrite,
+        ),
+    )
+
+
+@build.command("tree")
+def build_tree(
+    photos: Annotated[Path, typer.Argument(help="Folder of class folders of photos, as ImageNet has them.", show_default=False)],
+    masks: Annotated[Path, typer.Option(help="Folder of masks: the photo's path with .png.", show_default=False)],
+    out: Out,
+    labels: Annotated[Path | None, typer.Option(help="Folder of ground truth: the photo's path with .png, class ids, 255 void.")] = None,
+    mask_values: Values = MaskValues.auto,
+    components: Components = False,
+    keep_empty: KeepEmpty = False,
+    short_side: ShortSide = 0,
+    jpeg_quality: Quality = 92,
+    shard_size: ShardSize = 256,
+    shard_format: Format = ShardFormat.webdataset,
+    ffcv_photo: PhotoKept = None,
+    workers: Workers = DEFAULT_WORKERS,
+    val_share: ValShare = 0.0,
+    split_seed: SplitSeed = 0,
+    strict: Strict = False,
+    max_skipped_share: MaxSkipped = MAX_SKIPPED_SHARE,
+    overwrite: Overwrite = False,
+) -> None:
+    """From class folders of photos and the same folders of masks. The class is kept in each sample's json and used by nothing.
+
+    Example: python -m shards build tree imagenet/train --masks saliency/train --out shards/imagenet
+    """
+    treatment = treatment_of(mask_values, components=components, keep_empty=keep_empty, short_side=short_side, jpeg_quality=jpeg_quality)
+    source = tree_source(photos, masks=masks, labels=labels, treatment=treatment)
+    build_and_print(
+        source,
+        building=Building(
+            out=out,
+            shard_size=shard_size,
+            workers=workers,
+            packing=packing_of(shard_format, photo=ffcv_photo),
+            val_share=val_share,
+            split_seed=split_seed,
+            strict=strict,
+            max_skipped_share=max_skipped_share,
+            overwrite=overwrite,
+        ),
+    )
+
+
+@build.command("tar")
+def build_tar(
+    photos: Annotated[list[Path], typer.Argument(help="Tars of photos, not compressed. They are read by offset and never unpacked.", show_default=False)],
+    masks: Annotated[list[Path], typer.Option(help="Folder of masks, or a tar with the same inner paths and .png; several tars: once for each.")],
+    out: Out,
+    labels: Annotated[list[Path] | None, typer.Option(help="Ground truth, as --masks: class ids, 255 void.", show_default=False)] = None,
+    mask_values: Values = MaskValues.auto,
+    components: Components = False,
+    keep_empty: KeepEmpty = False,
+    short_side: ShortSide = 0,
+    jpeg_quality: Quality = 92,
+    shard_size: ShardSize = 256,
+    shard_format: Format = ShardFormat.webdataset,
+    ffcv_photo: PhotoKept = None,
+    workers: Workers = DEFAULT_WORKERS,
+    val_share: ValShare = 0.0,
+    split_seed: SplitSeed = 0,
+    strict: Strict = False,
+    max_skipped_share: MaxSkipped = MAX_SKIPPED_SHARE,
+    overwrite: Overwrite = False,
+) -> None:
+    """From tars of photos, with masks in a folder or in tars.
+
+    Example: python -m shards build tar photos-0.tar photos-1.tar --masks masks.tar --out shards/mine
+    """
+    treatment = treatment_of(mask_values, components=components, keep_empty=keep_empty, short_side=short_side, jpeg_quality=jpeg_quality)
+    source = tar_source(photos, masks=masks, labels=labels or [], treatment=treatment)
+    build_and_print(
+        source,
+        building=Building(
+            out=out,
+            shard_size=shard_size,
+            workers=workers,
+            packing=packing_of(shard_format, photo=ffcv_photo),
+            val_share=val_share,
+            split_seed=split_seed,
+            strict=strict,
+            max_skipped_share=max_skipped_share,
+            overwrite=overwrite,
+        ),
+    )
 
 
 @build.command("demo")
@@ -156,6 +339,8 @@ def build_demo(
     size_px: Annotated[int, typer.Option(help="Width and height of a photo.")] = 128,
     seed: Annotated[int, typer.Option(help="Another seed gives other photos.")] = 0,
     shard_size: ShardSize = 100,
+    shard_format: Format = ShardFormat.webdataset,
+    ffcv_photo: PhotoKept = None,
     workers: Workers = DEFAULT_WORKERS,
     overwrite: Overwrite = False,
 ) -> None:
@@ -165,8 +350,35 @@ def build_demo(
     """
     parts: tuple[tuple[DemoPart, int], ...] = (("train", num_train), ("val", num_val))
     sources = [demo_source(part, num_photos=num, size_px=size_px, seed=seed) for part, num in parts]
+    packing = packing_of(shard_format, photo=ffcv_photo)
     for source in sources:
-        _build(source, out=out / source.part, shard_size=shard_size, workers=workers, strict=True, overwrite=overwrite)
+        build_and_print(
+            source, building=Building(out=out / source.part, shard_size=shard_size, workers=workers, packing=packing, strict=True, overwrite=overwrite)
+        )
+
+
+@app.command("convert")
+def convert(
+    folder: Annotated[Path, typer.Argument(metavar="IN", help="Shard folder.", show_default=False)],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write the shards to.", show_default=False)],
+    to: Annotated[ShardFormat, typer.Option(help="The format of OUT.", show_default=False)],
+    ffcv_photo: PhotoKept = None,
+    lossless: Annotated[
+        bool, typer.Option("--lossless", help="Keep every photo's own bytes, beside its pixels too; back to tars, refuse a photo that has lost them.")
+    ] = False,
+    workers: Workers = DEFAULT_WORKERS,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a shard folder in the other format: the same shards, samples, order and members.
+
+    Photos kept as pixels alone (--ffcv-photo raw without --lossless) are one way: back in tars they are PNGs of the same pixels.
+
+    Example: python -m shards convert shards/voc shards/voc_ffcv --to ffcv --ffcv-photo raw
+    """
+    packing = packing_of(to, photo=ffcv_photo, lossless=lossless)
+    with progress_bar(f"Converting {folder.name}", total=read_manifest(folder).num_samples) as tick:
+        built = convert_shards(folder, out=out, packing=packing, lossless=lossless, num_workers=workers, overwrite=overwrite, tick=tick)
+    print_built(built)
 
 
 @app.command("verify")
@@ -193,24 +405,13 @@ def inspect(
     num: Annotated[int, typer.Option(min=1, help="Photos on the contact sheet.")] = 24,
 ) -> None:
     """Show what a shard folder holds: a table, and a contact sheet of photos with their masks."""
-    reader = ShardFolder(folder)
+    reader = open_shards(folder)
     Console().print(table_of(overview_of(reader, folder=folder, num=NUM_LOOKED_AT)), soft_wrap=True, highlight=False, markup=False)
     path = sheet or folder.resolve().with_name(f"{folder.resolve().name}-sheet.png")
     if path.suffix.lower() != ".png":
         raise ConfigError(f"--sheet wants a file that ends in .png, got {path}; rename it")
     write_contact_sheet(list(spread_samples(reader, num=num)), path=path)
     typer.echo(f"contact sheet: {path}")
-
-
-def _treatment(mask_values: MaskValues, *, components: bool, keep_empty: bool, short_side: int, jpeg_quality: int) -> Treatment:
-    values: Any = mask_values.value
-    return Treatment(short_side_px=short_side, jpeg_quality=jpeg_quality, mask_values=values, components=components, keep_empty=keep_empty)
-
-
-def _build(source: Source, *, out: Path, shard_size: int, workers: int, strict: bool, overwrite: bool) -> None:
-    with progress_bar(f"Building {out.name}", total=len(source.items)) as tick:
-        built = build_shards(source, folder=out, shard_size=shard_size, num_workers=workers, strict=strict, overwrite=overwrite, tick=tick)
-    print_built(built)
 
 
 def main() -> None:

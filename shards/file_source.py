@@ -1,61 +1,42 @@
-"""FileSource: photos, masks and labels that lie in files; VOC and plain folders are both lists of such triples."""
+"""FileSource: photos, masks and labels that lie in files or tars; VOC, folders, trees and tars are all lists of such triples."""
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy
-from PIL import Image
+from jaxtyping import Int
+from numpy import ndarray
 
-from mcdist.data.sample import INFO_MEMBER, INSTANCES_MEMBER, SEGMENTS_MEMBER, encode_map
 from mcdist.errors import DataError
-from shards.mask_file import Instances, MaskValues, instances_of, labels_of, read_values
-from shards.photo_file import PhotoFile, read_photo, shrunk_size
+from shards.mask_file import Instances, instances_of, labels_of, read_values
+from shards.photo_file import PhotoFile, read_photo
+from shards.place import Place, size_and_time
 from shards.source import Item, Option, Photo
-
-
-@dataclass(frozen=True, slots=True)
-class Treatment:
-    """How files become samples: resizing, how to read masks, and whether a photo whose mask is empty stays."""
-
-    short_side_px: int = 0
-    jpeg_quality: int = 92
-    mask_values: MaskValues = "auto"
-    components: bool = False
-    keep_empty: bool = False
-
-    @property
-    def options(self) -> dict[str, Option]:
-        """As kept in the manifest."""
-        return {
-            "short_side_px": self.short_side_px,
-            "jpeg_quality": self.jpeg_quality if self.short_side_px else None,
-            "mask_values": self.mask_values,
-            "components": self.components,
-            "keep_empty": self.keep_empty,
-        }
+from shards.treatment import Treatment
 
 
 @dataclass(frozen=True, slots=True)
 class FileItem(Item):
-    """One photo file with its mask file and, where ground truth is wanted, its label file. A path that does not exist is reported when the item is made."""
+    """One photo with its mask and, where ground truth is wanted, its labels. `about` joins the sample's json. A missing file is reported when it is made."""
 
-    photo_path: Path = Path()
-    mask_path: Path = Path()
-    labels_path: Path | None = None
+    photo_place: Place = ""
+    mask_place: Place = ""
+    labels_place: Place | None = None
+    about: tuple[tuple[str, str], ...] = ()
 
 
-def file_item(key: str, *, photo: str, photo_path: Path, mask_path: Path, labels_path: Path | None) -> FileItem:
+def file_item(
+    key: str, *, photo: str, photo_place: Place, mask_place: Place, labels_place: Place | None = None, about: tuple[tuple[str, str], ...] = ()
+) -> FileItem:
     """An item whose identity is the sizes of its files and whose state their time stamps; "-" where a file is missing."""
-    found = [_size_and_time(path) for path in (photo_path, mask_path, labels_path) if path is not None]
+    found = [size_and_time(place) for place in (photo_place, mask_place, labels_place) if place is not None]
     return FileItem(
         key=key,
         photo=photo,
         identity="/".join(size for size, _ in found),
         state="/".join(time for _, time in found),
-        photo_path=photo_path,
-        mask_path=mask_path,
-        labels_path=labels_path,
+        photo_place=photo_place,
+        mask_place=mask_place,
+        labels_place=labels_place,
+        about=about,
     )
 
 
@@ -64,7 +45,7 @@ class FileSource:
     """The Source of files: `proposals` names the masks' method in every sample."""
 
     name: str
-    items: tuple[FileItem, ...]
+    items: tuple[Item, ...]
     proposals: str
     treatment: Treatment
     own_options: tuple[tuple[str, Option], ...] = ()
@@ -76,54 +57,43 @@ class FileSource:
 
     def make(self, item: Item) -> Photo:
         """Read, check and pack one photo; see `Source.make`."""
+        item.refuse_if_problem()
         assert isinstance(item, FileItem)
-        photo = read_photo(item.photo_path, short_side_px=self.treatment.short_side_px, jpeg_quality=self.treatment.jpeg_quality)
-        instances = self._instances(item, photo=photo)
-        members = {photo.member: photo.content, INSTANCES_MEMBER: encode_map(self._resized(instances.values, photo=photo))}
-        if item.labels_path is not None:
-            labels = labels_of(_map_of(item.labels_path, photo=photo, what="labels"), path=item.labels_path)
-            members[SEGMENTS_MEMBER] = encode_map(self._resized(labels, photo=photo))
-        notes = ("more than 254 objects, the smallest became void",) if instances.num_dropped else ()
-        members[INFO_MEMBER] = self._info(item, photo=photo, instances=instances)
-        return Photo(key=item.key, members=members, notes=notes)
-
-    def _instances(self, item: FileItem, *, photo: PhotoFile) -> Instances:
-        values = _map_of(item.mask_path, photo=photo, what="mask")
-        instances = instances_of(values, mask_values=self.treatment.mask_values, components=self.treatment.components)
-        if not instances.num_objects and not self.treatment.keep_empty:
-            raise DataError(f"the mask {item.mask_path} has no object, training could not use the photo; keep such photos for evaluation with --keep-empty")
-        return instances
-
-    def _resized(self, values: numpy.ndarray, *, photo: PhotoFile) -> numpy.ndarray:
-        size = shrunk_size(photo.width, height=photo.height, short_side_px=self.treatment.short_side_px)
-        if size == (photo.width, photo.height):
-            return values
-        return numpy.array(Image.fromarray(values.astype(numpy.int32)).resize(size, Image.Resampling.NEAREST))
-
-    def _info(self, item: FileItem, *, photo: PhotoFile, instances: Instances) -> bytes:
-        width, height = shrunk_size(photo.width, height=photo.height, short_side_px=self.treatment.short_side_px)
+        photo = read_photo(item.photo_place, short_side_px=self.treatment.short_side_px, jpeg_quality=self.treatment.jpeg_quality)
+        instances = file_instances(item.mask_place, photo=photo, treatment=self.treatment)
+        labels = None
+        if item.labels_place is not None:
+            labels = labels_of(map_of(item.labels_place, photo=photo, what="labels"), place=item.labels_place)
         method = {"method": self.proposals, "values": self.treatment.mask_values, "components": self.treatment.components}
-        info = {"source": self.name, "photo": item.photo, "width": width, "height": height, "num_objects": instances.num_objects, "proposals": method}
-        return json.dumps(info, sort_keys=True, ensure_ascii=False).encode()
+        info = {"source": self.name, "photo": item.photo, "proposals": method, **dict(item.about)}
+        return self.treatment.pack(photo, key=item.key, instances=instances, labels=labels, info=info)
 
 
-def _map_of(path: Path, *, photo: PhotoFile, what: str) -> numpy.ndarray:
-    """The map's raw numbers, which must fit the upright photo."""
-    if not path.is_file():
-        raise DataError(f"expected the photo's {what} at {path}, found none there; make it or leave the photo out")
-    values = read_values(path)
-    height, width = values.shape
+def file_instances(place: Place, *, photo: PhotoFile, treatment: Treatment) -> Instances:
+    """The instance map of a mask file.
+
+    Raises:
+        DataError: no mask, an unreadable one, another size than the photo's, or one without an object where empty ones are not kept.
+    """
+    values = map_of(place, photo=photo, what="mask")
+    instances = instances_of(values, mask_values=treatment.mask_values, components=treatment.components)
+    if not instances.num_objects and not treatment.keep_empty:
+        raise DataError(f"the mask {place} has no object, training could not use the photo; keep such photos for evaluation with --keep-empty")
+    return instances
+
+
+def map_of(place: Place, *, photo: PhotoFile, what: str) -> Int[ndarray, "H W"]:
+    """A map's raw numbers, which must fit the upright photo."""
+    values = read_values(place, what=what)
+    check_size(photo, width=values.shape[1], height=values.shape[0], what=f"the {what} {place}")
+    return values
+
+
+def check_size(photo: PhotoFile, *, width: int, height: int, what: str) -> None:
+    """Raises DataError where `what` is not as large as the upright photo; one drawn on the photo as stored gets a sentence of its own."""
     if (width, height) == (photo.width, photo.height):
-        return values
-    wanted = f"expected the {what} {path} at its photo's size {photo.width} x {photo.height}, it is {width} x {height}"
+        return
+    wanted = f"expected {what} at its photo's size {photo.width} x {photo.height}, it is {width} x {height}"
     if (width, height) == (photo.stored_width, photo.stored_height):
-        raise DataError(f"{wanted}: it was drawn on the photo before its EXIF rotation; turn the {what} upright")
+        raise DataError(f"{wanted}: it was drawn on the photo before its EXIF rotation; turn it upright")
     raise DataError(f"{wanted}; make the two the same size")
-
-
-def _size_and_time(path: Path) -> tuple[str, str]:
-    try:
-        found = path.stat()
-    except OSError:
-        return "-", "-"
-    return str(found.st_size), str(found.st_mtime_ns)

@@ -1,14 +1,19 @@
-"""A plain folder of photos beside a folder of masks: files belong together by their path without suffix."""
+"""Folders of photos beside folders of masks: files belong together by their path without suffix. A tree's first folder is the class of its photos."""
 
-from pathlib import Path
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
 
 from mcdist.errors import DataError
-from shards.file_source import FileSource, Treatment, file_item
-from shards.source import safe_keys
+from shards.file_source import FileSource, file_item
+from shards.source import Item, is_text, problem_item, safe_keys, strange_item
+from shards.treatment import Treatment
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png")
 OTHER_PICTURE_SUFFIXES = (".bmp", ".gif", ".heic", ".tif", ".tiff", ".webp")
 """Pictures that shards do not hold: listed as skipped with the reason, not passed over in silence."""
+
+About = tuple[tuple[str, str], ...]
 
 
 def folder_source(photos: Path, *, masks: Path, labels: Path | None, treatment: Treatment) -> FileSource:
@@ -17,34 +22,82 @@ def folder_source(photos: Path, *, masks: Path, labels: Path | None, treatment: 
     Raises:
         DataError: a folder is missing, or there is no photo in it.
     """
-    _check_folder(photos, what="photos")
-    _check_folder(masks, what="masks")
-    if labels is not None:
-        _check_folder(labels, what="labels")
-    paths = _pictures_in(photos)
-    if not paths:
-        raise DataError(f"expected photos ({', '.join(PHOTO_SUFFIXES)}) in {photos}, found none; give the folder that holds them")
-    stems = [path.relative_to(photos).with_suffix("").as_posix() for path in paths]
-    items = tuple(
-        file_item(
-            key,
-            photo=path.relative_to(photos).as_posix(),
-            photo_path=path,
-            mask_path=masks / f"{stem}.png",
-            labels_path=None if labels is None else labels / f"{stem}.png",
-        )
-        for key, stem, path in zip(safe_keys(stems), stems, paths, strict=True)
-    )
-    return FileSource(name="folder", items=items, proposals=masks.name, treatment=treatment, own_options=(("labels", labels.name if labels else None),))
+    return _source("folder", photos, masks=masks, labels=labels, treatment=treatment, about=lambda name: ())
 
 
-def _pictures_in(folder: Path) -> list[Path]:
-    wanted = PHOTO_SUFFIXES + OTHER_PICTURE_SUFFIXES
-    found = [path for path in folder.rglob("*") if path.suffix.lower() in wanted and path.is_file() and not path.name.startswith(".")]
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+def tree_source(photos: Path, *, masks: Path, labels: Path | None, treatment: Treatment) -> FileSource:
+    """As `folder_source`, for photos in class folders (ImageNet's layout): the folder's name is kept in the sample's json and used by nothing.
+
+    Raises:
+        DataError: a folder is missing, or no photo lies in a class folder.
+    """
+    source = _source("tree", photos, masks=masks, labels=labels, treatment=treatment, about=lambda name: (("class_folder", PurePosixPath(name).parts[0]),))
+    if all("/" not in item.photo for item in source.items):
+        raise DataError(f"expected class folders with photos in {photos}, found photos without; for such a folder: python -m shards build folder")
+    return source
 
 
-def _check_folder(folder: Path, *, what: str) -> None:
+def pictures_in(folder: Path) -> list[str]:
+    """Relative paths of the pictures below `folder`, in path order; hidden files and folders are none. Text, for there may be a million."""
+    found: list[str] = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = os.path.relpath(parent, folder).replace(os.sep, "/")
+        found.extend(name if inside == "." else f"{inside}/{name}" for name in files if is_picture(name))
+    return sorted(found)
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file name is one of a picture, of a format that shards hold or not."""
+    return name.lower().endswith(PHOTO_SUFFIXES + OTHER_PICTURE_SUFFIXES) and not PurePosixPath(name).name.startswith(".")
+
+
+def check_folder(folder: Path, *, what: str) -> None:
+    """Raises DataError where `folder` is none."""
     if not folder.is_dir():
         found = "a file" if folder.exists() else "nothing"
         raise DataError(f"expected the folder of {what} at {folder}, found {found} there; check the path")
+
+
+def stem_of(name: str) -> str:
+    """A relative path without its suffix."""
+    return PurePosixPath(name).with_suffix("").as_posix()
+
+
+def named_twice(names: list[str]) -> dict[str, str]:
+    """Photos whose path without suffix another photo before them has: which of the two a mask belongs to cannot be known. Name -> the earlier name."""
+    first: dict[str, str] = {}
+    return {name: first[stem_of(name)] for name in names if first.setdefault(stem_of(name), name) != name}
+
+
+def twice_problem(photo: str, *, earlier: str) -> Item:
+    """The item of a photo of `named_twice`."""
+    return problem_item(photo, problem=f"{photo} and {earlier} differ in their suffix only, so that one mask would belong to both; rename one")
+
+
+def _source(name: str, photos: Path, *, masks: Path, labels: Path | None, treatment: Treatment, about: Callable[[str], About]) -> FileSource:
+    check_folder(photos, what="photos")
+    check_folder(masks, what="masks")
+    if labels is not None:
+        check_folder(labels, what="labels")
+    found = pictures_in(photos)
+    if not found:
+        raise DataError(f"expected photos ({', '.join(PHOTO_SUFFIXES)}) in {photos}, found none; give the folder that holds them")
+    items = tuple(_items(found, photos=photos, masks=masks, labels=labels, about=about))
+    return FileSource(name=name, items=items, proposals=masks.name, treatment=treatment, own_options=(("labels", labels.name if labels else None),))
+
+
+def _items(names: list[str], *, photos: Path, masks: Path, labels: Path | None, about: Callable[[str], About]) -> Iterator[Item]:
+    twice = named_twice(names)
+    single = [name for name in names if name not in twice and is_text(name)]
+    for key, name in zip(safe_keys([stem_of(name) for name in single]), single, strict=True):
+        yield file_item(
+            key,
+            photo=name,
+            photo_place=f"{photos}/{name}",
+            mask_place=f"{masks}/{stem_of(name)}.png",
+            labels_place=None if labels is None else f"{labels}/{stem_of(name)}.png",
+            about=about(name) if "/" in name else (),
+        )
+    yield from (strange_item(name) for name in names if not is_text(name))
+    yield from (twice_problem(name, earlier=earlier) for name, earlier in twice.items() if is_text(name))

@@ -1,8 +1,8 @@
 """Mask files: grey or palette PNGs become instance maps; label PNGs become ground truth."""
 
-import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy
@@ -13,7 +13,8 @@ from mcdist.data.sample import MAX_STORED_OBJECTS
 from mcdist.errors import DataError
 from mcdist.types import VOID
 from shards.components import connected_components
-from shards.photo_file import MAX_PIXELS, first_line
+from shards.photo_file import MAX_PIXELS, first_line, open_picture
+from shards.place import Place, read_place
 
 MaskValues = Literal["auto", "binary", "instances"]
 
@@ -30,24 +31,27 @@ class Instances:
     num_dropped: int = 0
 
 
-def read_values(path: Path) -> Int[numpy.ndarray, "H W"]:
+def read_values(place: Place, *, what: str = "mask") -> Int[numpy.ndarray, "H W"]:
     """The raw numbers of a mask PNG: palette ids as they are, 8 or 16 bits; a colour PNG only where its channels agree.
 
     Raises:
         DataError: unreadable, or a colour picture.
     """
-    try:
-        with Image.open(io.BytesIO(path.read_bytes())) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(f"the mask {path} has {image.width} x {image.height} pixels, more than {MAX_PIXELS}; save it at its photo's size")
-            if image.mode in ("RGB", "RGBA", "LA"):
-                return _grey_of(numpy.asarray(image.convert("RGB")), path=path)
-            values = numpy.asarray(image.convert("L") if image.mode == "1" else image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"the mask {path} cannot be read ({first_line(error)}); save it again as an 8- or 16-bit grey PNG") from error
+    with _opened(place, what=what) as image:
+        if image.mode in ("RGB", "RGBA", "LA"):
+            return _grey_of(numpy.asarray(image.convert("RGB")), place=place, what=what)
+        values = numpy.asarray(image.convert("L") if image.mode == "1" else image)
     if values.ndim != 2 or values.dtype.kind not in "ui":
-        raise DataError(f"the mask {path} holds {values.dtype} values in {values.ndim} dimensions; save it as an 8- or 16-bit grey PNG")
+        raise DataError(f"the {what} {place} holds {values.dtype} values in {values.ndim} dimensions; save it as an 8- or 16-bit grey PNG")
     return values.astype(numpy.int32)
+
+
+def read_colours(place: Place, *, what: str) -> UInt8[numpy.ndarray, "H W 3"]:
+    """The colours of an 8-bit RGB PNG; DataError where it is no such picture."""
+    with _opened(place, what=what) as image:
+        if image.mode not in ("RGB", "RGBA"):
+            raise DataError(f"the {what} {place} is of mode {image.mode}, wanted an RGB PNG; take the original file")
+        return numpy.asarray(image.convert("RGB"))
 
 
 def instances_of(values: Int[numpy.ndarray, "H W"], *, mask_values: MaskValues, components: bool) -> Instances:
@@ -60,13 +64,13 @@ def instances_of(values: Int[numpy.ndarray, "H W"], *, mask_values: MaskValues, 
     if mask_values == "binary" or (mask_values == "auto" and set(found.tolist()) <= {0, 255}):
         foreground = values > 127 if values.max(initial=0) > 1 else values == 1
         return _parts_of(foreground) if components else Instances(values=foreground.astype(numpy.int16), num_objects=int(foreground.any()))
-    return _renumbered(values, void=65535 if found.max(initial=0) > 255 else 255)
+    return renumbered(values, void=65535 if found.max(initial=0) > 255 else 255)
 
 
-def labels_of(values: Int[numpy.ndarray, "H W"], *, path: Path) -> UInt8[numpy.ndarray, "H W"]:
+def labels_of(values: Int[numpy.ndarray, "H W"], *, place: Place) -> UInt8[numpy.ndarray, "H W"]:
     """Ground truth ids 0..254 and 255 void; DataError where a label file holds more."""
     if values.max(initial=0) > 255 or values.min(initial=0) < 0:
-        raise DataError(f"the labels {path} hold ids from {values.min()} to {values.max()}, wanted 0..254 and 255 for void; map them to at most 255 classes")
+        raise DataError(f"the labels {place} hold ids from {values.min()} to {values.max()}, wanted 0..254 and 255 for void; map them to at most 255 classes")
     return values.astype(numpy.uint8)
 
 
@@ -75,23 +79,35 @@ def _parts_of(foreground: numpy.ndarray) -> Instances:
     area = numpy.bincount(labels.ravel())
     large = [part for part in range(1, len(area)) if area[part] >= MIN_COMPONENT_SHARE * labels.size]
     ids = numpy.where(foreground, numpy.where(numpy.isin(labels, large), labels, 255 + len(area)), 0)
-    return _renumbered(ids, void=255 + len(area))
+    return renumbered(ids, void=255 + len(area))
 
 
-def _renumbered(values: numpy.ndarray, *, void: int) -> Instances:
-    """Ids become 1, 2, ... in their order; beyond 254 objects the largest stay and the rest become void."""
-    ids, area = numpy.unique(values, return_counts=True)
-    is_object = (ids > 0) & (ids != void)
-    ids, area = ids[is_object], area[is_object]
-    kept = numpy.sort(ids[numpy.argsort(-area, kind="stable")[:MAX_STORED_OBJECTS]])
-    instances = numpy.where(values == 0, 0, VOID).astype(numpy.int16)
-    position = numpy.searchsorted(kept, values)
-    is_kept = numpy.isin(values, kept)
-    instances[is_kept] = (position[is_kept] + 1).astype(numpy.int16)
-    return Instances(values=instances, num_objects=len(kept), num_dropped=len(ids) - len(kept))
+def renumbered(values: Int[numpy.ndarray, "H W"], *, void: int) -> Instances:
+    """Ids become 1, 2, ... in their order; beyond 254 objects the largest stay and the rest become void. Ids are small: memory grows with the highest."""
+    area = numpy.bincount(values.ravel(), minlength=void + 1)
+    area[0] = area[void] = 0
+    ids = numpy.flatnonzero(area)
+    kept = numpy.sort(ids[numpy.argsort(-area[ids], kind="stable")[:MAX_STORED_OBJECTS]])
+    table = numpy.full(len(area), VOID, dtype=numpy.int16)
+    table[0] = 0
+    table[kept] = numpy.arange(1, len(kept) + 1)
+    return Instances(values=table[values], num_objects=len(kept), num_dropped=len(ids) - len(kept))
 
 
-def _grey_of(pixels: UInt8[numpy.ndarray, "H W 3"], *, path: Path) -> Int[numpy.ndarray, "H W"]:
+@contextmanager
+def _opened(place: Place, *, what: str) -> Iterator[Image.Image]:
+    """The picture at `place`, its size checked before a pixel is decoded; what goes wrong in decoding is a DataError too."""
+    content = read_place(place, what=what)
+    try:
+        with open_picture(content) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(f"the {what} {place} has {image.width} x {image.height} pixels, more than {MAX_PIXELS}; save it at its photo's size")
+            yield image
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"the {what} {place} cannot be read ({first_line(error)}); save it again as a PNG") from error
+
+
+def _grey_of(pixels: UInt8[numpy.ndarray, "H W 3"], *, place: Place, what: str) -> Int[numpy.ndarray, "H W"]:
     if (pixels[..., 0] != pixels[..., 1]).any() or (pixels[..., 0] != pixels[..., 2]).any():
-        raise DataError(f"the mask {path} is a colour picture, wanted object ids; save it as a grey or palette PNG")
+        raise DataError(f"the {what} {place} is a colour picture, wanted object ids; save it as a grey or palette PNG")
     return pixels[..., 0].astype(numpy.int32)

@@ -7,18 +7,18 @@ from mcdist.data.manifest import MANIFEST_NAME, Manifest, read_manifest
 from mcdist.errors import ConfigError, MachineError, ShardError
 from shards.source import Option
 
-TAR_NAME = re.compile(r"shard-\d{6}\.tar")
+SHARD_NAME = re.compile(r"shard-(\d{6})\.(?:tar|beton)")
 SIDECAR_NAME = re.compile(r"\.shard-\d{6}\.json")
 INDEX_NAME = re.compile(r"shard-\d{6}\.index\.json")
-BESIDE_NAME = re.compile(r"\.(shard-\d{6}\.tar|shard-\d{6}\.index\.json|\.shard-\d{6}\.json|manifest\.json)\.\d+")
+BESIDE_NAME = re.compile(r"\.(shard-\d{6}\.tar|shard-\d{6}\.beton|shard-\d{6}\.index\.json|\.shard-\d{6}\.json|manifest\.json)\.\d+")
 """Unfinished files of a build that was killed."""
 
 
-def open_folder(folder: Path, *, source: str, options: dict[str, Option], overwrite: bool) -> Manifest | None:
+def open_folder(folder: Path, *, source: str, format: str, options: dict[str, Option], overwrite: bool) -> Manifest | None:
     """Make the folder ready; the manifest where the very build that is asked for already stands complete there.
 
     Raises:
-        ConfigError: shards of other options, or tars this program may not have written, and no `overwrite`.
+        ConfigError: shards of another format or of other options, or shards this program may not have written, and no `overwrite`.
         MachineError: the folder cannot be made.
     """
     try:
@@ -29,9 +29,9 @@ def open_folder(folder: Path, *, source: str, options: dict[str, Option], overwr
         remove_ours(folder, keep=frozenset())
         return None
     if (folder / MANIFEST_NAME).is_file():
-        return _same_build(folder, source=source, options=options)
-    if _ours(folder, TAR_NAME) and not _ours(folder, SIDECAR_NAME):
-        found = _ours(folder, TAR_NAME)[0].name
+        return _same_build(folder, wanted={"source": source, "format": format, **options})
+    if _ours(folder, SHARD_NAME) and not _ours(folder, SIDECAR_NAME):
+        found = _ours(folder, SHARD_NAME)[0].name
         raise ConfigError(
             f"expected an empty folder or one of an unfinished build at {folder}, found {found} of unknown origin; choose another --out, or --overwrite"
         )
@@ -42,18 +42,18 @@ def remove_ours(folder: Path, *, keep: frozenset[str]) -> None:
     """Delete the plain files a build may have left, by name, except those in `keep`. The manifest goes first: without it nothing counts as complete."""
     if MANIFEST_NAME not in keep:
         (folder / MANIFEST_NAME).unlink(missing_ok=True)
-    for pattern in (SIDECAR_NAME, TAR_NAME, INDEX_NAME, BESIDE_NAME):
+    for pattern in (SIDECAR_NAME, SHARD_NAME, INDEX_NAME, BESIDE_NAME):
         for path in _ours(folder, pattern):
             if path.name not in keep:
                 path.unlink(missing_ok=True)
 
 
-def _same_build(folder: Path, *, source: str, options: dict[str, Option]) -> Manifest:
+def _same_build(folder: Path, *, wanted: dict[str, Option]) -> Manifest:
     try:
         manifest = read_manifest(folder)
     except ShardError as error:
         raise ConfigError(f"{error}; or build anew with --overwrite") from error
-    there, wanted = {"source": manifest.source, **manifest.options}, {"source": source, **options}
+    there = {"source": manifest.source, "format": manifest.format, **manifest.options}
     if there != wanted:
         differing = [name for name in {**there, **wanted} if there.get(name) != wanted.get(name)]
         shown = "; ".join(f"{name} is {there.get(name)!r} there, {wanted.get(name)!r} was asked for" for name in differing[:3])

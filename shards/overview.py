@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from mcdist.data.manifest import Manifest
-from mcdist.data.read_webdataset import ShardFolder
+from mcdist.data.reader import SampleReader
 from mcdist.data.sample import SEGMENTS_MEMBER, Sample, decode_sample
 
 SHOWN_SKIPPED = 5
@@ -31,7 +31,7 @@ class Overview:
     num_with_truth: int
 
 
-def overview_of(reader: ShardFolder, *, folder: Path, num: int) -> Overview:
+def overview_of(reader: SampleReader, *, folder: Path, num: int) -> Overview:
     """Decode `num` samples spread evenly over the folder and count."""
     samples = list(spread_samples(reader, num=num))
     foreground = [float((sample.instances > 0).float().mean()) for sample in samples]
@@ -43,16 +43,11 @@ def overview_of(reader: ShardFolder, *, folder: Path, num: int) -> Overview:
         heights=tuple(sample.photo.shape[1] for sample in samples),
         objects=dict(sorted(Counter(num_objects(sample) for sample in samples).items())),
         foreground_percent=100 * float(numpy.mean(foreground)),
-        num_with_truth=_num_with_truth(reader),
+        num_with_truth=reader.num_with(SEGMENTS_MEMBER),
     )
 
 
-def _num_with_truth(reader: ShardFolder) -> int:
-    indexes = (reader.read_index(place) for place in range(len(reader.manifest.shards)))
-    return sum(SEGMENTS_MEMBER in entry.members for index in indexes for entry in index)
-
-
-def spread_samples(reader: ShardFolder, *, num: int) -> Iterator[Sample]:
+def spread_samples(reader: SampleReader, *, num: int) -> Iterator[Sample]:
     """At most `num` samples, evenly spread from the first to the last."""
     for index in numpy.unique(numpy.linspace(0, len(reader) - 1, num=min(num, len(reader))).round().astype(int)).tolist():
         yield decode_sample(reader.read(index))

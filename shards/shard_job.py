@@ -1,33 +1,42 @@
-"""One shard's work: make its photos, write its tar, leave a sidecar that lets the next run keep it."""
+"""One shard's work: make its photos, write its file, leave a sidecar that lets the next run keep it."""
 
 import errno
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from mcdist.data.manifest import ShardEntry
 from mcdist.data.shard_index import index_name
 from mcdist.errors import DataError, MachineError
 from mcdist.run_dir import write_atomically
+from shards.pack_ffcv import Packed, Packing, pack
 from shards.source import Item, Option, Photo, Source
+from shards.write_ffcv import write_beton
 from shards.write_webdataset import sha256_of, write_shard
+
+Made = TypeVar("Made", Photo, Packed)
 
 
 @dataclass(frozen=True, slots=True)
 class ShardJob:
-    """What one worker is asked for: these items of this source, as this tar. `fingerprint` stands for the items and every option."""
+    """What one worker is asked for: these items of this source, as this tar, or with `packing` as this FFCV file.
+
+    `fingerprint` stands for the items and every option.
+    """
 
     path: Path
     items: tuple[Item, ...]
     fingerprint: str
     strict: bool = False
+    packing: Packing | None = None
 
     @property
     def sidecar(self) -> Path:
-        """The hidden note beside the tar that says what it holds; gone once the manifest is written."""
+        """The hidden note beside the shard that says what it holds; gone once the manifest is written."""
         return self.path.with_name(f".{self.path.stem}.json")
 
 
@@ -41,18 +50,24 @@ class ShardDone:
     kept: bool = False
 
 
-def shard_jobs(source: Source, *, folder: Path, shard_size: int, strict: bool) -> list[ShardJob]:
+def shard_path(folder: Path, *, number: int, packing: Packing | None) -> Path:
+    """Where the shard of a number lies."""
+    return folder / f"shard-{number:06d}.{'tar' if packing is None else 'beton'}"
+
+
+def shard_jobs(source: Source, *, folder: Path, shard_size: int, strict: bool, packing: Packing | None) -> list[ShardJob]:
     """Cut the items into runs of `shard_size`, in order. A skipped photo leaves its shard one short, so that no shard depends on another."""
-    options = source.options
+    options = source.options | (packing.options if packing else {})
     chunks = [source.items[first : first + shard_size] for first in range(0, len(source.items), shard_size)]
+    paths = [shard_path(folder, number=number, packing=packing) for number in range(len(chunks))]
     return [
-        ShardJob(path=folder / f"shard-{number:06d}.tar", items=chunk, fingerprint=_fingerprint(chunk, options=options), strict=strict)
-        for number, chunk in enumerate(chunks)
+        ShardJob(path, items=chunk, fingerprint=fingerprint(chunk, options=options), strict=strict, packing=packing)
+        for path, chunk in zip(paths, chunks, strict=True)
     ]
 
 
 def run_shard_job(job: ShardJob, source: Source) -> ShardDone:
-    """Build one shard, tar first, sidecar after.
+    """Build one shard, its file first, sidecar after.
 
     Raises:
         DataError: with `strict`, the first photo that cannot take part.
@@ -61,7 +76,10 @@ def run_shard_job(job: ShardJob, source: Source) -> ShardDone:
     skipped: list[tuple[str, str]] = []
     notes: Counter[str] = Counter()
     try:
-        entry = write_shard(job.path, photos=_photos(job, source, skipped=skipped, notes=notes))
+        if job.packing is None:
+            entry = write_shard(job.path, photos=_made(job, source.make, skipped=skipped, notes=notes))
+        else:
+            entry = write_beton(job.path, samples=_made(job, _packed(source, packing=job.packing), skipped=skipped, notes=notes))
     except MachineError:
         raise
     except OSError as error:
@@ -86,10 +104,14 @@ def finished_shard(job: ShardJob) -> ShardDone | None:
         return None
 
 
-def _photos(job: ShardJob, source: Source, *, skipped: list[tuple[str, str]], notes: Counter[str]) -> Iterator[Photo]:
+def _packed(source: Source, *, packing: Packing) -> Callable[[Item], Packed]:
+    return lambda item: pack(source.make(item), packing=packing)
+
+
+def _made(job: ShardJob, make: Callable[[Item], Made], *, skipped: list[tuple[str, str]], notes: Counter[str]) -> Iterator[Made]:
     for item in job.items:
         try:
-            photo = source.make(item)
+            photo = make(item)
         except DataError as error:
             if job.strict:
                 raise
@@ -99,7 +121,8 @@ def _photos(job: ShardJob, source: Source, *, skipped: list[tuple[str, str]], no
         yield photo
 
 
-def _fingerprint(items: tuple[Item, ...], *, options: dict[str, Option]) -> str:
+def fingerprint(items: tuple[Item, ...], *, options: dict[str, Option]) -> str:
+    """One name for what a shard is made of: the items, their files' state, and every option."""
     listed = [[item.key, item.photo, item.identity, item.state] for item in items]
     return hashlib.sha256(json.dumps([options, listed], sort_keys=True).encode()).hexdigest()
 
@@ -118,9 +141,10 @@ def _entry_of(content: dict | None) -> ShardEntry | None:
 
 
 def _is_there(entry: ShardEntry, *, path: Path) -> bool:
-    """Tar and index lie where the job wants them, with the bytes they had."""
-    index = path.with_name(index_name(path.name))
-    return entry.name == path.name and sha256_of(path) == entry.sha256 and sha256_of(index) == entry.index_sha256
+    """Shard and index (where the format has one) lie where the job wants them, with the bytes they had."""
+    if entry.name != path.name or sha256_of(path) != entry.sha256:
+        return False
+    return not entry.index_sha256 or sha256_of(path.with_name(index_name(path.name))) == entry.index_sha256
 
 
 def _refusal(error: OSError, *, folder: Path) -> str:

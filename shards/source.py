@@ -4,7 +4,10 @@ import hashlib
 import re
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Protocol, runtime_checkable
+
+from mcdist.errors import DataError
 
 Option = str | int | float | bool | None
 """What a builder's option may be: it is kept in the manifest as JSON."""
@@ -18,12 +21,19 @@ class Item:
 
     `key` names the sample in its tar; `photo` names the photo for people. `identity` changes with the content (sizes of the files, a seed) and is part of
     the manifest; `state` changes with any touch of the files (time stamps) and only decides whether a half-finished build may keep a shard.
+    `problem` is what planning already found wrong with it: the item stays on the list, so that it is skipped, counted and listed like any other.
     """
 
     key: str
     photo: str
     identity: str
     state: str = ""
+    problem: str = ""
+
+    def refuse_if_problem(self) -> None:
+        """Raises DataError with the problem, where there is one."""
+        if self.problem:
+            raise DataError(self.problem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +47,11 @@ class Photo:
 
 @runtime_checkable
 class Source(Protocol):
-    """A data set to build shards of. It travels to worker processes, so it can be pickled; making one item needs no other."""
+    """A data set to build shards of. It travels to worker processes without its items, so it is a dataclass that can be pickled; an item needs no other."""
 
     @property
     def name(self) -> str:
-        """`voc`, `folder` or `demo`: what the manifest calls it."""
+        """`voc`, `coco`, `folder`, `tree`, `tar` or `demo`: what the manifest calls it."""
         ...
 
     @property
@@ -61,6 +71,32 @@ class Source(Protocol):
             DataError: the photo cannot take part; the sentence says why and what to do.
         """
         ...
+
+
+def problem_item(photo: str, *, problem: str) -> Item:
+    """An item that cannot take part; its key names no sample. Bytes in a name that are no text are shown as escapes."""
+    photo, problem = (text.encode(errors="backslashreplace").decode() for text in (photo, problem))
+    return Item(key=f"problem-{hashlib.sha256(photo.encode()).hexdigest()[:12]}", photo=photo, identity=problem, problem=problem)
+
+
+def hostile(name: str) -> bool:
+    """Whether a relative path from a list or an archive leads out of its folder, or is none, or no text."""
+    path = PurePosixPath(name)
+    return not name or "\0" in name or "\\" in name or path.is_absolute() or ".." in path.parts or not path.name or not is_text(name)
+
+
+def strange_item(name: str) -> Item:
+    """The item of a photo whose name is not `is_text`."""
+    return problem_item(name, problem=f"the name {name} is no UTF-8; rename the photo")
+
+
+def is_text(name: str) -> bool:
+    """Whether a file name can be written as UTF-8; names on disk may be any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def digest_of(items: tuple[Item, ...]) -> str:

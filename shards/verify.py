@@ -8,9 +8,12 @@ from pathlib import Path
 
 from mcdist.data.check_sample import check_raw
 from mcdist.data.manifest import ShardEntry
+from mcdist.data.open_shards import open_shards
+from mcdist.data.read_ffcv import FfcvFolder
 from mcdist.data.read_webdataset import ShardFolder
-from mcdist.data.sample import SEGMENTS_MEMBER, decode_sample
-from mcdist.data.shard_index import SampleEntry, ShardIndex
+from mcdist.data.reader import SampleReader
+from mcdist.data.sample import INFO_MEMBER, SEGMENTS_MEMBER, decode_sample
+from mcdist.data.shard_index import ShardIndex
 from mcdist.errors import ShardError
 from shards.photo_file import first_line
 from shards.write_webdataset import sha256_of
@@ -28,24 +31,27 @@ class Verified:
 
 
 def verify_shards(folder: Path, *, tick: Callable[[int], None] = lambda _: None) -> Verified:
-    """Check each tar's size, checksum and structure, each member's extent, and decode each photo with its maps. `tick` gets the samples read.
+    """Check each shard's size, checksum and structure, where each member lies, and decode each photo with its maps. `tick` gets the samples read.
 
     Raises:
         ShardError: there is no complete shard folder at all.
     """
-    reader = ShardFolder(folder)
+    reader = open_shards(folder)
     manifest = reader.manifest
     problems: list[str] = []
     first = num_members = 0
     for place, shard in enumerate(manifest.shards):
+        path = folder / shard.name
+        problems.extend(_file_problems(path, shard=shard))
         try:
-            index = reader.read_index(place)
+            problems.extend(_structure_problems(reader, place=place, path=path))
         except ShardError as error:
             problems.append(str(error))
+            tick(shard.num_samples)
         else:
-            num_members += sum(len(entry.members) for entry in index)
-            problems.extend(_tar_problems(folder / shard.name, shard=shard, index=index))
-            problems.extend(problem for number, entry in enumerate(index) for problem in _sample_problems(reader, index=first + number, entry=entry, tick=tick))
+            for index in range(first, first + shard.num_samples):
+                num_members += _check_sample(reader, index=index, problems=problems)
+                tick(1)
         first += shard.num_samples
     return Verified(
         num_shards=len(manifest.shards),
@@ -56,7 +62,7 @@ def verify_shards(folder: Path, *, tick: Callable[[int], None] = lambda _: None)
     )
 
 
-def _tar_problems(path: Path, *, shard: ShardEntry, index: ShardIndex) -> Iterator[str]:
+def _file_problems(path: Path, *, shard: ShardEntry) -> Iterator[str]:
     try:
         num_bytes, sha256 = path.stat().st_size, sha256_of(path)
     except OSError as error:
@@ -66,6 +72,19 @@ def _tar_problems(path: Path, *, shard: ShardEntry, index: ShardIndex) -> Iterat
         yield f"{path} has {num_bytes} bytes, its manifest says {shard.num_bytes}"
     elif sha256 != shard.sha256:
         yield f"{path} has another SHA-256 than its manifest says"
+
+
+def _structure_problems(reader: SampleReader, *, place: int, path: Path) -> Iterator[str]:
+    """What the tar's index or the FFCV file's tables say that is not so. Raises ShardError where they cannot be read at all."""
+    if isinstance(reader, ShardFolder):
+        return _tar_problems(path, index=reader.read_index(place))
+    assert isinstance(reader, FfcvFolder)
+    beton = reader.shard(place)
+    keys = [beton.key(row) for row in range(beton.beton.num_samples)]
+    return (f"{path}: two samples have the key {key}" for key in sorted({key for key in keys if keys.count(key) > 1}))
+
+
+def _tar_problems(path: Path, *, index: ShardIndex) -> Iterator[str]:
     listed = {f"{sample.key}.{name}": extent for sample in index for name, extent in sample.members.items()}
     try:
         with tarfile.open(path) as tar:
@@ -76,16 +95,21 @@ def _tar_problems(path: Path, *, shard: ShardEntry, index: ShardIndex) -> Iterat
     yield from (f"{path}: {name} is not where the manifest says" for name in sorted(listed.keys() | found.keys()) if listed.get(name) != found.get(name))
 
 
-def _sample_problems(reader: ShardFolder, *, index: int, entry: SampleEntry, tick: Callable[[int], None]) -> Iterator[str]:
-    tick(1)
-    with_segments = SEGMENTS_MEMBER in entry.members
+def _check_sample(reader: SampleReader, *, index: int, problems: list[str]) -> int:
+    """Decode everything a sample has; the number of its members."""
     try:
+        members = reader.members(index)
+        with_segments = SEGMENTS_MEMBER in members
         raw = reader.read(index, with_segments=with_segments)
         check_raw(raw)
         decode_sample(raw, with_segments=with_segments)
+        json.loads(members.get(INFO_MEMBER, b"{}"))
     except ShardError as error:
-        yield str(error)
+        problems.append(str(error))
     except json.JSONDecodeError as error:
-        yield f"sample {entry.key}: its json cannot be read ({first_line(error)})"
+        problems.append(f"sample {reader.key(index)}: its json cannot be read ({first_line(error)})")
     except UnicodeDecodeError as error:
-        yield f"sample {entry.key}: its json is no text ({first_line(error)})"
+        problems.append(f"sample {reader.key(index)}: its json is no text ({first_line(error)})")
+    else:
+        return len(members)
+    return 0

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from mcdist.errors import ConfigError, DataError, MachineError
-from shards.file_source import FileSource, Treatment, file_item
+from shards.file_source import FileSource, file_item
 from shards.source import safe_keys
+from shards.treatment import Treatment
 
 Part = Literal["train", "held-out"]
 
@@ -42,9 +43,9 @@ def voc_source(
         file_item(
             key,
             photo=f"JPEGImages/{photo}.jpg",
-            photo_path=folder / "JPEGImages" / f"{photo}.jpg",
-            mask_path=masks / f"{photo}.png",
-            labels_path=None if labels is None else labels / f"{photo}.png",
+            photo_place=f"{folder}/JPEGImages/{photo}.jpg",
+            mask_place=f"{masks}/{photo}.png",
+            labels_place=None if labels is None else f"{labels}/{photo}.png",
         )
         for key, photo in zip(safe_keys(ids), ids, strict=True)
     )

@@ -9,7 +9,7 @@ import torch
 from hypothesis import settings
 from tiny_shards import draw_members, relist, tiny_shards
 
-from mcdist.data.views import ViewSettings
+from mcdist.data.draw import ViewSettings
 
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 ROOT = Path(__file__).parent.parent
@@ -72,6 +72,7 @@ def view_settings() -> Callable[..., ViewSettings]:
         saturation=0.4,
         hue=0.1,
         grey_probability=0.2,
+        blur_probability=0.0,
         foreground_min=0.01,
         foreground_max=0.99,
         max_redraws=10,

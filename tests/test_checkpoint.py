@@ -60,7 +60,7 @@ def test_all_damaged_is_an_error_and_none_is_none(tmp_path: Path) -> None:
 def test_another_schema_version_is_refused_with_the_remedy(tmp_path: Path) -> None:
     path = _save(tmp_path, 1) / "meta.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 99}))
-    with pytest.raises(CheckpointError, match="schema version 99, this mcdist reads 1; use the mcdist that wrote it"):
+    with pytest.raises(CheckpointError, match="schema version 99, this mcdist reads 2; use the mcdist that wrote it"):
         load_checkpoint(path.parent)
 
 

@@ -22,12 +22,17 @@ report: {mlflow: off, log_every_steps: 1}
 
 
 @pytest.mark.slow
-def test_a_compiled_run_follows_the_eager_one(tmp_path: Path, make_shards: Callable[..., Path]) -> None:
+def test_compiled_runs_follow_the_eager_one_in_every_mode(tmp_path: Path, make_shards: Callable[..., Path]) -> None:
     (tmp_path / "config.yaml").write_text(CONFIG)
     shards = make_shards(12)
     losses = {}
-    for compiled in ("false", "true"):
-        folder = tmp_path / compiled
+    ways = {
+        "eager": [],
+        "default": ["optim.compile=true"],
+        "graphs": ["optim.compile=true", "optim.compile_mode=reduce-overhead", "optim.accumulation_steps=2"],
+    }
+    for way, overrides in ways.items():
+        folder = tmp_path / way
         command = [
             sys.executable,
             "-m",
@@ -36,9 +41,10 @@ def test_a_compiled_run_follows_the_eager_one(tmp_path: Path, make_shards: Calla
             str(tmp_path / "config.yaml"),
             f"data.train={shards}",
             f"run.dir={folder}",
-            f"optim.compile={compiled}",
+            *overrides,
         ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=500, env={**os.environ, "OMP_NUM_THREADS": "2"}, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
-        losses[compiled] = [record.value for record in read_metrics(RunDir(folder).metrics) if record.name == "loss"]
-    assert losses["true"] == pytest.approx(losses["false"], rel=1e-3)
+        losses[way] = [record.value for record in read_metrics(RunDir(folder).metrics) if record.name == "loss"]
+    assert losses["default"] == pytest.approx(losses["eager"], rel=1e-3)
+    assert losses["graphs"] == pytest.approx(losses["eager"], rel=1e-3)

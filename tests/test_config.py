@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcdist.config import Config
-from mcdist.config_file import as_flat, dump_config, known_keys, load_config
+from mcdist.config_file import as_flat, dump_config, known_keys, load_config, science_differences
 from mcdist.errors import ConfigError
 
 
@@ -124,6 +124,9 @@ def test_a_wrong_type_is_an_error_and_never_converted(write, override, message):
         ("views.crop_scale_min=0", "0 < min <= max <= 1"),
         ("model.backbone=resnet51", "model.backbone wants one of resnet18, resnet50, efficientnet_lite0, got 'resnet51'"),
         ("model.momentum=1.5", r"model.momentum wants a share in 0..1, got 1.5"),
+        ("model.bank_dtype=fp16", "model.bank_dtype wants one of fp32, bf16, got 'fp16'"),
+        ("optim.compile_mode=fast", "optim.compile_mode wants one of default, reduce-overhead, max-autotune, got 'fast'"),
+        ("optim.compile_mode=reduce-overhead", "optim.compile_mode=reduce-overhead wants optim.compile=true, got false"),
         ("optim.accumulation_steps=3", "optim.global_batch 64 is not divisible by optim.accumulation_steps 3"),
         ("data.num_lanes=5", r"data.num_lanes 5 does not divide optim.global_batch 64; use one of \[1, 2, 4, 8"),
         ("schema_version=99", "schema_version 99 .* is not 1"),
@@ -133,6 +136,12 @@ def test_a_value_out_of_range_is_refused_and_the_file_named(write, override, mes
     with pytest.raises(ConfigError, match=message) as caught:
         load_config(write(""), overrides=[override])
     assert "some.yaml" in str(caught.value)
+
+
+def test_how_the_bank_is_stored_is_science_and_how_the_encoders_are_compiled_is_not(write):
+    path = write("")
+    now = load_config(path, overrides=["model.bank_dtype=bf16", "optim.compile=true", "optim.compile_mode=reduce-overhead"])
+    assert science_differences(load_config(path), now) == ["model.bank_dtype: fp32 -> bf16"]
 
 
 def test_an_argument_without_an_equals_sign_is_refused(write):

@@ -87,7 +87,9 @@ def test_a_world_of_one_needs_no_process_group(monkeypatch: pytest.MonkeyPatch) 
     world = join_world(device="cpu", timeout_s=1)
     assert world == World(0, 1, torch.device("cpu"))
     rows = torch.ones(2, 3)
-    assert world.gather_rows(rows) is rows
+    assert world.gather_rows(rows) == (rows,)
+    assert not world.begin_any(False)()
+    assert world.begin_any(True)()
     assert world.sum(rows) is rows
     assert world.gather_texts(["text"]) == ["text"]
     world.barrier()

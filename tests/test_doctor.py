@@ -31,6 +31,16 @@ def test_the_installed_torch_is_found(findings):
     assert (torch.status, torch.remedy) == ("ok", "")
 
 
+def test_the_operators_of_the_cpu_are_compiled_or_say_what_is_missing(findings, monkeypatch, tmp_path):
+    assert next(finding for finding in findings if finding.name == "C++ operators").status == "ok"
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("MCDIST_CACHE_DIR", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    without = doctor._operators()
+    assert (without.status, without.remedy) == ("missing", "a C++ compiler: apt install g++")
+    assert "the loss runs in plain torch" in without.detail
+
+
 def test_the_doctor_imports_no_package_into_this_process():
     code = "import sys, mcdist.doctor; sys.exit(any(name in sys.modules for name in ('torch', 'faiss', 'ffcv', 'mlflow', 'rich')))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

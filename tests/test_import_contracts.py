@@ -33,6 +33,8 @@ PLANTED = [
     ("mcdist/model/planted.py", "submitit", "submitit lives in"),
     ("mcdist/evaluate/planted.py", "deepspeed", "deepspeed lives in"),
     ("mcdist/model/planted.py", "triton", "triton lives in"),
+    ("mcdist/data/planted.py", "ffcv", "FFCV files are built and read without ffcv"),
+    ("mcdist/proposals/planted.py", "pycocotools", "pycocotools lives in"),
 ]
 """(module, what it must not import, the contract that forbids it)"""
 

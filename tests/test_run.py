@@ -16,6 +16,8 @@ from mcdist import run
 from mcdist.checkpoint import list_checkpoints
 from mcdist.config import Config
 from mcdist.config_file import load_config
+from mcdist.data.batch import Batch
+from mcdist.data.finish import finish
 from mcdist.errors import CheckpointError, ConfigError, DataError, ShardError, TrainingError
 from mcdist.report.bad_samples import read_bad_samples
 from mcdist.report.html import write_report
@@ -106,7 +108,16 @@ def test_mixed_precision_trains_stops_and_continues(configure: Callable[..., Con
 
 
 @pytest.mark.parametrize(
-    "override", ["loss.scope=rank", "loss.implementation=reference", "loss.false_negative_cosine=0.5", "model.momentum_buffers=copy", "model.bank_size=0"]
+    "override",
+    [
+        "loss.scope=rank",
+        "ops.implementation=reference",
+        "loss.pixels_per_object=50",
+        "loss.false_negative_cosine=0.5",
+        "model.momentum_buffers=copy",
+        "model.bank_size=0",
+        "model.bank_dtype=bf16",
+    ],
 )
 def test_every_switch_of_the_science_trains(configure: Callable[..., Config], override: str) -> None:
     config = configure(override, "optim.epochs=1")
@@ -173,9 +184,9 @@ def test_steps_that_are_never_finite_end_the_run_and_keep_the_checkpoint(configu
     assert all(tensor.isfinite().all() for tensor in _last_state(config.run.dir).values() if tensor.is_floating_point())
 
 
-def _poison(batch: object, *, after: int, number: int) -> object:
+def _poison(batch: Batch, *, after: int, number: int) -> Batch:
     if number >= after:
-        batch = copy.deepcopy(batch)
+        batch = finish(copy.deepcopy(batch))
         batch.query_images.fill_(torch.nan)
     return batch
 

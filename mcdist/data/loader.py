@@ -21,11 +21,12 @@ from torch.utils.data import DataLoader, Dataset
 from mcdist.data.bad_samples import BadSample, shard_name, stand_in
 from mcdist.data.batch import Batch, collate
 from mcdist.data.check_sample import check_raw
+from mcdist.data.draw import ViewSettings
 from mcdist.data.fetch_ahead import FetchAhead
 from mcdist.data.order import WINDOW_BLOCKS, Request, check_division, micro_batches
 from mcdist.data.reader import SampleReader
 from mcdist.data.sample import RawSample, Sample, decode_sample
-from mcdist.data.views import TwoViews, ViewSettings, two_views
+from mcdist.data.views import TwoViews, two_views_of_file
 from mcdist.errors import MachineError, McdistError, ShardError
 
 Result = TypeVar("Result")
@@ -42,10 +43,11 @@ class Made:
 class PhotoViews(Dataset[TwoViews]):
     """The two views of any requested sample of a shard folder. Never reads ground truth."""
 
-    def __init__(self, folder: SampleReader, *, views: ViewSettings, seed: int, bad_samples: str = "error") -> None:
+    def __init__(self, folder: SampleReader, *, views: ViewSettings, seed: int, decode: str = "exact", bad_samples: str = "error") -> None:
         self.folder = folder
         self.views = views
         self.seed = seed
+        self.decode = decode
         self.bad_samples = bad_samples
 
     def __len__(self) -> int:
@@ -75,7 +77,7 @@ class PhotoViews(Dataset[TwoViews]):
             return replace(self._views(stand_in(key), request=request), num_redrawn=0, emptied=False)
 
     def _views(self, raw: RawSample, *, request: Request) -> TwoViews:
-        return two_views(decode_sample(raw), seed=self.seed, epoch=request.epoch, index=request.index, settings=self.views)
+        return two_views_of_file(raw, seed=self.seed, epoch=request.epoch, index=request.index, settings=self.views, decode=self.decode)
 
 
 def from_sound_copy(folder: SampleReader, index: int, *, make: Callable[[RawSample], Result], with_segments: bool = False) -> Result:
@@ -175,6 +177,7 @@ def make_loader(
     num_workers: int,
     prefetch: int,
     pin_memory: bool,
+    decode: str = "exact",
     bad_samples: str = "error",
 ) -> BatchLoader:
     """This rank's micro-batches, `accumulation_steps` a step, from run position `consumed` on; one pass is the rest of the run.
@@ -199,7 +202,7 @@ def make_loader(
         num_steps=num_steps,
     )
     loader = BatchLoader(
-        PhotoViews(folder, views=views, seed=seed, bad_samples=bad_samples),
+        PhotoViews(folder, views=views, seed=seed, decode=decode, bad_samples=bad_samples),
         batch_sampler=requests,
         collate_fn=_collate,  # type: ignore[arg-type]  # of what __getitems__ gives, which need not be a list
         num_workers=num_workers,
@@ -232,7 +235,7 @@ def _collate(made: Made | McdistError) -> Batch | McdistError:
 def prepare_workers() -> BaseContext:
     """Start the server that workers are copied from. It imports beside whatever is done next, so training calls this first."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "torchvision.transforms.v2", "mcdist.data.loader"])
+    context.set_forkserver_preload(["torch", "mcdist.data.loader"])
     multiprocessing.forkserver.ensure_running()
     return context
 

@@ -55,6 +55,17 @@ class ShardFolder:
             content = {name: self._member(descriptor, entry, name=name, where=where) for name in wanted}
         return RawSample(key=entry.key, where=where, photo=content[photo_member], instances=content[INSTANCES_MEMBER], segments=content.get(SEGMENTS_MEMBER))
 
+    def members(self, index: int) -> dict[str, bytes]:
+        """Every member that the sample has, by name."""
+        shard, entry = self._entry(index)
+        with self.files.open(shard) as descriptor:
+            return {name: self._member(descriptor, entry, name=name, where=f"{self.files.name}/{shard.name}, sample {entry.key}") for name in entry.members}
+
+    def num_with(self, member: str) -> int:
+        """How many samples have the member, from the indexes alone."""
+        indexes = (self.read_index(place) for place in range(len(self.manifest.shards)))
+        return sum(member in entry.members for index in indexes for entry in index)
+
     def fetch_again(self, index: int) -> bool:
         """As `ShardFiles.fetch_again`, of the sample's shard."""
         return self.files.fetch_again(self.manifest.shards[self.shard_of(index)])

@@ -37,6 +37,14 @@ class SampleReader(Protocol):
         """
         ...
 
+    def members(self, index: int) -> dict[str, bytes]:
+        """Every member that the sample has, by name. No photo among them: only its pixels were kept."""
+        ...
+
+    def num_with(self, member: str) -> int:
+        """How many samples have the member."""
+        ...
+
     def fetch_again(self, index: int) -> bool:
         """As `ShardFiles.fetch_again`, of the sample's shard."""
         ...

@@ -4,16 +4,18 @@ Members of a shard sample: `jpg` or `png` the photo's own bytes; `mask.png` the 
 only); `json` source, size, proposal method and parameters. Maps are 8-bit grey PNG: 255 is void, so an image holds at most 254 objects.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy
 import torch
 from jaxtyping import Int16, UInt8
-from PIL import Image
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image
 
 from mcdist.data.decode_png import decode_png
+from mcdist.data.grey_png import decode_grey_png, encode_grey_png
+from mcdist.data.jpeg import decode_plain_jpeg, is_plain_jpeg
 from mcdist.data.picture_header import PNG_START
 from mcdist.errors import ShardError
 from mcdist.types import VOID
@@ -28,12 +30,12 @@ MAX_STORED_OBJECTS = 254
 
 @dataclass(frozen=True, slots=True)
 class RawSample:
-    """A sample as it lies in the shard: undecoded bytes. `where` names shard and key for messages."""
+    """A sample as it lies in the shard: undecoded bytes, or the pixels of what is kept decoded. `where` names shard and key for messages."""
 
     key: str
     where: str
-    photo: bytes
-    instances: bytes
+    photo: bytes | UInt8[Tensor, "3 H W"]
+    instances: bytes | UInt8[Tensor, "H W"]
     segments: bytes | None
 
 
@@ -53,20 +55,30 @@ def decode_sample(raw: RawSample, *, with_segments: bool = False) -> Sample:
     Raises:
         ShardError: an unreadable member, an instance map or ground truth of another size than the photo, or no ground truth though asked for.
     """
-    photo = decode_photo(raw.photo, where=raw.where)
-    instances = decode_instances(raw.instances, where=raw.where)
+    photo = decode_photo(raw.photo, where=raw.where) if isinstance(raw.photo, bytes) else raw.photo
+    instances = instances_of(decode_grey(raw.instances, where=raw.where) if isinstance(raw.instances, bytes) else raw.instances)
     segments = None
     if with_segments:
         if raw.segments is None:
             raise ShardError(f"{raw.where}: evaluation wants the ground truth {SEGMENTS_MEMBER}, the sample has none; build the shards with labels")
         segments = decode_grey(raw.segments, where=raw.where)
-        _check_size(segments, photo=photo, what="ground truth", where=raw.where)
-    _check_size(instances, photo=photo, what="instance map", where=raw.where)
+        check_size(segments.shape, photo=photo, what="ground truth", where=raw.where)
+    check_size(instances.shape, photo=photo, what="instance map", where=raw.where)
     return Sample(key=raw.key, photo=photo, instances=instances, segments=segments)
 
 
-def decode_photo(content: bytes, *, where: str) -> UInt8[Tensor, "3 H W"]:
-    """RGB pixels of a JPEG or PNG, turned upright by its EXIF orientation; grey and CMYK become RGB."""
+def decode_photo(content: bytes, *, where: str, shrink: int = 1) -> UInt8[Tensor, "3 H W"]:
+    """RGB pixels of a JPEG or PNG, turned upright by its EXIF orientation; grey and CMYK become RGB. `shrink` as `decode_plain_jpeg`, for plain JPEGs only.
+
+    Its memory runs along the colours first. Whatever is no plain JPEG, or is damaged, is torchvision's to read or to refuse.
+    """
+    if is_plain_jpeg(content):
+        try:
+            return torch.from_numpy(decode_plain_jpeg(content, shrink=shrink)).permute(2, 0, 1)
+        except ValueError:
+            pass
+    if shrink > 1:
+        raise ShardError(f"{where}: the photo cannot be decoded at 1/{shrink}; set data.decode=exact, or check with: python -m shards verify")
     try:
         if content.startswith(PNG_START):
             return torch.from_numpy(decode_png(content, mode="RGB")).permute(2, 0, 1).contiguous()
@@ -77,34 +89,34 @@ def decode_photo(content: bytes, *, where: str) -> UInt8[Tensor, "3 H W"]:
 
 def decode_grey(content: bytes, *, where: str) -> UInt8[Tensor, "H W"]:
     """Values of an 8-bit grey PNG."""
+    values = decode_grey_png(content)
+    if values is not None:
+        return torch.from_numpy(values)
     try:
         return torch.from_numpy(decode_png(content, mode="L"))
     except ValueError as error:
         raise ShardError(f"{where}: a map cannot be decoded ({_first_line(error)}); rebuild this shard") from error
 
 
-def decode_instances(content: bytes, *, where: str) -> Int16[Tensor, "H W"]:
-    """Instance map of an 8-bit grey PNG: 0 background, i object, 255 -> -1 void."""
-    stored = decode_grey(content, where=where).to(torch.int16)
-    return torch.where(stored == STORED_VOID, VOID, stored)
+def instances_of(stored: UInt8[Tensor, "H W"]) -> Int16[Tensor, "H W"]:
+    """Instance map of a map as it is stored: 255 becomes -1, void."""
+    values = stored.to(torch.int16)
+    return torch.where(values == STORED_VOID, VOID, values)
 
 
 def encode_map(values: numpy.ndarray) -> bytes:
     """8-bit grey PNG of a map `[H, W]` with values 0..254 and 255 or -1 for void; the same bytes for the same map."""
-    import io
-
     if values.max(initial=0) > STORED_VOID or values.min(initial=0) < VOID:
         raise ValueError(f"a stored map holds -1..{STORED_VOID}, got {values.min()}..{values.max()}")
-    stored = numpy.where(values == VOID, STORED_VOID, values).astype(numpy.uint8)
-    file = io.BytesIO()
-    Image.fromarray(stored).save(file, format="PNG", optimize=False, compress_level=6)
-    return file.getvalue()
+    return encode_grey_png(numpy.where(values == VOID, STORED_VOID, values).astype(numpy.uint8))
 
 
-def _check_size(values: Tensor, *, photo: Tensor, what: str, where: str) -> None:
-    if values.shape != photo.shape[1:]:
+def check_size(shape: Sequence[int], *, photo: Tensor, what: str, where: str, shrink: int = 1) -> None:
+    """Raises ShardError where a map of that shape does not lie on its photo, decoded at 1/shrink."""
+    if tuple(-(-side // shrink) for side in shape) != photo.shape[1:]:
         height, width = photo.shape[1:]
-        raise ShardError(f"{where}: the {what} is {values.shape[1]} x {values.shape[0]}, its photo {width} x {height}; rebuild this shard")
+        scale = "" if shrink == 1 else f" at 1/{shrink}"
+        raise ShardError(f"{where}: the {what} is {shape[1]} x {shape[0]}, its photo{scale} {width} x {height}; rebuild this shard")
 
 
 def _buffer(content: bytes) -> Tensor:

@@ -12,5 +12,8 @@ def follow(key: nn.Module, *, query: nn.Module, momentum: float, buffers: str) -
     """
     torch._foreach_lerp_(list(key.parameters()), [parameter.detach() for parameter in query.parameters()], 1.0 - momentum)
     if buffers == "copy":
-        for mine, theirs in zip(key.buffers(), query.buffers(), strict=True):
-            mine.copy_(theirs)
+        mine, theirs = list(key.buffers()), list(query.buffers())
+        for floating in (True, False):  # statistics apart from batch counters: lists of one dtype are copied in one call
+            chosen = [index for index, buffer in enumerate(mine) if buffer.is_floating_point() is floating]
+            if chosen:
+                torch._foreach_copy_([mine[index] for index in chosen], [theirs[index] for index in chosen])

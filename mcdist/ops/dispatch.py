@@ -1,34 +1,51 @@
-"""Choose the implementation that computes an operator.
+"""Choose the implementation that computes an operator. All compute the same; they differ in time and memory.
 
-"reference" is dense and masked: it runs on any device, under fake tensors and never waits for the device. "gathered" touches
-foreground pixels only. It has to count them, which costs nothing on a CPU and would stall a GPU: so it is for CPU tensors alone.
+reference   plain torch, the definition: every pixel's embedding, band by band
+compact     plain torch without full-resolution embeddings, on any device
+fused       compiled: C++ on a CPU, Triton on CUDA
 """
 
+import warnings
+from functools import cache
+from importlib.util import find_spec
+
 import torch
-from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 
 from mcdist.errors import ConfigError
+from mcdist.ops import native
 
-IMPLEMENTATIONS = ("auto", "reference", "gathered")
-"""What `implementation=` may be."""
+IMPLEMENTATIONS = ("auto", "reference", "compact", "fused")
+"""What `implementation=` may be. "auto" is "fused" where that can run, else "compact"."""
 
 
-def choose_implementation(tensor: Tensor, *, implementation: str) -> str:
-    """The implementation for operands like `tensor`: "auto" is "gathered" on a real CPU tensor, else "reference".
+def choose_implementation(device: torch.device, *, implementation: str) -> str:
+    """The implementation for operands on `device`; "auto" warns once where the fused one should run and cannot.
 
     Raises:
-        ConfigError: the name is unknown, or "gathered" is asked for where pixels cannot be counted for free.
+        ConfigError: the name is unknown, or "fused" is asked for where it cannot run.
     """
     if implementation not in IMPLEMENTATIONS:
         raise ConfigError(f"wanted implementation to be one of {', '.join(IMPLEMENTATIONS)}, got {implementation!r}: choose one of these")
-    if implementation == "auto":
-        return "gathered" if _counts_for_free(tensor) else "reference"
-    if implementation == "gathered" and not _counts_for_free(tensor):
-        where = f"a {type(tensor).__name__} on {tensor.device}"
-        raise ConfigError(f"implementation 'gathered' wants real CPU tensors outside torch.compile, got {where}: use 'auto' or 'reference'")
-    return implementation
+    if implementation in ("reference", "compact"):
+        return implementation
+    reason = reason_not_fused(device.type)
+    if reason and implementation == "fused":
+        raise ConfigError(f"implementation 'fused' cannot run on {device}: {reason}; or use 'auto' or 'compact'")
+    if reason:
+        _warn_once(device.type, reason)
+    return "compact" if reason else "fused"
 
 
-def _counts_for_free(tensor: Tensor) -> bool:
-    return tensor.device.type == "cpu" and not isinstance(tensor, FakeTensor) and not torch.compiler.is_compiling()
+@torch.compiler.assume_constant_result
+def reason_not_fused(device_type: str) -> str:
+    """Why the fused operators cannot run on such a device; empty where they can."""
+    if device_type == "cpu":
+        return native.reason_missing()
+    if device_type == "cuda":
+        return "" if find_spec("triton") else "triton is not installed; install it: pip install triton"
+    return f"they are written for cpu and cuda, not for {device_type}"
+
+
+@cache
+def _warn_once(device_type: str, reason: str) -> None:
+    warnings.warn(f"the fused operators cannot run on {device_type}, so slower ones do: {reason}", RuntimeWarning, stacklevel=4)

@@ -39,11 +39,13 @@ def require_stride(features_BDhw: Tensor, instances_BHW: Tensor) -> int:
     """Check features against the instance map and give the stride s: H = s h, W = s w.
 
     Raises:
-        ValueError: a layout is wrong, the batch sizes differ, or there is no such s.
+        ValueError: a layout is wrong, the batch sizes differ or are 0, or there is no such s.
     """
     require_layout("features", features_BDhw, num_dims=4, kind="float")
     require_layout("instances", instances_BHW, num_dims=3, kind="integer")
     require_size("instances", instances_BHW, dim=0, size=len(features_BDhw), because="the images of the features")
+    if not features_BDhw.numel():
+        raise ValueError(f"wanted features of at least one image and one dimension, got {_described(features_BDhw)}")
     (h, w), (H, W) = features_BDhw.shape[2:], instances_BHW.shape[1:]
     stride = H // h if h else 0
     if stride < 1 or (stride * h, stride * w) != (H, W):

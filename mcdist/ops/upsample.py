@@ -1,4 +1,4 @@
-"""Full-resolution pixel embeddings in pieces: a band of feature rows (dense), or chosen pixels (gathered). Never a whole batch.
+"""Full-resolution pixel embeddings in pieces: a band of feature rows. Never a whole batch.
 
 The embedding of a pixel is the bilinear mean (align_corners=False) of its four nearest feature vectors, divided by its length.
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -17,7 +17,7 @@ SHORTEST = 1e-12
 """Vectors are divided by no less than this length; a shorter one passes no gradient."""
 
 BAND_BYTES = 64 * 2**20
-"""Size of one temporary; a band or chunk is cut so that it stays below, at least one feature row or one pixel."""
+"""Size of one temporary; a band is cut so that it stays below, at least one feature row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +50,6 @@ def upsampled_band(features_BDhw: Float[Tensor, "B D h w"], band: Band, *, strid
     return pixels[:, :, (band.first - low) * stride : (band.last - low) * stride]
 
 
-def upsampled_pixels(features_RD: Float[Tensor, "R D"], pixels_N: Int[Tensor, " N"], *, height: int, width: int, stride: int) -> Float[Tensor, "N D"]:
-    """The chosen pixels, not normalised, as one product of a sparse matrix of bilinear weights and the feature vectors.
-
-    Args:
-        features_RD: row (b * height + y) * width + x is the feature vector at (y, x) of image b.
-        pixels_N: numbers (b * height * stride + Y) * width * stride + X of the wanted pixels.
-        height: of the feature map; `width` likewise.
-        stride: pixels a feature on either axis.
-    """
-    corner_N4, weight_N4 = _corners(pixels_N, height=height, width=width, stride=stride, dtype=features_RD.dtype)
-    pixel_N4 = torch.arange(len(pixels_N), device=pixels_N.device)[:, None].expand_as(corner_N4)
-    place = torch.stack([pixel_N4.reshape(-1), corner_N4.reshape(-1)])
-    matrix = torch.sparse_coo_tensor(place, weight_N4.reshape(-1), (len(pixels_N), len(features_RD)), check_invariants=False)
-    return torch.sparse.mm(matrix, features_RD)
-
-
 def unit(vectors: Float[Tensor, "..."], *, dim: int) -> Float[Tensor, "..."]:
     """Vectors along `dim` divided by their length; those shorter than SHORTEST are divided by it and pass no gradient."""
     return _Unit.apply(vectors, dim)
@@ -89,22 +73,3 @@ class _Unit(torch.autograd.Function):
         result, scale = ctx.saved_tensors
         along = (dresult * result).sum(ctx.dim, keepdim=True)
         return torch.addcmul(dresult, result, along, value=-1).mul_(scale), None
-
-
-def _corners(pixels_N: Int[Tensor, " N"], *, height: int, width: int, stride: int, dtype: torch.dtype) -> tuple[Int[Tensor, "N 4"], Float[Tensor, "N 4"]]:
-    row, column = pixels_N // (width * stride), pixels_N % (width * stride)
-    image, row = row // (height * stride), row % (height * stride)
-    top, bottom, down = _neighbours(row, length=height, stride=stride, dtype=dtype)
-    left, right, along = _neighbours(column, length=width, stride=stride, dtype=dtype)
-    upper, lower = (image * height + top) * width, (image * height + bottom) * width
-    corner_N4 = torch.stack([upper + left, upper + right, lower + left, lower + right], dim=1)
-    up, back = 1 - down, 1 - along
-    return corner_N4, torch.stack([up * back, up * along, down * back, down * along], dim=1)
-
-
-def _neighbours(
-    pixel_N: Int[Tensor, " N"], *, length: int, stride: int, dtype: torch.dtype
-) -> tuple[Int[Tensor, " N"], Int[Tensor, " N"], Float[Tensor, " N"]]:
-    place_N = ((pixel_N.to(dtype) + 0.5) / stride - 0.5).clamp(0, length - 1)
-    before_N = place_N.long()
-    return before_N, (before_N + 1).clamp_max(length - 1), place_N - before_N

@@ -73,6 +73,8 @@ _CHARTS = (
     Chart("Collapse monitor: embedding rank", ("monitor/embedding_rank",), floor=0.0),
     Chart("Collapse monitor: prototype similarity", ("monitor/prototype_similarity",)),
     Chart("Collapse monitor: saliency coverage", ("monitor/saliency_coverage_percent",), floor=0.0),
+    Chart("Memory bank: steps since a row was written", ("monitor/bank_age_max_steps", "monitor/bank_age_mean_steps"), ("oldest", "mean"), floor=0.0),
+    Chart("Memory bank: rows in use", ("monitor/bank_fill_percent",), floor=0.0),
     Chart("Images a second", ("images_per_s",), floor=0.0),
     Chart("Time spent waiting for data", ("data_wait_percent",), floor=0.0),
     Chart("Step time", ("step_time_s",), floor=0.0),

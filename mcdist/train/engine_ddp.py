@@ -19,20 +19,23 @@ class EngineDDP:
     """Owns how the encoders are run and the query updated: autocast, loss scaling, gradient exchange, clipping, the skipped step."""
 
     def __init__(
-        self, query: nn.Module, *, key: nn.Module, optimizer: Optimizer, world: World, precision: str, clip_grad_norm: float, compile_model: bool
+        self, query: nn.Module, *, key: nn.Module, optimizer: Optimizer, world: World, precision: str, clip_grad_norm: float, compile_mode: str | None
     ) -> None:
+        """`compile_mode`: torch.compile's own mode; None runs the encoders as they are."""
         self.optimizer = optimizer
         self.world = world
         self.clip_grad_norm = clip_grad_norm
         self.autocast_dtype = DTYPES[precision]
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=precision == "fp16")
         self._parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        run: nn.Module = torch.compile(query) if compile_model else query  # type: ignore[assignment]
-        self._run_key: nn.Module = torch.compile(key) if compile_model else key  # type: ignore[assignment]
+        self._compiled = compile_mode is not None
+        run: nn.Module = torch.compile(query, mode=compile_mode) if self._compiled else query  # type: ignore[assignment]
+        self._run_key: nn.Module = torch.compile(key, mode=compile_mode) if self._compiled else key  # type: ignore[assignment]
         if world.num_ranks > 1:
             device_ids = [world.device.index] if world.device.type == "cuda" else None
             run = DistributedDataParallel(run, device_ids=device_ids, gradient_as_bucket_view=True, static_graph=False)
         self._run = run
+        self._mark_step()
 
     def autocast(self) -> torch.autocast:
         """The precision of forward passes."""
@@ -72,7 +75,16 @@ class EngineDDP:
         if self.scaler.is_enabled():
             self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
+        self._mark_step()
         return norm.detach(), skipped
+
+    def _mark_step(self) -> None:
+        """CUDA graphs may use their memory again from here on: what they returned since the last mark (embeddings, gradients) is no longer needed.
+
+        Without marks every call of a compiled encoder would count as a new step, and the second micro-batch would overwrite the first one's gradients.
+        """
+        if self._compiled:
+            torch.compiler.cudagraph_mark_step_begin()
 
     def _sync(self, last: bool) -> "nullcontext[None]":
         waits = isinstance(self._run, DistributedDataParallel) and not last

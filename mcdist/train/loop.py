@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from mcdist.data.batch import Batch
+from mcdist.data.finish import finish
 from mcdist.errors import DataError, TrainingError
 from mcdist.records import Record
 from mcdist.train.monitor import embedding_rank, prototype_similarity
@@ -61,19 +62,15 @@ def train(
     """
     device = state.engine.world.device
     interval = _Interval(state)
-    wish = torch.zeros((), dtype=torch.int32)
     while state.step < settings.num_steps:
-        wish.fill_(int(should_stop()))
-        agreement = state.engine.world.begin_max(wish)
+        any_stops = state.engine.world.begin_any(should_stop())
         micro_batches = interval.take(batches, settings.accumulation_steps, device=device)
         lr = lr_at(state.step, num_steps=settings.num_steps, lr=settings.lr, schedule=settings.schedule, warmup_steps=settings.warmup_steps)
         result = train_step(state, micro_batches, lr=lr, settings=step)
         state.step += 1
         state.samples_consumed += settings.global_batch
         interval.add(result)
-        if agreement is not None:
-            agreement.wait()
-        stopped = bool(wish)
+        stopped = any_stops()
         due = stopped or state.step % settings.log_every_steps == 0 or state.step == settings.num_steps
         records = interval.close(result, lr=lr, settings=settings, summed=step.scope == "global", on_bad_samples=on_bad_samples) if due else []
         yield Progress(state.step, records, stopped)
@@ -99,7 +96,7 @@ class _Interval:
         self.num_steps, self.wait_s, self.began_s = 0, 0.0, time.perf_counter()
 
     def take(self, batches: Iterator[Batch], number: int, *, device: torch.device) -> list[Batch]:
-        """The next micro-batches on the device; the time spent waiting for the loader is counted."""
+        """The next micro-batches, finished on the device; the time spent waiting for the loader is counted."""
         began_s = time.perf_counter()
         taken = [next(batches) for _ in range(number)]
         self.wait_s += time.perf_counter() - began_s
@@ -109,7 +106,7 @@ class _Interval:
             self.views["dropped_objects"] += batch.num_dropped_objects
             self.views["bad_samples"] += batch.num_bad
             self.bad += batch.bad
-        return [batch.to(device, non_blocking=True) for batch in taken]
+        return [finish(batch.to(device, non_blocking=True)) for batch in taken]
 
     def add(self, result: StepResult) -> None:
         """Skipped steps count, and stay out of the means."""
@@ -121,11 +118,24 @@ class _Interval:
         self.longest = torch.maximum(self.longest, self.in_a_row)
         self.num_steps += 1
 
-    def close(self, result: StepResult, *, lr: float, settings: LoopSettings, summed: bool, on_bad_samples: Callable[[int, list[str]], None]) -> list[Record]:
-        """Means over the interval and all ranks as Records; the one place where the host waits for the device."""
-        world = self.state.engine.world
+    def read(self, result: StepResult) -> dict[str, float]:
+        """Sums over the interval and all ranks, then what is the same on all ranks; the one place where the host waits for the device."""
         own = torch.cat([self.sums, torch.tensor(list(self.views.values()), dtype=torch.float64, device=self.sums.device)])
-        total = dict(zip((*self.NAMES, *self.views), world.sum(own).tolist(), strict=True))
+        bank = self.state.bank.usage()
+        same = {
+            "longest": self.longest,
+            "rank": embedding_rank(result.prototypes, valid=result.valid),
+            "similarity": prototype_similarity(result.prototypes, valid=result.valid),
+            "bank_fill": bank.fill_percent,
+            "bank_age_mean": bank.age_mean_steps,
+            "bank_age_max": bank.age_max_steps,
+        }
+        values = torch.cat([self.state.engine.world.sum(own), torch.stack([value.to(torch.float64) for value in same.values()])])
+        return dict(zip((*self.NAMES, *self.views, *same), values.tolist(), strict=True))
+
+    def close(self, result: StepResult, *, lr: float, settings: LoopSettings, summed: bool, on_bad_samples: Callable[[int, list[str]], None]) -> list[Record]:
+        """Means over the interval and all ranks as Records."""
+        world, total = self.state.engine.world, self.read(result)
         took_s = time.perf_counter() - self.began_s
         finite = max(total["finite"] / world.num_ranks, 1.0)
         ranks = 1 if summed else world.num_ranks
@@ -146,11 +156,17 @@ class _Interval:
             "step_time_s": (took_s / self.num_steps, "s"),
             "data_wait_percent": (100 * self.wait_s / took_s, "%"),
             "monitor/saliency_coverage_percent": (100 * total["coverage"] / world.num_ranks / finite, "%"),
-            "monitor/embedding_rank": (float(embedding_rank(result.prototypes, valid=result.valid)), ""),
-            "monitor/prototype_similarity": (float(prototype_similarity(result.prototypes, valid=result.valid)), ""),
+            "monitor/embedding_rank": (total["rank"], ""),
+            "monitor/prototype_similarity": (total["similarity"], ""),
         }
+        if self.state.bank.size:
+            values |= {
+                "monitor/bank_fill_percent": (total["bank_fill"], "%"),
+                "monitor/bank_age_mean_steps": (total["bank_age_mean"], ""),
+                "monitor/bank_age_max_steps": (total["bank_age_max"], ""),
+            }
         values |= {f"count/{name}": (float(value), "") for name, value in self.state.counters.items()}
-        longest = int(self.longest)
+        longest = int(total["longest"])
         self._open()
         if longest >= settings.max_nonfinite:
             raise TrainingError(

@@ -14,11 +14,13 @@ from torch import Tensor
 from mcdist.data.batch import Batch
 from mcdist.distributed import World
 from mcdist.loss import pixel_counts, saliency_counts, saliency_loss, target_weights
-from mcdist.model.bank import MemoryBank
 from mcdist.model.momentum import follow
 from mcdist.ops import mask_contrast, mask_pool
 from mcdist.train.state import TrainState
 from mcdist.types import Embedded, MaskContrast, Pooled
+
+STEP_STRIDE = 1_000_003
+"""Keeps the random choices of different steps apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class StepSettings:
     false_negative_cosine: float
     momentum: float
     momentum_buffers: str
+    pixels_per_object: int
+    seed: int
     implementation: str
 
 
@@ -77,13 +81,13 @@ def train_step(state: TrainState, micro_batches: list[Batch], *, lr: float, sett
     pooled = [encode_keys(state, batch, settings=settings) for batch in micro_batches]
     everyone = gather(pooled, world=world)
     candidates = choose_candidates(pooled, everyone, world=world, scope=settings.scope)
-    balance = count_pixels(micro_batches, candidates, world=world, scope=settings.scope)
+    balance = count_pixels(micro_batches, candidates, world=world, settings=settings)
 
     shares = []
     for index, batch in enumerate(micro_batches):
         last = index == len(micro_batches) - 1
         embedded = engine.forward(batch.query_images, last=last)
-        contrast, saliency = query_terms(embedded, batch, candidates, balance, index=index, bank=state.bank, settings=settings)
+        contrast, saliency = query_terms(embedded, batch, candidates, balance, index=index, state=state, settings=settings)
         engine.backward(contrast.loss + settings.saliency_weight * saliency, last=last, summed=settings.scope == "global")
         shares.append((contrast, saliency.detach(), (embedded.saliency.detach() > 0).float().mean()))
     grad_norm, skipped = engine.step(lr=lr)
@@ -97,15 +101,17 @@ def train_step(state: TrainState, micro_batches: list[Batch], *, lr: float, sett
 def encode_keys(state: TrainState, batch: Batch, *, settings: StepSettings) -> Pooled:
     """Prototypes of this micro-batch's objects, from the key view."""
     embedded: Embedded = state.engine.forward_key(batch.key_images)
-    return mask_pool(embedded.features.float(), batch.key_instances, max_objects=settings.max_objects)
+    return mask_pool(embedded.features, batch.key_instances, max_objects=settings.max_objects, implementation=settings.implementation)
 
 
 def gather(pooled: list[Pooled], *, world: World) -> Pooled:
-    """All ranks' prototypes, rank by rank, micro-batch by micro-batch; prototypes and counts in one collective."""
-    prototypes = torch.cat([part.prototypes for part in pooled])
-    num_pixels = torch.cat([part.num_pixels for part in pooled])
-    rows = world.gather_rows(torch.cat([prototypes, num_pixels[:, None].to(prototypes.dtype)], dim=1))
-    return Pooled(rows[:, :-1].contiguous(), rows[:, -1].to(num_pixels.dtype))
+    """All ranks' prototypes, rank by rank, micro-batch by micro-batch; one collective.
+
+    Every rank sends a row for each object it might have and the exact count of its pixels, 0 where there is none: how many rows are
+    valid may differ between ranks, and nobody has to ask.
+    """
+    prototypes, num_pixels = world.gather_rows(torch.cat([part.prototypes for part in pooled]), torch.cat([part.num_pixels for part in pooled]))
+    return Pooled(prototypes, num_pixels)
 
 
 def by_position(everyone: Pooled, *, num_ranks: int, max_objects: int) -> Pooled:
@@ -125,36 +131,38 @@ def choose_candidates(pooled: list[Pooled], everyone: Pooled, *, world: World, s
     return Candidates(among.prototypes, among.num_pixels > 0, target_of.split([len(part.num_pixels) for part in pooled]))
 
 
-def count_pixels(micro_batches: list[Batch], candidates: Candidates, *, world: World, scope: str) -> Balance:
+def count_pixels(micro_batches: list[Batch], candidates: Candidates, *, world: World, settings: StepSettings) -> Balance:
     """Pixels of each target and of foreground and background, over everything that the loss is a mean of; one collective."""
     num_prototypes = len(candidates.valid)
     counts = torch.zeros(num_prototypes + 2, dtype=torch.int64, device=candidates.valid.device)
     for batch, targets in zip(micro_batches, candidates.target_of, strict=True):
         target_of = targets.view(len(batch.query_instances), -1)
-        own = pixel_counts(batch.query_instances, target_of=target_of, num_prototypes=num_prototypes)
+        own = pixel_counts(batch.query_instances, target_of=target_of, num_prototypes=num_prototypes, pixels_per_object=settings.pixels_per_object or None)
         positive, negative = saliency_counts(batch.query_instances)
         counts += torch.cat([own, positive[None], negative[None]])
-    counts = world.sum(counts) if scope == "global" else counts
+    counts = world.sum(counts) if settings.scope == "global" else counts
     target_weight, weight_sum = target_weights(counts[:-2])
     return Balance(target_weight, weight_sum, counts[-2], counts[-1])
 
 
 def query_terms(
-    embedded: Embedded, batch: Batch, candidates: Candidates, balance: Balance, *, index: int, bank: MemoryBank, settings: StepSettings
+    embedded: Embedded, batch: Batch, candidates: Candidates, balance: Balance, *, index: int, state: TrainState, settings: StepSettings
 ) -> tuple[MaskContrast, Float[Tensor, ""]]:
     """(contrastive term, saliency term) of micro-batch `index`: its share of the whole."""
     threshold = settings.false_negative_cosine
     contrast = mask_contrast(
-        embedded.features.float(),
+        embedded.features,
         batch.query_instances,
         candidates.prototypes,
-        bank.candidates,
+        state.bank.candidates,
         temperature=settings.temperature,
         target_of=candidates.target_of[index].view(len(batch.query_instances), -1),
         prototype_valid=candidates.valid,
-        bank_valid_rows=bank.num_valid,
+        bank_valid_rows=state.bank.num_valid,
         target_weight=balance.target_weight,
         weight_sum=balance.weight_sum,
+        pixels_per_object=settings.pixels_per_object or None,
+        seed=batch.indices + settings.seed + STEP_STRIDE * state.step,  # one an image: the choice depends on no rank and no micro-batch
         false_negative_cosine=threshold if threshold < 1 else None,
         implementation=settings.implementation,
     )

@@ -1,13 +1,17 @@
 import importlib
 import json
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy
 import pytest
 import torch
+from PIL import Image
 
 from mcdist.errors import McdistError
 
@@ -50,38 +54,112 @@ def check_rows(rows: Rows, *, benchmark: str) -> None:
         assert list(row) == FIELDS
         assert row["benchmark"] == benchmark
         assert 0 <= row["p20"] <= row["median"] <= row["p80"]
-        assert row["num_runs"] == 2
+        assert row["num_runs"] == (1 if row["metric"].endswith("error") or row["mode"] == "whole process" else 2)
         assert row["unit"] and row["machine"] and row["commit"] and row["versions"]["torch"]
 
 
-def test_the_loss_is_measured_by_implementation(run_benchmark: Callable[..., Rows], capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--batch", "2", "--dim", "4", "--size-px", "16", "--bank", "3", "--objects", "2", "--num-runs", "2", "--num-threads", "1"]
-    rows = run_benchmark("mask_contrast", *options)
+WAYS = ["plain", "reference", "compact", "fused"]
+METRICS = ["loss error", "gradient error", "time", "peak extra memory"]
+
+
+def test_the_loss_is_measured_by_the_way_it_is_computed(run_benchmark: Callable[..., Rows], capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--batch", "2", "--batch", "3", "--dim", "4", "--size-px", "16", "--bank", "3", "--max-objects", "3", "--objects", "2", "--num-runs", "2"]
+    rows = run_benchmark("mask_contrast", *options, "--num-threads", "1", "--check-images", "1")
     check_rows(rows, benchmark="mask_contrast")
-    assert [(row["provider"], row["unit"]) for row in rows if row["metric"] == "time"] == [("reference", "ms"), ("gathered", "ms")]
+    assert [(row["provider"], row["metric"]) for row in rows] == 2 * [(way, metric) for way in WAYS for metric in METRICS]
     assert "2 images of 16 px" in capsys.readouterr().out
 
 
-def test_what_disagrees_with_the_reference_is_not_timed(benchmark_named: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pooling_is_measured_by_the_way_it_is_computed(run_benchmark: Callable[..., Rows]) -> None:
+    rows = run_benchmark("mask_pool", "--batch", "2", "--dim", "4", "--size-px", "16", "--num-runs", "2", "--num-threads", "1")
+    check_rows(rows, benchmark="mask_pool")
+    assert [row["provider"] for row in rows if row["metric"] == "time"] == WAYS
+
+
+def test_what_disagrees_with_the_truth_is_not_timed(benchmark_named: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
     module = benchmark_named("mask_contrast")
-    right = module.Operands.loss_and_gradient
+    right = module.loss_and_gradient
 
-    def wrong(self: Any, *, implementation: str) -> tuple[torch.Tensor, torch.Tensor]:
-        loss, gradient = right(self, implementation=implementation)
-        return (loss, gradient * 1.01) if implementation == "gathered" else (loss, gradient)
+    def wrong(operands: Any, way: str) -> tuple[torch.Tensor, torch.Tensor]:
+        loss, gradient = right(operands, way)
+        return (loss, gradient * 1.01) if way == "fused" else (loss, gradient)
 
-    monkeypatch.setattr(module.Operands, "loss_and_gradient", wrong)
-    with pytest.raises(McdistError, match="gathered's gradient is 1.0e-02 away from the reference's.*not timed"):
-        module.main(batch=1, dim=4, size_px=16, num_runs=1, num_threads=1)
+    monkeypatch.setattr(module, "loss_and_gradient", wrong)
+    with pytest.raises(McdistError, match="fused's gradient is 1.0e-02 away from the truth.*not timed"):
+        module.main(batch=[1], dim=[4], size_px=16, num_runs=2, num_threads=1, check_images=0)
 
 
-@pytest.mark.parametrize("num_workers", [0, 1])
-def test_the_loader_is_measured_by_mode_and_workers(run_benchmark: Callable[..., Rows], make_shards: Callable[..., Path], num_workers: int) -> None:
-    options = ["--workers", str(num_workers), "--batch", "2", "--size-px", "32", "--num-runs", "2", "--batches-per-run", "1"]
-    rows = run_benchmark("loader", str(make_shards(6)), *options)
-    check_rows(rows, benchmark="loader")
-    assert [row["mode"] for row in rows] == ["decode", "two views", "whole loader"]
-    assert all(row["shape"].startswith(f"{num_workers} workers") and row["unit"] == "1/s" for row in rows)
+def test_what_would_not_fit_into_memory_is_left_out_and_said_so(
+    benchmark_named: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(benchmark_named("comparison"), "free_bytes", lambda device: 10.0)
+    benchmark_named("mask_contrast").main(batch=[1], dim=[4], size_px=16, num_runs=2, num_threads=1, check_images=0)
+    printed = capsys.readouterr()
+    assert "plain left out at 1 images" in printed.err
+    assert "fused" in printed.out
+
+
+PIPELINE_PROVIDERS = ["libjpeg-turbo decode", "PIL + torchvision", "mcdist", "mcdist + colour"]
+
+
+def write_photos(folder: Path) -> tuple[str, str]:
+    """Four photos and their maps, as data_pipeline.py wants them."""
+    for name in ("photos", "masks"):
+        (folder / name).mkdir()
+    for number in range(4):
+        instances = numpy.zeros((40, 52), dtype=numpy.uint8)
+        instances[5:25, 5 + number : 25] = 1
+        Image.fromarray(numpy.repeat(200 * instances[..., None], 3, axis=2)).save(folder / "photos" / f"{number}.jpg")
+        Image.fromarray(instances).save(folder / "masks" / f"{number}.png")
+    return str(folder / "photos"), str(folder / "masks")
+
+
+def here(module: ModuleType) -> Callable[..., dict[str, Any]]:
+    """data_trial.py's work in this process: starting one for each figure takes seconds."""
+
+    def trial(name: str, source: Any, *, check: bool = False, **options: Any) -> dict[str, Any]:
+        if check:
+            return module.check(name, source, **options)
+        options["num_workers"] = options.pop("workers")
+        return module.measure(name, source, began_s=time.monotonic(), **options)
+
+    return trial
+
+
+def test_loaders_of_two_views_are_checked_and_measured_side_by_side(
+    benchmark_named: Callable[[str], ModuleType], run_benchmark: Callable[..., Rows], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(benchmark_named("data_pipeline"), "run_trial", here(benchmark_named("data_trial")))
+    providers = [part for name in PIPELINE_PROVIDERS for part in ("--provider", name)]
+    options = ["--workers", "0", "--batch", "2", "--size-px", "32", "--num-runs", "2", "--stretch-s", "0.01", *providers]
+    rows = run_benchmark("data_pipeline", *write_photos(tmp_path), *options)
+    check_rows(rows, benchmark="data_pipeline")
+    assert [row["provider"] for row in rows if row["metric"] == "photos"] == PIPELINE_PROVIDERS
+    ratios = {row["provider"]: row["median"] for row in rows if row["unit"] in ("x", "%")}
+    assert ratios.keys() == set(PIPELINE_PROVIDERS)
+    assert [row["median"] for row in rows if row["metric"] == "beside PIL + torchvision" and row["provider"] == "PIL + torchvision"] == [1]
+    assert {row["metric"] for row in rows} >= {"peak memory", "first batch, cold", "first batch, warm"}
+
+
+def test_a_loader_whose_map_misses_its_photo_is_not_timed(
+    benchmark_named: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source = benchmark_named("data_pipeline").generate_check(tmp_path / "check")
+    seen = next(benchmark_named("data_providers").PROVIDERS["PIL + torchvision"].open(source, 4, 32, 0))
+    beside = replace(seen, instances=tuple(instances.roll(8, dims=-1) for instances in seen.instances))
+    wrong = benchmark_named("data_providers").Provider(lambda *_: iter([beside]))
+    monkeypatch.setitem(benchmark_named("data_providers").PROVIDERS, "wrong", wrong)
+    with pytest.raises(McdistError, match="wrong gives a map that misses its photo in .* not timed"):
+        benchmark_named("data_trial").check("wrong", source, batch=4, size_px=32)
+
+
+def test_a_trial_runs_in_a_process_of_its_own(benchmark_named: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    module = benchmark_named("data_pipeline")
+    source = module.generate_check(tmp_path / "check")
+    found = module.run_trial("libjpeg-turbo decode", source, batch=2, size_px=32, workers=0, stretch_s=0.01)
+    assert all(rate > 0 for rate in found["rates"])
+    with pytest.raises(McdistError, match="PIL . torchvision could not be measured: .*nowhere/photos"):
+        module.run_trial("PIL + torchvision", replace(source, folder=tmp_path / "nowhere"), check=True)
 
 
 def test_the_loaders_memory_is_measured_by_number_of_photos(benchmark_named: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,19 +186,20 @@ def test_the_step_is_measured_whole_and_by_part(run_benchmark: Callable[..., Row
     rows = run_benchmark("train_step", str(config), f"data.train={make_shards(6)}", *SMALL_MODEL, *SMALL_STEP, "--num-runs", "2")
     check_rows(rows, benchmark="train_step")
     assert [row["mode"] for row in rows if row["unit"] == "1/s"] == ["whole step"]
-    parts = ["key forward", "pooling", "query forward", "loss", "backward", "update", "other"]
+    parts = ["key forward", "query forward", "backward", "optimizer", "pooling", "loss", "moving average", "bank", "other"]
     assert [row["mode"] for row in rows if row["unit"] == "ms"] == parts
+    assert [row["median"] > 100 for row in rows if row["metric"] == "peak memory"] == [True]
     assert all(row["median"] > 0 for row in rows if row["unit"] == "ms" and row["mode"] != "other")
 
 
 def test_a_user_error_is_one_sentence(
     benchmark_named: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["loader.py", str(tmp_path / "nowhere")])
+    monkeypatch.setattr(sys, "argv", ["data_pipeline.py", str(tmp_path / "nowhere"), str(tmp_path), "--provider", "mcdist"])
     with pytest.raises(SystemExit) as leaving:
-        benchmark_named("harness").run(benchmark_named("loader").main)
+        benchmark_named("harness").run(benchmark_named("data_pipeline").main)
     assert leaving.value.code == 3
-    assert "expected a shard folder" in capsys.readouterr().err
+    assert "expected a folder of .jpg photos" in capsys.readouterr().err
 
 
 def test_peak_memory_counts_what_a_call_holds(benchmark_named: Callable[[str], ModuleType], device: torch.device) -> None:

@@ -4,19 +4,24 @@ import pytest
 import torch
 
 from mcdist.data.batch import Batch, collate
+from mcdist.data.draw import Colour
 from mcdist.data.views import TwoViews
 
 
 def views(index: int, *, num_redrawn: int = 0, emptied: bool = False, num_dropped_objects: int = 0) -> TwoViews:
-    image, instances = torch.full((3, 4, 4), float(index)), torch.full((4, 4), index, dtype=torch.int16)
-    return TwoViews(index, image, image + 0.5, instances, instances + 1, num_redrawn, emptied, num_dropped_objects)
+    image, instances = torch.full((3, 4, 4), 10 * index, dtype=torch.uint8), torch.full((4, 4), index, dtype=torch.int16)
+    colours = (Colour((("hue", 0.1 * index),), grey=False), Colour((), grey=True))
+    return TwoViews(index, image, image + 5, *colours, instances, instances + 1, num_redrawn, emptied, num_dropped_objects)
 
 
 def test_photos_are_stacked_in_order_and_counts_added_up():
     batch = collate([views(4, num_redrawn=1, num_dropped_objects=3), views(2, num_redrawn=2, emptied=True), views(9)])
     assert batch.indices.tolist() == [4, 2, 9]
-    assert batch.query_images[:, 0, 0, 0].tolist() == [4, 2, 9]
-    assert batch.key_images[:, 0, 0, 0].tolist() == [4.5, 2.5, 9.5]
+    assert batch.query_images.dtype == torch.uint8
+    assert batch.query_images[:, 0, 0, 0].tolist() == [40, 20, 90]
+    assert batch.key_images[:, 0, 0, 0].tolist() == [45, 25, 95]
+    assert [colour.jitter for colour in batch.query_colours] == [(("hue", 0.1 * index),) for index in (4, 2, 9)]
+    assert batch.key_colours == (Colour((), grey=True),) * 3
     assert batch.query_instances.dtype == torch.int16
     assert batch.query_instances[:, 0, 0].tolist() == [4, 2, 9]
     assert batch.key_instances[:, 0, 0].tolist() == [5, 3, 10]

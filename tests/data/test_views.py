@@ -1,14 +1,20 @@
-import numpy
+import io
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from torchvision.transforms.v2 import functional
+from PIL import Image
 
+from mcdist.data.draw import ViewSettings, draw_geometry, uniforms_of
+from mcdist.data.finish import finish_images
 from mcdist.data.normalise import IMAGENET_MEAN, IMAGENET_STD
-from mcdist.data.sample import Sample
-from mcdist.data.views import Colour, _draw, _uniforms, draw_colour, draw_geometry, keep_largest, shift_hue, two_views
+from mcdist.data.objects import keep_largest
+from mcdist.data.sample import RawSample, Sample, decode_sample, encode_map
+from mcdist.data.views import DrawnView, TwoViews, draw_view, two_views, two_views_of_file
+from mcdist.errors import ShardError
 from mcdist.types import VOID
 
 PLAIN = dict(jitter_probability=0.0, grey_probability=0.0)
@@ -26,8 +32,19 @@ def square(height: int = 40, width: int = 50, *, top: int = 10, left: int = 10, 
 
 
 def red_of(image: torch.Tensor) -> torch.Tensor:
-    """Red channel in 0..255, normalisation undone."""
-    return (image[0] * IMAGENET_STD[0] + IMAGENET_MEAN[0]) * 255
+    """Red channel in 0..255."""
+    return image[0].float()
+
+
+def finished(views: TwoViews) -> torch.Tensor:
+    """The query image, ready for an encoder."""
+    return finish_images(views.query_image[None], colours=[views.query_colour])[0]
+
+
+def drawn_view(instances: torch.Tensor, *, seed: int, settings: ViewSettings) -> DrawnView:
+    """The query view of epoch 0, sample 0."""
+    stored = instances.to(torch.uint8).numpy()
+    return draw_view(stored, keep_largest(stored, max_objects=settings.max_objects), key=(seed, 0, 0, 0), settings=settings)
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -79,9 +96,9 @@ def test_redrawn_views_are_counted_and_take_the_next_try(view_settings):
     assert set(counts) == {0, 1, 2}
     once = view_settings(foreground_min=0.3, max_redraws=0)
     assert all(two_views(sample_of(square()), seed=seed, epoch=0, index=0, settings=once).num_redrawn == 0 for seed in range(5))
-    second = next(seed for seed in range(30) if _draw(square(), seed=seed, epoch=0, index=0, view=0, settings=settings).tries == 2)
-    assert _draw(square(), seed=second, epoch=0, index=0, view=0, settings=settings).geometry == draw_geometry(
-        _uniforms(second, 0, 0, 0, 1), height=40, width=50, settings=settings
+    second = next(seed for seed in range(30) if drawn_view(square(), seed=seed, settings=settings).tries == 2)
+    assert drawn_view(square(), seed=second, settings=settings).geometry == draw_geometry(
+        uniforms_of(second, 0, 0, 0, 1), height=40, width=50, settings=settings
     )
 
 
@@ -93,103 +110,84 @@ def test_a_sample_without_an_acceptable_view_keeps_its_place_and_is_void_everywh
     assert views.num_redrawn == 2
     assert (views.query_instances == VOID).all()
     assert (views.key_instances == VOID).all()
-    assert views.query_image.isfinite().all()
-
-
-def test_random_parameters_depend_on_seed_epoch_index_view_and_try():
-    base = (1, 2, 3, 0, 0)
-    keys = [base] + [base[:place] + (9,) + base[place + 1 :] for place in range(5)]
-    drawn = {tuple(_uniforms(*key).tolist()) for key in keys}
-    assert len(drawn) == 6
-    assert numpy.array_equal(_uniforms(*base), _uniforms(*base))
-
-
-def test_random_parameters_never_change_between_versions(view_settings):
-    uniforms = _uniforms(0, 0, 0, 0, 0)
-    geometry = draw_geometry(uniforms, height=375, width=500, settings=view_settings())
-    assert (geometry.top, geometry.left, geometry.height, geometry.width, geometry.flip) == GOLDEN_GEOMETRY
-    colour = draw_colour(uniforms, settings=view_settings())
-    assert [name for name, _ in colour.jitter] == GOLDEN_JITTER
-
-
-GOLDEN_GEOMETRY = (81, 98, 270, 238, True)
-GOLDEN_JITTER = ["hue", "brightness", "saturation", "contrast"]
-
-
-@given(height=st.integers(1, 300), width=st.integers(1, 300), seed=st.integers(0, 1000))
-def test_a_crop_lies_inside_the_photo_with_the_asked_area(view_settings, height, width, seed):
-    settings = view_settings(crop_scale_min=0.2)
-    crop = draw_geometry(_uniforms(seed), height=height, width=width, settings=settings)
-    assert 0 <= crop.top <= crop.top + crop.height <= height
-    assert 0 <= crop.left <= crop.left + crop.width <= width
-    assert min(crop.height, crop.width) >= 1
-    if min(height, width) > 100 and max(height, width) < 1.3 * min(height, width):
-        assert 0.19 <= crop.height * crop.width / (height * width) <= 1
-        assert 0.73 <= crop.width / crop.height <= 1.36
-
-
-@pytest.mark.parametrize(("height", "width", "crop"), [(10, 1000, (10, 13)), (1000, 10, (13, 10)), (1, 1, (1, 1))])
-def test_a_photo_too_long_for_any_crop_gives_its_centre(view_settings, height, width, crop):
-    geometry = draw_geometry(_uniforms(0), height=height, width=width, settings=view_settings(crop_scale_min=0.9))
-    assert (geometry.height, geometry.width) == crop
-    assert abs(2 * geometry.left + geometry.width - width) <= 1
-    assert abs(2 * geometry.top + geometry.height - height) <= 1
+    assert finished(views).isfinite().all()
 
 
 def test_images_are_normalised_by_imagenet(view_settings):
     views = two_views(sample_of(square()), seed=0, epoch=0, index=0, settings=view_settings(**PLAIN))
     wanted = (128 / 255 - torch.tensor(IMAGENET_MEAN)) / torch.tensor(IMAGENET_STD)
-    assert views.query_image.dtype == torch.float32
-    torch.testing.assert_close(views.query_image, wanted[:, None, None].expand(3, 32, 32))
+    image = finished(views)
+    assert image.dtype == torch.float32
+    torch.testing.assert_close(image, wanted[:, None, None].expand(3, 32, 32))
 
 
 def test_grey_views_have_equal_channels(view_settings):
     photo = torch.randint(0, 256, (3, 40, 50), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     views = two_views(sample_of(square(), photo), seed=0, epoch=0, index=0, settings=view_settings(grey_probability=1.0, jitter_probability=0.0))
-    pixels = views.key_image * torch.tensor(IMAGENET_STD)[:, None, None] + torch.tensor(IMAGENET_MEAN)[:, None, None]
+    pixels = (
+        finish_images(views.key_image[None], colours=[views.key_colour])[0] * torch.tensor(IMAGENET_STD)[:, None, None]
+        + torch.tensor(IMAGENET_MEAN)[:, None, None]
+    )
     torch.testing.assert_close(pixels[0], pixels[1])
     torch.testing.assert_close(pixels[0], pixels[2])
 
 
-def test_colour_changes_stay_in_their_ranges_and_come_in_every_order(view_settings):
-    drawn = [draw_colour(_uniforms(seed), settings=view_settings()) for seed in range(400)]
-    jittered = [dict(colour.jitter) for colour in drawn if colour.jitter]
-    assert 0.7 < len(jittered) / 400 < 0.9
-    assert 0.1 < sum(colour.grey for colour in drawn) / 400 < 0.3
-    for name, low, high in (("brightness", 0.6, 1.4), ("contrast", 0.6, 1.4), ("saturation", 0.6, 1.4), ("hue", -0.1, 0.1)):
-        amounts = [colour[name] for colour in jittered]
-        assert low <= min(amounts) < low + 0.1 * (high - low)
-        assert high - 0.1 * (high - low) < max(amounts) <= high
-    assert len({tuple(colour) for colour in jittered}) == 24
-    assert draw_colour(_uniforms(0), settings=view_settings(jitter_probability=0.0, grey_probability=0.0)) == Colour((), False)
+def raw_of(sample: Sample, *, kind: str) -> RawSample:
+    file = io.BytesIO()
+    Image.fromarray(sample.photo.permute(1, 2, 0).numpy()).save(file, format=kind, quality=95, subsampling=0)
+    return RawSample(key="test", where="shard 0, sample test", photo=file.getvalue(), instances=encode_map(sample.instances.numpy()), segments=None)
 
 
-@pytest.mark.parametrize("amount", [-0.5, -0.07, 0.0, 0.1, 0.5])
-def test_shifting_the_hue_gives_what_torchvision_gives(amount):
-    image = torch.rand(3, 30, 30, generator=torch.Generator().manual_seed(0))
-    image[:, :10] = (image[:, :10] * 3).round() / 3  # ties between channels
-    image[:, 10] = image[:1, 10]  # grey
-    torch.testing.assert_close(shift_hue(image, amount=amount), functional.adjust_hue(image, amount), atol=1e-5, rtol=0)
+def ramps(height: int = 200, width: int = 240) -> Sample:
+    """Each pixel's colour says where it is, and so does its object."""
+    columns = torch.arange(width).expand(height, width)
+    photo = torch.stack([columns, torch.arange(height)[:, None].expand(height, width), columns]).to(torch.uint8)
+    return sample_of(1 + columns // 16, photo)
 
 
-def test_of_too_many_objects_the_largest_stay_and_the_others_become_void():
-    instances = torch.tensor([[1, 2, 2, 2], [3, 3, 0, VOID], [8, 8, 8, 8]], dtype=torch.int16)
-    kept, num_dropped = keep_largest(instances, max_objects=2)
-    assert kept.tolist() == [[VOID, 1, 1, 1], [VOID, VOID, 0, VOID], [2, 2, 2, 2]]
-    assert num_dropped == 2
+def assert_same_views(first: TwoViews, second: TwoViews) -> None:
+    for name in ("query_image", "key_image", "query_instances", "key_instances"):
+        assert torch.equal(getattr(first, name), getattr(second, name)), name
+    assert (first.query_colour, first.key_colour, first.num_redrawn) == (second.query_colour, second.key_colour, second.num_redrawn)
 
 
-def test_of_two_equally_large_objects_the_lower_id_stays():
-    kept, num_dropped = keep_largest(torch.tensor([[5, 5, 2, 2]], dtype=torch.int16), max_objects=1)
-    assert kept.tolist() == [[VOID, VOID, 1, 1]]
-    assert num_dropped == 1
+WIDE = dict(crop_scale_min=0.8, foreground_max=1.0, max_objects=254)
 
 
-@given(st.lists(st.integers(-1, 254), min_size=1, max_size=60), st.integers(1, 10))
-def test_kept_objects_are_numbered_without_gaps(values, max_objects):
-    instances = torch.tensor([values], dtype=torch.int16)
-    kept, num_dropped = keep_largest(instances, max_objects=max_objects)
-    ids, stored = sorted(set(kept[kept > 0].tolist())), set(instances[instances > 0].tolist())
-    assert ids == list(range(1, len(ids) + 1))
-    assert len(ids) + num_dropped == len(stored)
-    assert torch.equal(kept == 0, instances == 0)
+@pytest.mark.parametrize(("kind", "decode"), [("PNG", "exact"), ("PNG", "scaled"), ("JPEG", "exact")])
+def test_a_file_gives_the_views_of_its_decoded_sample(view_settings, kind, decode):
+    raw = raw_of(ramps(), kind=kind)
+    where = dict(seed=3, epoch=1, index=2, settings=view_settings(**WIDE))
+    assert_same_views(two_views_of_file(raw, decode=decode, **where), two_views(decode_sample(raw), **where))
+
+
+@pytest.mark.parametrize("decode", ["exact", "scaled"])
+def test_a_sample_kept_as_pixels_gives_the_views_of_its_file(view_settings, decode):
+    sample = ramps()
+    pixels = RawSample(key="test", where="here", photo=sample.photo, instances=sample.instances.to(torch.uint8), segments=None)
+    where = dict(seed=3, epoch=1, index=2, settings=view_settings(**WIDE), decode=decode)
+    assert_same_views(two_views_of_file(pixels, **where), two_views_of_file(raw_of(sample, kind="PNG"), **where))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_scaled_photo_gives_nearly_the_same_view_and_its_map_follows(view_settings, seed):
+    raw = raw_of(ramps(), kind="JPEG")
+    where = dict(seed=seed, epoch=0, index=0, settings=view_settings(**WIDE))
+    exact, scaled = (two_views_of_file(raw, decode=decode, **where) for decode in ("exact", "scaled"))
+    assert (exact.query_image.int() - scaled.query_image.int()).abs().max() <= 6  # borders on the grid of 4, at one level a pixel
+    for image, instances in ((scaled.query_image, scaled.query_instances), (scaled.key_image, scaled.key_instances)):
+        centres = 16 * (instances.float() - 0.5)
+        assert (image[0] - centres).abs().max() <= 8 + 5  # half an object, and what a view's pixel spans
+
+
+def test_a_photo_no_larger_than_its_views_is_never_scaled(view_settings):
+    raw = raw_of(ramps(60, 70), kind="JPEG")
+    where = dict(seed=0, epoch=0, index=0, settings=view_settings(**WIDE))
+    assert_same_views(two_views_of_file(raw, decode="scaled", **where), two_views_of_file(raw, decode="exact", **where))
+
+
+@pytest.mark.parametrize("decode", ["exact", "scaled"])
+def test_a_map_of_another_size_than_its_photo_is_refused(view_settings, decode):
+    raw = replace(raw_of(ramps(), kind="JPEG"), instances=encode_map(ramps(200, 256).instances.numpy()))
+    with pytest.raises(ShardError, match="shard 0, sample test: the instance map is 256 x 200, its photo"):
+        two_views_of_file(raw, seed=0, epoch=0, index=0, settings=view_settings(**WIDE), decode=decode)

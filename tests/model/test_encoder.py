@@ -1,5 +1,3 @@
-import copy
-
 import pytest
 import torch
 from torch import nn
@@ -8,12 +6,11 @@ from mcdist.errors import ConfigError
 from mcdist.model.backbone import make_backbone
 from mcdist.model.decoder import make_decoder
 from mcdist.model.encoder import Encoder
-from mcdist.model.momentum import follow
 from mcdist.model.norm import convert_norm
 
 
-def _encoder(decoder: str = "deeplabv3") -> Encoder:
-    backbone = make_backbone("resnet18", num_stages=3)
+def _encoder(decoder: str = "deeplabv3", *, name: str = "resnet18") -> Encoder:
+    backbone = make_backbone(name, num_stages=3)
     module, channels = make_decoder(decoder, num_channels=backbone.num_channels, width=16, atrous_rates=[1, 2], dropout=0.0)
     return Encoder(backbone, decoder=module, decoder_channels=channels, embedding_dim=8)
 
@@ -48,24 +45,16 @@ def test_dropout_is_what_was_asked_for() -> None:
     assert [part.p for part in module.modules() if isinstance(part, nn.Dropout)] == [0.25]
 
 
-def test_the_key_follows_the_query_by_the_momentum() -> None:
-    query = _encoder()
-    key = copy.deepcopy(query)
-    for parameter in query.parameters():
-        parameter.data += torch.randn_like(parameter)
-    before = [parameter.clone() for parameter in key.parameters()]
-    follow(key, query=query, momentum=0.9, buffers="own")
-    for old, now, lead in zip(before, key.parameters(), query.parameters(), strict=True):
-        torch.testing.assert_close(now, 0.9 * old + 0.1 * lead)
-
-
-@pytest.mark.parametrize(("buffers", "same"), [("own", False), ("copy", True)])
-def test_running_statistics_follow_only_where_asked(buffers: str, same: bool) -> None:
-    query = _encoder()
-    key = copy.deepcopy(query)
-    query(torch.randn(2, 3, 32, 32))
-    follow(key, query=query, momentum=0.9, buffers=buffers)
-    assert all(torch.equal(a, b) for a, b in zip(key.buffers(), query.buffers(), strict=True)) is same
+@pytest.mark.parametrize("name", ["resnet18", "efficientnet_lite0"])
+def test_an_encoder_of_channels_last_weights_keeps_every_feature_map_so(name: str) -> None:
+    encoder = _encoder("linear", name=name).to(memory_format=torch.channels_last)
+    maps: dict[str, torch.Tensor] = {}
+    for place, module in encoder.named_modules():
+        module.register_forward_hook(lambda module, given, made, place=place: maps.update({place: made}))
+    encoder(torch.randn(2, 3, 32, 32).contiguous(memory_format=torch.channels_last))
+    maps = {place: made for place, made in maps.items() if isinstance(made, torch.Tensor) and made.dim() == 4}
+    assert len(maps) > 20
+    assert not [place for place, made in maps.items() if not made.is_contiguous(memory_format=torch.channels_last)]
 
 
 @pytest.mark.parametrize("kind", ["frozen", "group"])

@@ -1,7 +1,5 @@
 """The contrastive loss against the naive float64 loop: values, gradients, edges."""
 
-import sys
-
 import pytest
 import torch
 from contrast_case import Case, make_case
@@ -12,8 +10,9 @@ from tolerance import TOLERANCE
 
 from mcdist.loss import pixel_counts, target_weights
 from mcdist.ops import mask_contrast
+from mcdist.ops.cells import CHUNK_BYTES
 
-BOTH = pytest.mark.parametrize("implementation", ["reference", "gathered"])
+EACH = pytest.mark.parametrize("implementation", ["reference", "compact", "fused"])
 SOME_VALID = torch.tensor([True, False, True, True, True, False, True, True])
 
 
@@ -26,7 +25,7 @@ def agrees_with_naive(case: Case, implementation: str, dtype: torch.dtype = torc
     assert num_pixels > 0
 
 
-@BOTH
+@EACH
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize(
     "case",
@@ -60,7 +59,7 @@ def test_the_loss_is_that_of_the_naive_loop(case: Case, implementation: str, dty
     agrees_with_naive(case, implementation, dtype)
 
 
-@BOTH
+@EACH
 def test_the_gradient_is_that_of_the_naive_loop(implementation: str) -> None:
     case = make_case(30, B=1, D=3, h=2, w=2, stride=4, prototype_valid=SOME_VALID[:5], bank_valid_rows=3, false_negative_cosine=0.4)
     gradient = case.run(implementation=implementation)[3]
@@ -75,7 +74,7 @@ def test_the_gradient_is_that_of_the_naive_loop(implementation: str) -> None:
         assert float(gradient.flatten()[index]) == pytest.approx((values[0] - values[1]) / (2 * step), abs=1e-8)
 
 
-@BOTH
+@EACH
 @pytest.mark.parametrize("options", [{}, {"false_negative_cosine": 0.1}, {"temperature": 0.02}])
 def test_the_gradient_passes_gradcheck(implementation: str, options: dict) -> None:
     case = make_case(31, B=2, D=3, h=2, w=3, stride=2, num_objects=2, prototype_valid=SOME_VALID[:6], bank_valid_rows=2, **options)
@@ -98,27 +97,29 @@ def test_the_gradient_passes_gradcheck(implementation: str, options: dict) -> No
     num_bank=st.integers(0, 5),
     false_negative_cosine=st.sampled_from([None, 0.5]),
 )
-def test_both_implementations_agree(seed: int, **sizes: int) -> None:
+def test_all_implementations_agree(seed: int, **sizes: int) -> None:
     case = make_case(seed, **sizes)
-    dense, gathered = case.run(implementation="reference"), case.run(implementation="gathered")
-    assert dense[1:3] == gathered[1:3]
-    torch.testing.assert_close(gathered[0], dense[0], **TOLERANCE[torch.float64])
-    torch.testing.assert_close(gathered[3], dense[3], rtol=1e-7, atol=1e-9)
+    dense = case.run(implementation="reference")
+    for implementation in ("compact", "fused"):
+        got = case.run(implementation=implementation)
+        assert got[1:3] == dense[1:3]
+        torch.testing.assert_close(got[0], dense[0], **TOLERANCE[torch.float64])
+        torch.testing.assert_close(got[3], dense[3], rtol=1e-7, atol=1e-9)
 
 
-@BOTH
+@EACH
 def test_cutting_the_work_into_pieces_changes_nothing(implementation: str, monkeypatch: pytest.MonkeyPatch) -> None:
     case = make_case(32, B=3, h=5, w=3)
     whole = case.run(implementation=implementation)
     monkeypatch.setattr("mcdist.ops.upsample.BAND_BYTES", 1)
-    monkeypatch.setattr(sys.modules["mcdist.ops.mask_contrast.gathered"], "CHUNK_PIXELS", 7)
+    monkeypatch.setitem(CHUNK_BYTES, "cpu", 1)
     pieces = case.run(implementation=implementation)
     assert pieces[1:3] == whole[1:3]
     torch.testing.assert_close(pieces[0], whole[0], **TOLERANCE[torch.float64])
     torch.testing.assert_close(pieces[3], whole[3], **TOLERANCE[torch.float64])
 
 
-@BOTH
+@EACH
 @pytest.mark.parametrize("debug", [True, False])
 def test_without_any_object_the_loss_and_its_gradient_are_zero(implementation: str, debug: bool) -> None:
     case = make_case(33)
@@ -128,7 +129,7 @@ def test_without_any_object_the_loss_and_its_gradient_are_zero(implementation: s
     assert not gradient.any()
 
 
-@BOTH
+@EACH
 def test_without_any_valid_candidate_the_loss_and_its_gradient_are_zero(implementation: str) -> None:
     case = make_case(34, prototype_valid=torch.zeros(8, dtype=torch.bool), bank_valid_rows=0)
     loss, _, num_pixels, gradient = case.run(implementation=implementation)
@@ -136,7 +137,7 @@ def test_without_any_valid_candidate_the_loss_and_its_gradient_are_zero(implemen
     assert not gradient.any()
 
 
-@BOTH
+@EACH
 def test_what_lies_in_rows_that_are_not_valid_does_not_matter(implementation: str) -> None:
     case = make_case(35, prototype_valid=SOME_VALID, bank_valid_rows=2)
     clean = case.run(implementation=implementation)
@@ -148,7 +149,7 @@ def test_what_lies_in_rows_that_are_not_valid_does_not_matter(implementation: st
     torch.testing.assert_close(dirty[3], clean[3])
 
 
-@BOTH
+@EACH
 def test_a_zero_feature_vector_gives_a_finite_loss_and_no_gradient_of_its_own(implementation: str) -> None:
     case = make_case(36, B=1, h=1, w=1)
     case.features.zero_()
@@ -157,14 +158,14 @@ def test_a_zero_feature_vector_gives_a_finite_loss_and_no_gradient_of_its_own(im
     assert not gradient.any()
 
 
-@BOTH
+@EACH
 def test_nan_features_of_an_object_give_a_nan_loss(implementation: str) -> None:
     case = make_case(37)
     case.features[0, 0, 0, 0] = torch.nan
     assert case.run(implementation=implementation)[0].isnan()
 
 
-@BOTH
+@EACH
 def test_gradient_flows_to_the_features_only(implementation: str) -> None:
     case = make_case(38)
     prototypes, bank = case.prototypes.requires_grad_(), case.bank.requires_grad_()
@@ -175,7 +176,7 @@ def test_gradient_flows_to_the_features_only(implementation: str) -> None:
     assert bank.grad is None
 
 
-@BOTH
+@EACH
 def test_without_gradient_the_loss_is_the_same(implementation: str) -> None:
     case = make_case(39)
     with torch.no_grad():
@@ -184,7 +185,7 @@ def test_without_gradient_the_loss_is_the_same(implementation: str) -> None:
     torch.testing.assert_close(result.loss, case.run(implementation=implementation)[0])
 
 
-@BOTH
+@EACH
 def test_half_precision_is_computed_in_float32_even_under_autocast(implementation: str) -> None:
     case = make_case(40, D=16).to(dtype=torch.bfloat16)
     exact = case.to(dtype=torch.float64).run(implementation=implementation)
@@ -196,7 +197,7 @@ def test_half_precision_is_computed_in_float32_even_under_autocast(implementatio
     torch.testing.assert_close(got[3].double(), exact[3], **TOLERANCE[torch.bfloat16])
 
 
-@BOTH
+@EACH
 @pytest.mark.parametrize("cut", [1, 2])
 def test_the_shares_of_two_ranks_with_global_weights_sum_to_the_whole(implementation: str, cut: int) -> None:
     case = make_case(41, B=3).to(dtype=torch.float32)
@@ -216,7 +217,7 @@ def test_the_shares_of_two_ranks_with_global_weights_sum_to_the_whole(implementa
     assert (parts[0][1] + parts[1][1], parts[0][2] + parts[1][2]) == whole[1:3]
 
 
-@BOTH
+@EACH
 def test_of_equal_candidates_the_first_is_picked(implementation: str) -> None:
     case = make_case(43, B=1, num_objects=1, num_other=1, num_bank=2, target_of=torch.tensor([[1]]))
     case.instances.fill_(1)

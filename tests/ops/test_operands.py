@@ -75,13 +75,8 @@ def test_values_out_of_range_are_refused_with_debug_only(changes: dict, message:
 
 
 def test_an_unknown_implementation_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="auto, reference, gathered, got 'fast'"):
+    with pytest.raises(ConfigError, match="auto, reference, compact, fused, got 'fast'"):
         contrast(implementation="fast")
-
-
-def test_gathered_is_refused_where_counting_pixels_is_not_free() -> None:
-    with FakeTensorMode(), pytest.raises(ConfigError, match="'gathered' wants real CPU tensors"):
-        mask_pool(torch.zeros(1, 2, 2, 2), torch.zeros(1, 4, 4, dtype=torch.int16), max_objects=1, implementation="gathered")
 
 
 def on_a_pretended_gpu(work: Callable[[torch.Tensor, torch.Tensor], object]) -> object:

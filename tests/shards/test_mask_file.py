@@ -63,7 +63,7 @@ def test_a_palette_mask_gives_its_ids_and_a_1_bit_mask_its_foreground(tmp_path: 
 
 def test_labels_beyond_255_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"0 to 300.*at most 255 classes"):
-        labels_of(numpy.array([[0, 300]], dtype=numpy.int32), path=tmp_path / "l.png")
+        labels_of(numpy.array([[0, 300]], dtype=numpy.int32), place=tmp_path / "l.png")
 
 
 @given(st.lists(st.text(min_size=1, max_size=120), unique=True, max_size=20))

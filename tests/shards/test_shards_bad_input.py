@@ -1,6 +1,7 @@
 """Bad input ends in one sentence that names the file and the remedy, with a non-zero exit and no stack trace."""
 
 import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,17 +64,29 @@ def test_a_bad_photo_is_skipped_and_listed_and_strict_makes_it_an_error(
 ) -> None:
     spoil(photos / "p2.jpg", tmp_path / "masks" / "p2.png")
     assert_one_sentence(build(run, tmp_path, "--strict"), *parts)
-    skipping = build(run, tmp_path)
+    skipping = build(run, tmp_path, "--max-skipped-share", 0.2)
     assert skipping.exit_code == 0 and "5 photos" in skipping.output and "skipped: 1 of 6 photos" in skipping.output
     ((photo, reason),) = read_manifest(tmp_path / "out").skipped
     assert photo == "p2.jpg" and all(part in reason for part in parts)
     assert_one_sentence(build(run, tmp_path, "--strict"), "--strict", "p2")
 
 
+def test_more_skipped_photos_than_allowed_stop_the_build_and_keep_what_is_finished(run: Run, photos: Path, tmp_path: Path) -> None:
+    for number in (1, 4):
+        (tmp_path / "masks" / f"p{number}.png").unlink()
+    options = ("--shard-size", 2)
+    assert_one_sentence(build(run, tmp_path, *options), "1 of 6 photos", "--max-skipped-share 0.05", "p1.jpg", "raise the share")
+    assert_one_sentence(build(run, tmp_path, *options, "--max-skipped-share", 0.2), "2 of 6 photos", "--max-skipped-share 0.2")
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    finished = build(run, tmp_path, *options, "--max-skipped-share", 0.4)
+    assert finished.exit_code == 0 and "shards kept" in finished.output
+    assert_one_sentence(build(run, tmp_path, *options), "2 of 6 photos", "--max-skipped-share 0.05")
+
+
 def test_no_usable_photo_at_all_is_an_error(run: Run, photos: Path, tmp_path: Path) -> None:
     for mask in (tmp_path / "masks").iterdir():
         mask.unlink()
-    assert_one_sentence(build(run, tmp_path), "none of the 6 photos", "p0")
+    assert_one_sentence(build(run, tmp_path, "--max-skipped-share", 1), "none of the 6 photos", "p0")
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
@@ -107,6 +120,26 @@ def test_a_photo_turned_by_exif_wants_an_upright_mask(run: Run, photos: Path, tm
     assert build(run, tmp_path, "--strict").exit_code == 0
     sample = decode_sample(ShardFolder(tmp_path / "out").read(0))
     assert tuple(sample.photo.shape) == (3, 48, 32) and tuple(sample.instances.shape) == (48, 32)
+
+
+@pytest.mark.parametrize(("side_px", "why"), [(10_500, "has 10500 x 10500 pixels, more than 100000000"), (20_000, "claims more than 100000000 pixels")])
+def test_a_photo_or_mask_of_too_many_pixels_is_not_decoded(run: Run, photos: Path, tmp_path: Path, side_px: int, why: str) -> None:
+    bomb = (photos / "p6.png", tmp_path / "masks" / "p3.png")
+    for path in bomb:
+        Image.new("1", (side_px, side_px)).save(path)
+    save_mask(tmp_path / "masks" / "p6.png")
+    assert build(run, tmp_path, "--max-skipped-share", 0.5).exit_code == 0
+    skipped = dict(read_manifest(tmp_path / "out").skipped)
+    assert skipped.keys() == {"p3.jpg", "p6.png"} and why in skipped["p6.png"] and "p3.png" in skipped["p3.jpg"]
+
+
+def test_a_name_that_is_no_text_is_listed_with_its_bytes(run: Run, photos: Path, tmp_path: Path) -> None:
+    os.link(photos / "p0.jpg", os.fsencode(photos) + b"/\xff.jpg")
+    assert_one_sentence(build(run, tmp_path, "--strict"), "no UTF-8", "rename the photo")
+    assert not (tmp_path / "out").exists(), "what planning finds is said before anything is built"
+    assert build(run, tmp_path, "--max-skipped-share", 0.2).exit_code == 0
+    ((photo, _),) = read_manifest(tmp_path / "out").skipped
+    assert photo == "\\udcff.jpg" and read_manifest(tmp_path / "out").num_samples == 6
 
 
 def test_keep_empty_keeps_a_photo_without_objects(run: Run, photos: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mcdist.data.batch import Batch
-from mcdist.distributed import World
+from mcdist.distributed import World, pack, unpack
 from mcdist.model.backbone import make_backbone
 from mcdist.model.bank import MemoryBank
 from mcdist.model.decoder import make_decoder
@@ -30,8 +30,12 @@ SETTINGS = StepSettings(
     false_negative_cosine=1.0,
     momentum=0.99,
     momentum_buffers="own",
+    pixels_per_object=0,
+    seed=0,
     implementation="auto",
 )
+
+ALONE = World(0, 1, torch.device("cpu"))
 
 
 def make_encoder(decoder: str = "linear") -> Encoder:
@@ -50,15 +54,23 @@ def make_batch(size: int, *, device: str = "cpu", seed: int = 0) -> Batch:
     return Batch(images[0], images[1], instances[0], instances[1], torch.arange(size, device=device), 0, 0, 0)
 
 
-def make_state(*, lr: float = 0.1) -> TrainState:
+def make_state(
+    *,
+    world: World = ALONE,
+    optimizer: str = "sgd",
+    precision: str = "fp32",
+    clip_grad_norm: float = 0.0,
+    compile_mode: str | None = None,
+    bank_size: int = 16,
+    bank_dtype: str = "fp32",
+) -> TrainState:
     query = make_encoder()
     key = copy.deepcopy(query).requires_grad_(False)
-    world = World(0, 1, torch.device("cpu"))
-    optimizer = make_optimizer(
-        "sgd", backbone=query.backbone, heads=[query.embedding, query.saliency], lr=lr, backbone_lr_factor=1.0, sgd_momentum=0.9, weight_decay=0.0
+    made = make_optimizer(
+        optimizer, backbone=query.backbone, heads=[query.embedding, query.saliency], lr=0.1, backbone_lr_factor=1.0, sgd_momentum=0.9, weight_decay=0.0
     )
-    engine = EngineDDP(query, key=key, optimizer=optimizer, world=world, precision="fp32", clip_grad_norm=0.0, compile_model=False)
-    return TrainState(query=query, key=key, bank=MemoryBank(16, dim=8), engine=engine)
+    engine = EngineDDP(query, key=key, optimizer=made, world=world, precision=precision, clip_grad_norm=clip_grad_norm, compile_mode=compile_mode)
+    return TrainState(query=query, key=key, bank=MemoryBank(bank_size, dim=8, dtype=bank_dtype), engine=engine)
 
 
 def _halves(batch: Batch) -> list[Batch]:
@@ -87,6 +99,32 @@ def test_the_bank_takes_the_prototypes_after_the_loss() -> None:
     num_valid = int(result.valid.sum())
     assert int(state.bank.num_valid) == min(num_valid, 16)
     torch.testing.assert_close(state.bank.candidates[:num_valid], result.prototypes[result.valid])
+
+
+def test_a_bank_of_bf16_rows_serves_the_loss_within_its_rounding() -> None:
+    full, half, batch = make_state(), make_state(bank_dtype="bf16"), make_batch(4)
+    for _ in range(2):
+        want, got = (train_step(state, [batch], lr=0.0, settings=SETTINGS) for state in (full, half))
+    torch.testing.assert_close(half.bank.rows, full.bank.rows.bfloat16(), rtol=0, atol=0)
+    torch.testing.assert_close(got.contrast, want.contrast, rtol=2e-3, atol=0)
+
+
+@pytest.mark.parametrize("content", [0.0, float("nan")])
+def test_an_empty_row_is_no_candidate_whatever_it_holds(content: float) -> None:
+    clean, spoilt, batch = make_state(), make_state(), make_batch(4)
+    spoilt.bank.rows.fill_(content)
+    for _ in range(2):
+        want, got = (train_step(state, [batch], lr=0.1, settings=SETTINGS) for state in (clean, spoilt))
+        torch.testing.assert_close(got.contrast, want.contrast, rtol=0, atol=0)
+        assert float(got.skipped) == 0.0
+
+
+def test_a_row_of_zeros_that_was_written_is_a_candidate() -> None:
+    state, batch = make_state(), make_batch(2)
+    without = train_step(state, [batch], lr=0.0, settings=SETTINGS)
+    state = make_state()
+    state.bank.enqueue(torch.zeros(4, 8), valid=torch.ones(4, dtype=torch.bool))
+    assert float(train_step(state, [batch], lr=0.0, settings=SETTINGS).contrast) > float(without.contrast), "four logits of 0 join the denominator"
 
 
 def test_the_key_moves_before_its_forward_pass_and_by_no_gradient() -> None:
@@ -150,16 +188,25 @@ def forward_part(*, spoil: Callable[[Any], None] = lambda state: None) -> torch.
     pooled = [encode_keys(state, batch, settings=SETTINGS)]
     everyone = gather(pooled, world=world)
     candidates = choose_candidates(pooled, everyone, world=world, scope="global")
-    balance = count_pixels([batch], candidates, world=world, scope="global")
+    balance = count_pixels([batch], candidates, world=world, settings=SETTINGS)
     embedded = state.query(batch.query_images)
-    contrast, saliency = query_terms(embedded, batch, candidates, balance, index=0, bank=state.bank, settings=SETTINGS)
+    contrast, saliency = query_terms(embedded, batch, candidates, balance, index=0, state=state, settings=SETTINGS)
     state.bank.enqueue(everyone.prototypes, valid=everyone.num_pixels > 0)
+    assert state.bank.usage().age_mean_steps.device.type == "cuda"
     return contrast.loss + saliency
 
 
 def test_the_forward_part_runs_on_a_pretended_gpu_without_synchronising() -> None:
     with pretended_cuda():
         assert forward_part().device.type == "cuda"
+
+
+def test_packing_for_the_gather_runs_on_a_pretended_gpu_without_synchronising() -> None:
+    with pretended_cuda():
+        tensors = (torch.zeros(6, 8, dtype=torch.bfloat16), torch.zeros(6, dtype=torch.int64))
+        prototypes, num_pixels = unpack(torch.stack([pack(tensors)] * 2), like=tensors)
+        assert (prototypes.device.type, prototypes.shape, prototypes.dtype) == ("cuda", (12, 8), torch.bfloat16)
+        assert (num_pixels.device.type, num_pixels.shape, num_pixels.dtype) == ("cuda", (12,), torch.int64)
 
 
 def _bank_on_the_cpu(state: Any) -> None:

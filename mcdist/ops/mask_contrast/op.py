@@ -5,11 +5,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mcdist.ops.dispatch import choose_implementation
-from mcdist.ops.mask_contrast.gathered import contrast_gathered
+from mcdist.ops.mask_contrast.library import mask_contrast_op
 from mcdist.ops.mask_contrast.reference import contrast_dense
 from mcdist.ops.require import require_device, require_layout, require_size, require_stride
-from mcdist.ops.targets import count_targets, pixel_targets, weigh_targets
+from mcdist.ops.subsample import subsample
+from mcdist.ops.targets import count_targets, object_pixels, object_rows, pixel_targets, weigh_targets
 from mcdist.types import MaskContrast
+
+SIMILARITY_BYTES = 16 * 2**20
+"""Cosines of prototypes with candidates that exist at once."""
 
 
 def mask_contrast(
@@ -24,7 +28,10 @@ def mask_contrast(
     bank_valid_rows: int | Int[Tensor, ""] | None = None,
     target_weight: Float[Tensor, " P"] | None = None,
     weight_sum: Float[Tensor, ""] | None = None,
+    pixels_per_object: int | None = None,
+    seed: int | Int[Tensor, " B"] = 0,
     false_negative_cosine: float | None = None,
+    deterministic: bool = False,
     debug: bool = False,
     implementation: str = "auto",
 ) -> MaskContrast:
@@ -46,9 +53,13 @@ def mask_contrast(
         bank_valid_rows: the first so many bank rows are candidates, an int or a 0-d tensor on the device; all if None.
         target_weight: w_j, where the counts span several ranks; from this call's pixels if None.
         weight_sum: the divisor, likewise. With a sum over R ranks the loss of this call is its share: multiply by R where the engine averages.
+        pixels_per_object: so many random pixels of each object take part (all of a smaller one); all pixels if None. The counts behind
+            `target_weight` and `weight_sum` are then of these.
+        seed: of that choice; a number, or one an image, so that the choice does not depend on which images share a call.
         false_negative_cosine: candidates whose cosine with the pixel's own prototype is above it are left out, the own one never.
+        deterministic: part of the signature only. Every implementation gives the same bits again on the same device, at no cost.
         debug: read the values too and refuse wrong ones; this waits for the device.
-        implementation: "auto", "reference" or "gathered"; all compute the same (see `ops/dispatch.py`).
+        implementation: "auto", "reference", "compact" or "fused"; all compute the same (see `ops/dispatch.py`).
 
     Returns:
         MaskContrast(loss, correct, num_pixels): pixels whose best candidate (the first of equals) is their own prototype, and
@@ -58,27 +69,49 @@ def mask_contrast(
         ValueError: layout, dtype, sizes, devices or temperature do not fit; with `debug` also values out of range or not finite.
         ConfigError: the implementation is unknown or cannot serve these tensors.
 
-    Gradient flows to the features only. A NaN in the features of an object gives NaN. Extra memory, also backward: one band or chunk of
-    logits (at most 64 MiB a temporary, or one feature row's pixels) and, gathered, the foreground pixels' embeddings.
+    Gradient flows to the features only. A NaN in the features of an object gives NaN. Extra memory, also backward: "fused" O((P + K) (D + w))
+    a thread on a CPU, O(pixels + (P + K) D) on CUDA; "compact" a chunk of logits besides the pixels' targets; the reference a few bands
+    of at most 64 MiB, or of one feature row's pixels. With `false_negative_cosine` besides one byte for each prototype and candidate.
     """
     stride = _check_operands(features_BDhw, instances_BHW, prototypes_PD, bank_KD, target_of, temperature=temperature)
     _check_options(features_BDhw, prototypes_PD, bank_KD, prototype_valid, bank_valid_rows, target_weight, weight_sum)
     if debug:
         _check_values(features_BDhw, instances_BHW, prototypes_PD, bank_KD, target_of)
-    contrast = {"reference": contrast_dense, "gathered": contrast_gathered}[choose_implementation(features_BDhw, implementation=implementation)]
-    num_prototypes = len(prototypes_PD)
-    targets_BHW = pixel_targets(instances_BHW, target_of=target_of, num_prototypes=num_prototypes, prototype_valid=prototype_valid)
-    counts_P = count_targets(targets_BHW, num_prototypes=num_prototypes)
+    chosen = choose_implementation(features_BDhw.device, implementation=implementation)
+    num_prototypes, num_objects = len(prototypes_PD), target_of.shape[1]
+    row_of_BO = object_rows(target_of, num_prototypes=num_prototypes, prototype_valid=prototype_valid)
+    pixels_BO = object_pixels(instances_BHW, num_objects=num_objects, at_most=pixels_per_object)
+    if pixels_per_object is not None:
+        instances_BHW = _subsampled(instances_BHW, num_objects=num_objects, pixels_per_object=pixels_per_object, seed=seed)
+    counts_P = count_targets(pixels_BO, row_of_BO=row_of_BO, num_prototypes=num_prototypes)
+    dtype = torch.promote_types(features_BDhw.dtype, torch.float32)
     with torch.autocast(features_BDhw.device.type, enabled=False):
-        features_BDhw = features_BDhw.to(torch.promote_types(features_BDhw.dtype, torch.float32))
-        candidates_ND = torch.cat([prototypes_PD.detach().to(features_BDhw.dtype), bank_KD.detach().to(features_BDhw.dtype)])
+        candidates_ND = torch.cat([prototypes_PD.detach().to(dtype), bank_KD.detach().to(dtype)])
         excluded = _excluded(candidates_ND, prototype_valid, bank_valid_rows, num_prototypes=num_prototypes, false_negative_cosine=false_negative_cosine)
         # rows that are not valid may hold anything, also NaN, which a mask on the logits would let through to the gradient
         candidates_ND = candidates_ND.masked_fill(excluded.all(0)[:, None], 0)
-        weight_P, weight_sum = _weights(counts_P, target_weight, weight_sum, dtype=features_BDhw.dtype)
-        weighted, correct = contrast(features_BDhw, targets_BHW, candidates_ND, excluded, weight_P=weight_P, temperature=temperature, stride=stride)
+        weight_P, weight_sum = _weights(counts_P, target_weight, weight_sum, dtype=dtype)
+        if chosen == "reference":
+            targets_BHW = pixel_targets(instances_BHW, row_of_BO=row_of_BO)
+            weighted, correct = contrast_dense(
+                features_BDhw.to(dtype), targets_BHW, candidates_ND, excluded, weight_P=weight_P, temperature=temperature, stride=stride
+            )
+        else:
+            want_gradient = torch.is_grad_enabled() and features_BDhw.requires_grad
+            operands = (features_BDhw, instances_BHW, row_of_BO, candidates_ND, excluded, weight_P)
+            weighted, correct, _ = mask_contrast_op(*operands, float(temperature), stride, chosen == "fused", want_gradient)
         loss = weighted / torch.where(weight_sum == 0, 1, weight_sum)
     return MaskContrast(loss=loss, correct=correct, num_pixels=counts_P.sum())
+
+
+def _subsampled(instances_BHW: Tensor, *, num_objects: int, pixels_per_object: int, seed: int | Tensor) -> Tensor:
+    if pixels_per_object < 1:
+        raise ValueError(f"wanted pixels_per_object of at least 1, or None for all, got {pixels_per_object}")
+    if isinstance(seed, Tensor):
+        require_layout("seed", seed, num_dims=1, kind="integer")
+        require_size("seed", seed, dim=0, size=len(instances_BHW), because="one an image")
+        require_device(instances_BHW.device, seed=seed)
+    return subsample(instances_BHW, num_objects=num_objects, pixels_per_object=pixels_per_object, seed=seed)
 
 
 def _excluded(
@@ -98,7 +131,8 @@ def _excluded(
         excluded_N = excluded_N | (row_N >= num_prototypes + bank_valid_rows)
     if false_negative_cosine is None:
         return excluded_N[None]
-    too_close_PN = candidates_ND[:num_prototypes] @ candidates_ND.t() > false_negative_cosine
+    rows_at_once = max(1, SIMILARITY_BYTES // (len(candidates_ND) * candidates_ND.dtype.itemsize))
+    too_close_PN = torch.cat([rows @ candidates_ND.t() > false_negative_cosine for rows in candidates_ND[:num_prototypes].split(rows_at_once)])
     return excluded_N[None] | (too_close_PN & (row_N[:num_prototypes, None] != row_N[None]))
 
 
@@ -115,7 +149,7 @@ def _check_operands(features_BDhw: Tensor, instances_BHW: Tensor, prototypes_PD:
     require_layout("target_of", target_of, num_dims=2, kind="integer")
     require_size("target_of", target_of, dim=0, size=len(features_BDhw), because="the images of the features")
     require_device(features_BDhw.device, instances=instances_BHW, prototypes=prototypes_PD, bank=bank_KD, target_of=target_of)
-    if len(prototypes_PD) < 1 or target_of.shape[1] < 1:
+    if not len(prototypes_PD) or not target_of.shape[1]:
         raise ValueError(f"wanted at least one prototype and one object an image, got {len(prototypes_PD)} and {target_of.shape[1]}")
     if not temperature > 0:
         raise ValueError(f"wanted a temperature above 0, got {temperature}")

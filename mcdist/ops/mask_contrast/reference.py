@@ -37,7 +37,7 @@ def _band_terms(
     features_BDhw: Tensor, targets_bHW: Tensor, scaled_ND: Tensor, excluded_PN: Tensor, weight_P: Tensor, band: Band, stride: int
 ) -> tuple[Tensor, Tensor]:
     pixels_bDHW = unit(upsampled_band(features_BDhw, band, stride=stride), dim=1)
-    label_bHW = targets_bHW.clamp_min(0)
+    label_bHW = targets_bHW.clamp_min(0).long()
     excluded_bNHW = excluded_PN[label_bHW].movedim(3, 1) if len(excluded_PN) > 1 else excluded_PN[:, :, None, None]
     # the least finite number, not -inf: an ignored pixel may see no candidate at all and must stay free of NaN
     logits_bNHW = torch.einsum("bdyx,nd->bnyx", pixels_bDHW, scaled_ND).masked_fill(excluded_bNHW, torch.finfo(scaled_ND.dtype).min)

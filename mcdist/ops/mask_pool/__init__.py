@@ -1,1 +1,1 @@
-"""Mask pooling: `reference.py` is the definition in plain torch, `gathered.py` the fast path of a CPU, `op.py` the public function."""
+"""Mask pooling: `reference.py` is the definition in plain torch, `compact.py`, `native.py` and `kernel.py` are the fast ones, `op.py` is public."""

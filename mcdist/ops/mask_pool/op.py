@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mcdist.ops.dispatch import choose_implementation
-from mcdist.ops.mask_pool.gathered import pool_gathered
+from mcdist.ops.mask_pool.library import mask_pool_op
 from mcdist.ops.mask_pool.reference import pool_dense
 from mcdist.ops.require import require_device, require_stride
 from mcdist.ops.upsample import unit
@@ -30,7 +30,7 @@ def mask_pool(
         instances_BHW: 0 background, i >= 1 object i of this image, -1 void.
         max_objects: rows an image, at least 1. Objects beyond it are ignored, with `debug` they raise.
         debug: read the values of the instance map and refuse wrong ones; this waits for the device.
-        implementation: "auto", "reference" or "gathered"; all compute the same (see `ops/dispatch.py`).
+        implementation: "auto", "reference", "compact" or "fused"; all compute the same (see `ops/dispatch.py`).
 
     Returns:
         Pooled(prototypes [B * max_objects, D] in the summing dtype, num_pixels [B * max_objects]); row b * max_objects + i - 1 is
@@ -40,7 +40,8 @@ def mask_pool(
         ValueError: layout, dtype, sizes or devices do not fit; with `debug` also instances outside -1 .. max_objects.
         ConfigError: the implementation is unknown or cannot serve these tensors.
 
-    Gradient flows to the features only. Extra memory, also backward: a few temporaries of one band, at most 64 MiB each or one feature row's pixels.
+    Gradient flows to the features only. Extra memory: O(B D h w) and, but for "fused" on a CPU, 4 bytes a pixel of the map; the reference
+    makes bands of at most 64 MiB.
     """
     stride = require_stride(features_BDhw, instances_BHW)
     require_device(features_BDhw.device, instances=instances_BHW)
@@ -48,8 +49,11 @@ def mask_pool(
         raise ValueError(f"wanted max_objects of at least 1, got {max_objects}")
     if debug and ((instances_BHW < -1) | (instances_BHW > max_objects)).any():
         raise ValueError(f"wanted instances between -1 and max_objects = {max_objects}, got {instances_BHW.min()} to {instances_BHW.max()}")
-    pool = {"reference": pool_dense, "gathered": pool_gathered}[choose_implementation(features_BDhw, implementation=implementation)]
+    chosen = choose_implementation(features_BDhw.device, implementation=implementation)
     with torch.autocast(features_BDhw.device.type, enabled=False):
-        features_BDhw = features_BDhw.to(torch.promote_types(features_BDhw.dtype, torch.float32))
-        sums_PD, num_pixels = pool(features_BDhw, instances_BHW, max_objects=max_objects, stride=stride)
+        if chosen == "reference":
+            features_BDhw = features_BDhw.to(torch.promote_types(features_BDhw.dtype, torch.float32))
+            sums_PD, num_pixels = pool_dense(features_BDhw, instances_BHW, max_objects=max_objects, stride=stride)
+        else:
+            sums_PD, num_pixels = mask_pool_op(features_BDhw, instances_BHW, max_objects, stride, chosen == "fused")
         return Pooled(prototypes=unit(sums_PD, dim=1), num_pixels=num_pixels)

@@ -1,0 +1,81 @@
+"""What `triton_process` runs: the kernels' host functions, every allocation of theirs filled with what must not be read."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor
+
+from mcdist.ops.mask_contrast.kernel import contrast_triton
+from mcdist.ops.mask_pool.kernel import pool_triton, pool_triton_backward
+from mcdist.ops.triton_compile import Point, compile_kernels, occupancy_percent
+
+
+@contextmanager
+def spoilt_memory() -> Iterator[None]:
+    """Fresh tensors hold NaN, or a number that is no place in any tensor."""
+    empty, new_empty = torch.empty, Tensor.new_empty
+
+    def spoil(tensor: Tensor) -> Tensor:
+        return tensor.fill_(torch.nan if tensor.is_floating_point() else -987_654_321)
+
+    with (
+        mock.patch.object(torch, "empty", lambda *sizes, **options: spoil(empty(*sizes, **options))),
+        mock.patch.object(Tensor, "new_empty", lambda tensor, *sizes, **options: spoil(new_empty(tensor, *sizes, **options))),
+    ):
+        yield
+
+
+def contrast(**operands: Any) -> tuple[Tensor, Tensor, Tensor]:
+    with spoilt_memory():
+        return contrast_triton(**{"want_gradient": True, **operands})
+
+
+def pool(features: Tensor, rows: Tensor, *, num_rows: int, stride: int, dsums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    with spoilt_memory():
+        sums, num_pixels = pool_triton(features, rows, num_rows=num_rows, stride=stride)
+        return sums, num_pixels, pool_triton_backward(features, rows, dsums, stride=stride)
+
+
+class Contrast(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, operands: dict[str, Any]) -> Tensor:
+        loss, _, ctx.gradient = contrast(features_BDhw=features, **operands)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, dloss: Tensor) -> tuple[Tensor, None]:
+        return dloss * ctx.gradient, None
+
+
+class Pool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, rows: Tensor, num_rows: int, stride: int) -> Tensor:
+        ctx.operands, ctx.stride = (features, rows), stride
+        with spoilt_memory():
+            return pool_triton(features, rows, num_rows=num_rows, stride=stride)[0]
+
+    @staticmethod
+    def backward(ctx: Any, dsums: Tensor) -> tuple[Tensor, None, None, None]:
+        with spoilt_memory():
+            return pool_triton_backward(*ctx.operands, dsums, stride=ctx.stride), None, None, None
+
+
+def contrast_gradcheck(features_BDhw: Tensor, **operands: Any) -> bool:
+    return torch.autograd.gradcheck(lambda features: Contrast.apply(features, operands), (features_BDhw.requires_grad_(),))
+
+
+def pool_gradcheck(features: Tensor, rows: Tensor, *, num_rows: int, stride: int) -> bool:
+    return torch.autograd.gradcheck(lambda features: Pool.apply(features, rows, num_rows, stride), (features.requires_grad_(),))
+
+
+def resources(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    made = [Point(**{**point, "dtype": getattr(torch, point["dtype"])}) for point in points]
+    return [asdict(row) for point in made for row in compile_kernels(point)]
+
+
+def occupancy(**settings: int) -> float:
+    return occupancy_percent(**settings)

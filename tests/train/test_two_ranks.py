@@ -1,0 +1,174 @@
+"""Two gloo ranks: one collective gathers exactly, the bank is the same everywhere, and a run goes on on another number of ranks. Real processes."""
+
+import multiprocessing
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.multiprocessing
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from test_step import SETTINGS, make_batch, make_state
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mcdist import run
+from mcdist.checkpoint import list_checkpoints
+from mcdist.config import Config
+from mcdist.config_file import load_config
+from mcdist.data.batch import Batch
+from mcdist.distributed import World, join_world, leave_world, pack, unpack
+from mcdist.run_dir import RunDir
+from mcdist.train.state import TrainState
+from mcdist.train.step import gather, train_step
+from mcdist.types import Pooled
+
+COUNTS = ((2**24 + 1, 0, 2**31 + 5), (2**24 + 3, 2**40 + 1, 0))
+"""Pixels of three objects on each of two ranks: none of the large ones is exact in float32, and the ranks have other rows empty."""
+
+
+def on_two_ranks(work: Callable[..., None], *arguments: Any) -> None:
+    """work(rank, *arguments) in two processes that can join a world; copies of one server, so that torch is imported once."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["torch", "mcdist.run"])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = int(listener.getsockname()[1])
+    torch.multiprocessing.start_processes(_in_environment, args=(port, work, arguments), nprocs=2, start_method="forkserver")
+
+
+def _in_environment(rank: int, port: int, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    torch.set_num_threads(1)
+    os.environ.update({"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})
+    work(rank, *arguments)
+
+
+class _Collectives(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.counts[func.overloadpacket.__name__] += func.namespace == "c10d"
+        return func(*args, **(kwargs or {}))
+
+
+def pooled_on(rank: int, *, dtype: torch.dtype) -> list[Pooled]:
+    """Two micro-batches: one object, then two; a vector that is not finite among them."""
+    torch.manual_seed(rank)
+    prototypes, num_pixels = torch.randn(3, 5).to(dtype), torch.tensor(COUNTS[rank])
+    prototypes[1, 2] = torch.nan
+    return [Pooled(prototypes[:1], num_pixels[:1]), Pooled(prototypes[1:], num_pixels[1:])]
+
+
+def part_of(batch: Batch, rank: int) -> Batch:
+    """The positions of the global batch that lie on `rank`."""
+    names = ("query_images", "key_images", "query_instances", "key_instances", "indices")
+    return Batch(*(getattr(batch, name)[rank::2] for name in names), 0, 0, 0)
+
+
+def take_steps(state: TrainState, batch_of: Callable[[Batch], Batch]) -> None:
+    for seed in range(3):
+        train_step(state, [batch_of(make_batch(4, seed=seed))], lr=0.1, settings=SETTINGS)
+
+
+def _gather_and_train(rank: int, folder: Path) -> None:
+    world = join_world(device="cpu", timeout_s=60)
+    try:
+        _check_gather(world)
+        state = make_state(world=world)
+        take_steps(state, lambda batch: part_of(batch, rank))
+        save_file(state.bank.state_dict(), folder / f"bank_{rank}")
+    finally:
+        leave_world()
+
+
+def _check_gather(world: World) -> None:
+    for dtype in (torch.float32, torch.bfloat16):
+        with _Collectives() as collectives:
+            everyone = gather(pooled_on(world.rank, dtype=dtype), world=world)
+        assert +collectives.counts == Counter({"_allgather_base_": 1}), collectives.counts
+        assert everyone.num_pixels.tolist() == [*COUNTS[0], *COUNTS[1]]
+        want = torch.cat([part.prototypes for rank in (0, 1) for part in pooled_on(rank, dtype=dtype)])
+        torch.testing.assert_close(everyone.prototypes, want, rtol=0, atol=0, equal_nan=True)
+
+
+def test_one_collective_gathers_exactly_and_every_rank_holds_the_bank_of_one(tmp_path: Path) -> None:
+    on_two_ranks(_gather_and_train, tmp_path)
+    alone = make_state()
+    take_steps(alone, lambda batch: batch)
+    first, second = (load_file(tmp_path / f"bank_{rank}") for rank in (0, 1))
+    for name, want in alone.bank.state_dict().items():
+        torch.testing.assert_close(second[name], first[name], rtol=0, atol=0)
+        torch.testing.assert_close(first[name], want, rtol=1e-4, atol=1e-5)
+    assert int(alone.bank.ages.max()) > 0
+
+
+@given(
+    shapes=st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3)), min_size=1, max_size=3),
+    dtypes=st.lists(st.sampled_from([torch.int64, torch.bfloat16, torch.uint8, torch.float64]), min_size=3, max_size=3),
+    num_ranks=st.integers(1, 3),
+)
+def test_unpacking_is_the_inverse_of_packing_for_any_shapes_and_dtypes(shapes: list[tuple[int, int]], dtypes: list[torch.dtype], num_ranks: int) -> None:
+    by_rank = [[torch.arange(rank, rank + a * b).view(a, b).to(dtype) for (a, b), dtype in zip(shapes, dtypes, strict=False)] for rank in range(num_ranks)]
+    together = unpack(torch.stack([pack(tensors) for tensors in by_rank]), like=by_rank[0])
+    for got, versions in zip(together, zip(*by_rank, strict=True), strict=True):
+        torch.testing.assert_close(got, torch.cat(versions), rtol=0, atol=0)
+
+
+CONFIG = """
+data: {num_workers: 0, block: 4, num_lanes: 4}
+views: {size_px: 32, max_objects: 2}
+model: {backbone: resnet18, num_stages: 3, norm: group, decoder: linear, embedding_dim: 8, bank_size: 21, momentum: 0.9}
+optim: {global_batch: 4, epochs: 3, lr: 0.02, clip_grad_norm: 5.0}
+run: {device: cpu, num_threads: 1}
+checkpoint: {every_steps: 100}
+report: {mlflow: "off", console: "off", log_every_steps: 3}
+"""
+
+
+class StopsAtThree(run.StopWish):
+    """As if a signal came during the third step of a start."""
+
+    asked = 0
+
+    def __call__(self) -> bool:
+        self.asked += 1
+        self.signal_number = 15 if self.asked == 3 else 0
+        return bool(self.signal_number)
+
+
+def _three_steps(rank: int, config: Config, stop: bool) -> None:
+    if stop:
+        run.StopWish = StopsAtThree  # type: ignore[misc]
+    assert run.train_run(config) == (143 if stop else 0)
+
+
+def test_the_bank_goes_on_from_two_ranks_to_one_and_back(tmp_path: Path, make_shards: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    shards = make_shards(12)
+    whole, parts = (load_config(tmp_path / "config.yaml", overrides=[f"data.train={shards}", f"run.dir={tmp_path / name}"]) for name in ("whole", "parts"))
+    assert run.train_run(whole) == 0
+    on_two_ranks(_three_steps, parts, True)
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "StopWish", StopsAtThree)
+        assert run.train_run(parts) == 143
+    on_two_ranks(_three_steps, parts, False)
+
+    (step, want), (same_step, got) = (_last_bank(config) for config in (whole, parts))
+    assert step == same_step == "step_00000009"
+    for name in ("ages", "num_valid", "next_row"):
+        torch.testing.assert_close(got[name], want[name], rtol=0, atol=0)
+    torch.testing.assert_close(got["rows"], want["rows"], rtol=1e-3, atol=1e-4)
+    assert int(want["ages"][:21].max()) > 0
+    assert int(want["num_valid"]) == 21, "the ring went round"
+
+
+def _last_bank(config: Config) -> tuple[str, dict[str, torch.Tensor]]:
+    newest = list_checkpoints(RunDir(Path(config.run.dir)).checkpoints)[-1]
+    tensors = load_file(newest / "state.safetensors")
+    return newest.name, {name.removeprefix("bank/"): tensor for name, tensor in tensors.items() if name.startswith("bank/")}
