@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from mcdist.checkpoint import list_checkpoints
 from mcdist.distributed import World, join_world
 from mcdist.errors import ConfigError, MachineError
+from mcdist.report.bad_samples import read_bad_samples
 from mcdist.report.jsonl import read_metrics
 from mcdist.run_dir import RunDir
 
@@ -68,6 +69,18 @@ def test_two_ranks_with_accumulation_compute_what_one_rank_does(train: Callable[
     torch.testing.assert_close(torch.tensor(two["weights"]), torch.tensor(one["weights"]), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
+def test_bad_samples_of_every_rank_are_counted_and_listed(
+    train: Callable[..., dict[str, list[float]]], shards_at: Callable[..., Path], members_of: Callable[..., dict[str, bytes]], tmp_path: Path
+) -> None:
+    bad = [2, 3, 4, 9, 10]
+    shards = shards_at(tmp_path / "bad", 12, members_of=lambda index: {**members_of(index), "png": b""} if index in bad else members_of(index))
+    curves = train(f"data.train={shards}", "data.bad_samples=skip", "data.bad_samples_max_share=0.5", ranks=2)
+    assert curves["count/bad_samples"][-1] == 2 * len(bad)
+    listed = read_bad_samples(RunDir(tmp_path / "ranks_2_3").bad_samples)
+    assert sorted((line["epoch"], line["index"]) for line in listed) == [(epoch, index) for epoch in (0, 1) for index in bad]
+
+
 def test_a_world_of_one_needs_no_process_group(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
@@ -78,6 +91,7 @@ def test_a_world_of_one_needs_no_process_group(monkeypatch: pytest.MonkeyPatch) 
     assert not world.begin_any(False)()
     assert world.begin_any(True)()
     assert world.sum(rows) is rows
+    assert world.gather_texts(["text"]) == ["text"]
     world.barrier()
 
 
