@@ -42,8 +42,9 @@ def run_trial(name: str, source: Source, **options: Any) -> dict[str, Any]:
     """`data_trial.py` in a process of its own, with one thread for every library."""
     arguments = [part for option, value in options.items() for part in _argument(option, value)]
     command = [sys.executable, str(Path(__file__).with_name("data_trial.py")), name, str(source.folder), *arguments, "--began-s", str(time.monotonic())]
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **threads}, timeout=TRIAL_TIMEOUT_S)
+    settings = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+    settings["TYPER_STANDARD_TRACEBACK"] = "1"  # its last line is the error's own, whatever the width of a terminal
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **settings}, timeout=TRIAL_TIMEOUT_S)
     if done.returncode:
         raise MachineError(f"{name} could not be measured: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}")
     return json_module.loads(done.stdout.strip().splitlines()[-1])

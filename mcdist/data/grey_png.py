@@ -1,6 +1,6 @@
-"""Grey PNG: the file of a map. Written without row filters, which makes it smaller and lets it be read by one call of zlib; any other is left to others.
+"""Grey PNG: the file of a map. Written without row filters, so that one call of zlib reads it; any other is left to others.
 
-A map is flat: PNG's row filters, made for photographs, lengthen it by a third, and undoing them is what a PNG decoder spends its time on.
+A map is flat: PNG's row filters, made for photographs, do not make it smaller, and undoing them is what a PNG decoder spends its time on.
 """
 
 import struct
