@@ -355,13 +355,14 @@ def _corner_gradient(
 
 
 ROOM = {"maxnreg": 255}
-"""As many registers as a thread can have: ptxas would aim at 168 or 128 and spill some to get there."""
+THREE_BLOCKS = {"maxnreg": 168}
+"""Registers of a thread, at most. Left alone, ptxas aims at 168 or 128 and spills some to get there; told the number, it does not."""
 
 
 def statistics_tiles(*, stride: int, D: int, by_target: bool) -> Tiles:
     """Many pixels share S, and few candidates at once leave registers for them."""
     pixels = pixel_tiles(stride=stride)
-    options = {"num_warps": max(4, pixels["CELLS"] * pixels["LANES"] // 32)} | (ROOM if by_target or D > 64 else {})
+    options = {"num_warps": max(4, pixels["CELLS"] * pixels["LANES"] // 32)} | (ROOM if by_target else THREE_BLOCKS)
     return Tiles(constants={**pixels, "BLOCK_K": 16 if D > 8 else 8, "BLOCK_N": 8}, options=options)
 
 
