@@ -98,7 +98,7 @@ def occupancy_percent(*, architecture: int, registers: int, shared_bytes: int, n
 
 def _launches(point: Point) -> list[tuple[str, Any, triton_cells.Tiles, dict[str, Any]]]:
     D, stride, by_target = point.D, point.stride, point.by_target
-    statistics = contrast.statistics_tiles(stride=stride, D=D, by_target=by_target)
+    statistics = contrast.statistics_tiles(stride=stride, D=D, by_target=by_target, capability=point.architecture)
     gradient = contrast.gradient_tiles(stride=stride, D=D, by_target=by_target, capability=point.architecture)
     shares = pool.share_tiles(stride=stride)
     blocks = triton.cdiv(stride**2, shares.constants["ROWS"] * shares.constants["LANES"])

@@ -354,15 +354,15 @@ def _corner_gradient(
     tl.store(out + 3 * D, d_11 * LN_2 - t_11, mask=stored)
 
 
-ROOM = {"maxnreg": 255}
-THREE_BLOCKS = {"maxnreg": 168}
-"""Registers of a thread, at most. Left alone, ptxas aims at 168 or 128 and spills some to get there; told the number, it does not."""
+MOST_REGISTERS = 255
+"""Of a thread. Left alone, ptxas aims at 168 or 128 and spills some to get there; told a number that fits, it does not."""
 
 
-def statistics_tiles(*, stride: int, D: int, by_target: bool) -> Tiles:
-    """Many pixels share S, and few candidates at once leave registers for them."""
+def statistics_tiles(*, stride: int, D: int, by_target: bool, capability: int) -> Tiles:
+    """Many pixels share S, and few candidates at once leave registers for them: with 168, three blocks fit on a multiprocessor."""
     pixels = pixel_tiles(stride=stride)
-    options = {"num_warps": max(4, pixels["CELLS"] * pixels["LANES"] // 32)} | (ROOM if by_target else THREE_BLOCKS)
+    registers = MOST_REGISTERS if by_target else 168 if capability < 100 else 192
+    options = {"num_warps": max(4, pixels["CELLS"] * pixels["LANES"] // 32), "maxnreg": registers}
     return Tiles(constants={**pixels, "BLOCK_K": 16 if D > 8 else 8, "BLOCK_N": 8}, options=options)
 
 
@@ -379,7 +379,7 @@ def gradient_tiles(*, stride: int, D: int, by_target: bool, capability: int) -> 
         "CELLS": 16,
         "PIXELS": triton.next_power_of_2(stride * stride),
     }
-    return Tiles(constants=constants, options={"num_warps": 4 if block <= 32 else 8} | (ROOM if by_target else {}))
+    return Tiles(constants=constants, options={"num_warps": 4 if block <= 32 else 8} | ({"maxnreg": MOST_REGISTERS} if by_target else {}))
 
 
 def contrast_triton(
@@ -416,7 +416,7 @@ def contrast_triton(
         **{"height": h, "width": w, "num_cells": num_cells, "num_candidates": N, "num_words": triton.cdiv(N, WORD.value)},
         **{"D": D, "STRIDE": stride, "BY_TARGET": by_target, "PRECISION": PRECISION},
     }
-    tiles = statistics_tiles(stride=stride, D=D, by_target=by_target)
+    tiles = statistics_tiles(stride=stride, D=D, by_target=by_target, capability=device_capability(features_BDhw.device))
     pixels = tiles.constants["ROWS"] * tiles.constants["LANES"]
     grid = (triton.cdiv(num_cells, tiles.constants["CELLS"]), triton.cdiv(stride**2, pixels))
     loss, correct = candidates_ND.new_empty(grid), torch.empty(grid, dtype=torch.int32, device=candidates_ND.device)
