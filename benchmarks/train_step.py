@@ -93,6 +93,7 @@ def measure(config: Config, *, world: World, num_runs: int) -> list[Measurement]
     """Images a second of whole steps, then time and share of each part, then the memory; the weights move as in training."""
     build.prepare_process(config, world=world)
     state, batches = build.build_state(config, world=world), first_batches(config, world=world)
+    fill(state)
     take_step = partial(next, endless_steps(config, state, batches=batches))
     shape = (
         f"{config.model.backbone}, {config.optim.global_batch} images of {config.views.size_px} px in {config.optim.accumulation_steps} micro-batches, "
@@ -112,6 +113,14 @@ def measure(config: Config, *, world: World, num_runs: int) -> list[Measurement]
     if peak_mib is not None:
         rows.append(row([peak_mib], mode="whole process", metric="peak memory", unit="MiB"))
     return rows
+
+
+def fill(state: TrainState) -> None:
+    """Fill the bank with random unit vectors: but for a run's first steps it is full."""
+    size, dim = state.bank.candidates.shape
+    rows = torch.nn.functional.normalize(torch.randn(size, dim, generator=torch.Generator().manual_seed(0)), dim=1).to(state.bank.candidates.device)
+    if size:
+        state.bank.enqueue(rows, valid=torch.ones(size, dtype=torch.bool, device=rows.device))
 
 
 def endless_steps(config: Config, state: TrainState, *, batches: list[Batch]) -> Iterator[Progress]:

@@ -1,5 +1,7 @@
 """The contrastive loss against the naive float64 loop: values, gradients, edges."""
 
+from typing import Any
+
 import pytest
 import torch
 from contrast_case import Case, make_case
@@ -94,11 +96,16 @@ def test_the_gradient_passes_gradcheck(implementation: str, options: dict) -> No
     w=st.integers(1, 4),
     stride=st.sampled_from([1, 2, 4, 8]),
     num_objects=st.integers(1, 4),
-    num_bank=st.integers(0, 5),
+    num_bank=st.sampled_from([0, 1, 5, 40, 700]),
     false_negative_cosine=st.sampled_from([None, 0.5]),
+    temperature=st.sampled_from([0.01, 0.07, 0.5, 10.0]),
+    weighted=st.booleans(),
 )
-def test_all_implementations_agree(seed: int, **sizes: int) -> None:
+def test_all_implementations_agree(seed: int, weighted: bool, **sizes: Any) -> None:
     case = make_case(seed, **sizes)
+    if weighted:
+        generator = torch.Generator().manual_seed(seed)
+        case.options["target_weight"] = torch.rand(len(case.prototypes), dtype=torch.float64, generator=generator)
     dense = case.run(implementation="reference")
     for implementation in ("compact", "fused"):
         got = case.run(implementation=implementation)

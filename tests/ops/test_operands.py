@@ -34,6 +34,10 @@ def contrast(**changes: object) -> None:
         ({"instances_BHW": CASE.instances[:, 1:]}, "one integer s, got 11 x 8"),
         ({"instances_BHW": CASE.instances[:, :, :4]}, "one integer s, got 12 x 4"),
         ({"instances_BHW": CASE.instances[:, :2]}, "one integer s, got 2 x 8"),
+        (
+            {"features_BDhw": CASE.features[:0], "instances_BHW": CASE.instances[:0], "target_of": CASE.options["target_of"][:0]},
+            "features of at least one image and one dimension",
+        ),
         ({"prototypes_PD": CASE.prototypes[:, 1:]}, "prototypes to have 5 entries along axis 1"),
         ({"prototypes_PD": CASE.prototypes[:0]}, "at least one prototype"),
         ({"bank_KD": CASE.bank[0]}, "bank to be float with 2 axes"),
