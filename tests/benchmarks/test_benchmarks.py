@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mcdist.errors import McdistError
+from mcdist.errors import ConfigError, McdistError
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 FIELDS = ["benchmark", "provider", "mode", "shape", "metric", "unit", "median", "p20", "p80", "num_runs", "machine", "versions", "commit", "date"]
@@ -74,6 +74,17 @@ def test_pooling_is_measured_by_the_way_it_is_computed(run_benchmark: Callable[.
     rows = run_benchmark("mask_pool", "--batch", "2", "--dim", "4", "--size-px", "16", "--num-runs", "2", "--num-threads", "1")
     check_rows(rows, benchmark="mask_pool")
     assert [row["provider"] for row in rows if row["metric"] == "time"] == WAYS
+
+
+def test_rows_are_drawn_as_bars_and_an_unknown_metric_names_the_known_ones(
+    run_benchmark: Callable[..., Rows], benchmark_named: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    run_benchmark("mask_pool", "--batch", "2", "--dim", "4", "--size-px", "16", "--num-runs", "2", "--num-threads", "1")
+    plot, rows = benchmark_named("plot"), tmp_path / "mask_pool.json"
+    plot.main(rows, metric="time", mode="", figure=tmp_path / "figures" / "time.png")
+    assert (tmp_path / "figures" / "time.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ConfigError, match="--metric wants one of gradient error, .*time, got 'speed'"):
+        plot.main(rows, metric="speed", mode="", figure=tmp_path / "none.png")
 
 
 def test_what_disagrees_with_the_truth_is_not_timed(benchmark_named: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
