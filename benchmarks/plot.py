@@ -32,7 +32,9 @@ def draw(rows: list[dict[str, Any]], *, path: Path) -> None:
     spread = [[row["median"] - row["p20"] for row in rows], [row["p80"] - row["median"] for row in rows]]
     axes.barh([row["provider"] for row in rows], medians, xerr=spread, color=BAR, ecolor=WHISKER, height=0.62)
     for place, row in enumerate(rows):
-        axes.text(row["p80"] + 0.01 * max(medians), place, f" {row['median']:,.3g}", va="center", fontsize=9)
+        axes.text(
+            row["p80"] + 0.01 * max(medians), place, f" {row['median']:,.0f}" if row["median"] >= 100 else f" {row['median']:.3g}", va="center", fontsize=9
+        )
     axes.set_xlabel(f"{rows[0]['metric']}, {rows[0]['unit']}   ({rows[0]['shape']})")
     axes.set_xlim(0, 1.12 * max(medians))
     axes.spines[["top", "right"]].set_visible(False)

@@ -15,6 +15,7 @@ from shards.console import print_built, progress_bar
 from shards.contact_sheet import write_contact_sheet
 from shards.convert import convert_shards
 from shards.format_options import PhotoKept, ShardFormat, packing_of
+from shards.options import DEFAULT_WORKERS, Overwrite, Workers
 from shards.overview import overview_of, spread_samples, table_of
 from shards.verify import verify_shards
 
