@@ -122,7 +122,8 @@ def build_library(sources: list[Path], *, path: Path) -> Path:
                 raise NoLibraryError(f"{compiler} did not finish in {COMPILE_TIMEOUT_S} s") from None
             if done.returncode == 0:
                 return beside.replace(path)
-            reason = reason or next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip()[:200])
+            said = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip()[:200])
+            reason = reason or said or f"exit code {done.returncode}"
     finally:
         beside.unlink(missing_ok=True)
     raise NoLibraryError(f"{compiler} could not compile the operators: {reason}")
