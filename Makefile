@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --jaxtyping-packages=mcdist,beartype.beartype
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format types imports coverage clean
+.PHONY: help demo test test-slow test-slurm lint format types imports coverage clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,10 +18,13 @@ demo: $(VENV)/.demo-installed ## generate data, build shards, train, evaluate, r
 	$(BIN)/mcdist evaluate runs/demo
 
 test: lint types imports ## everything a change must pass: style, types, import contracts, tests
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not slurm"
 
 test-slow: $(VENV)/.test-installed ## the tests that take longer
-	$(PYTEST) -m slow || test $$? -eq 5  # 5: no test is marked slow
+	$(PYTEST) -m "slow and not slurm"
+
+test-slurm: $(VENV)/.test-installed ## the tests on a SLURM cluster of their own, which they install (Debian, root) and end
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --jaxtyping-packages=mcdist,beartype.beartype -m slurm
 
 lint: $(VENV)/.test-installed ## style and format, as they are
 	$(BIN)/ruff check .
@@ -38,7 +41,7 @@ imports: $(VENV)/.test-installed ## the import contracts of setup.cfg
 	$(BIN)/lint-imports --config setup.cfg
 
 coverage: $(VENV)/.test-installed ## which lines the tests reach
-	$(PYTEST) -m "not slow" --cov --cov-report=term
+	$(PYTEST) -m "not slow and not slurm" --cov --cov-report=term
 
 clean: ## remove the environment, the caches and the demo's files
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage data/demo runs/demo
@@ -55,6 +58,6 @@ $(VENV)/.demo-installed: $(VENV)/.created setup.cfg constraints.txt
 
 $(VENV)/.test-installed: $(VENV)/.demo-installed .ci/install-ffcv
 	@echo "installing what the tests need into $(VENV) (once)"
-	@$(PIP) --editable '.[coco,faiss-cpu,mlflow,dev]'
+	@$(PIP) --editable '.[coco,deepspeed,faiss-cpu,mlflow,slurm,dev]'
 	@sh .ci/install-ffcv "$(BIN)/python"
 	@touch $@
