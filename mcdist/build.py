@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy
 import torch
 
+from mcdist.allocator import return_freed_tensors
 from mcdist.checkpoint import Checkpoint, best_checkpoint, list_checkpoints, load_checkpoint
 from mcdist.config import Config, DataConfig, ModelConfig
 from mcdist.data import loader
@@ -42,6 +43,8 @@ def prepare_process(config: Config, *, world: World) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     torch.set_num_threads(config.run.num_threads or max(1, cores // ranks_here))
+    if world.device.type == "cpu":
+        return_freed_tensors()
     if config.run.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False

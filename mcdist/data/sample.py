@@ -11,7 +11,6 @@ import numpy
 import torch
 from jaxtyping import Int16, UInt8
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_image
 
 from mcdist.data.decode_png import decode_png
 from mcdist.data.grey_png import decode_grey_png, encode_grey_png
@@ -82,7 +81,7 @@ def decode_photo(content: bytes, *, where: str, shrink: int = 1) -> UInt8[Tensor
     try:
         if content.startswith(PNG_START):
             return torch.from_numpy(decode_png(content, mode="RGB")).permute(2, 0, 1).contiguous()
-        return decode_image(_buffer(content), mode=ImageReadMode.RGB, apply_exif_orientation=True)
+        return _decode_with_torchvision(content)
     except (RuntimeError, ValueError) as error:
         raise ShardError(f"{where}: the photo cannot be decoded ({_first_line(error)}); rebuild this shard without it") from error
 
@@ -119,8 +118,11 @@ def check_size(shape: Sequence[int], *, photo: Tensor, what: str, where: str, sh
         raise ShardError(f"{where}: the {what} is {shape[1]} x {shape[0]}, its photo{scale} {width} x {height}; rebuild this shard")
 
 
-def _buffer(content: bytes) -> Tensor:
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8)
+def _decode_with_torchvision(content: bytes) -> UInt8[Tensor, "3 H W"]:
+    """Imported here: torchvision brings torch's compiler, a second and 160 MiB of each data worker, and few photos come this way."""
+    from torchvision.io import ImageReadMode, decode_image
+
+    return decode_image(torch.frombuffer(bytearray(content), dtype=torch.uint8), mode=ImageReadMode.RGB, apply_exif_orientation=True)
 
 
 def _first_line(error: Exception) -> str:

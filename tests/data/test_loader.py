@@ -1,6 +1,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -197,3 +199,9 @@ def test_evaluation_wants_ground_truth(make_shards, members_of):
     without: Path = make_shards(2, members_of=lambda index: {name: content for name, content in members_of(index).items() if name != "seg.png"})
     with pytest.raises(ShardError, match="evaluation wants the ground truth seg.png"):
         list(evaluation_samples(ShardFolder(without)))
+
+
+def test_what_data_workers_import_brings_no_compiler():
+    code = "import sys, mcdist.data.loader; print([name for name in ('torchvision', 'torch._inductor') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
