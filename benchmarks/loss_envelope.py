@@ -25,7 +25,7 @@ from numpy import ndarray
 from mcdist import build
 from mcdist.config import Config
 from mcdist.config_file import load_config
-from mcdist.distributed import join_world, leave_world
+from mcdist.distributed import leave_world
 from mcdist.train.loop import train
 from mcdist.train.state import TrainState
 
@@ -66,7 +66,7 @@ def left_out(reference: Float[ndarray, "R S"]) -> list[float]:
 def loss_curve(config: Config, *, implementation: str, noise_seed: int | None, num_steps: int) -> Float[ndarray, " S"]:
     """The contrastive loss after each of the first steps of a new run; nothing is written."""
     config = replace(config, ops=replace(config.ops, implementation=implementation), report=replace(config.report, log_every_steps=1))
-    world = join_world(device=config.run.device, timeout_s=config.run.rendezvous_timeout_s)
+    world = build.build_world(config)
     try:
         build.prepare_process(config, world=world)
         folder = build.build_shards(config.data.train, key="data.train", data=config.data)

@@ -32,7 +32,7 @@ from mcdist.config import Config
 from mcdist.config_file import load_config
 from mcdist.data.batch import Batch
 from mcdist.data.finish import finish
-from mcdist.distributed import World, join_world, leave_world
+from mcdist.distributed import World, leave_world
 from mcdist.ops.dispatch import choose_implementation
 from mcdist.train import step as step_module
 from mcdist.train.loop import Progress, train
@@ -147,7 +147,7 @@ def main(
 ) -> None:
     """Images a second of a training step and where its time goes."""
     loaded = load_config(config, overrides=[*(overrides or []), "data.num_workers=0"])
-    world = join_world(device=loaded.run.device, timeout_s=loaded.run.rendezvous_timeout_s)
+    world = build.build_world(loaded)
     try:
         with patch.object(step_module, "mask_contrast", plain_contrast) if plain_loss else nullcontext():
             rows = measure(loaded, world=world, num_runs=num_runs)

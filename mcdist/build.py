@@ -20,7 +20,7 @@ from mcdist.data.open_files import open_files
 from mcdist.data.open_shards import open_shards
 from mcdist.data.order import WINDOW_BLOCKS
 from mcdist.data.reader import SampleReader
-from mcdist.distributed import World
+from mcdist.distributed import World, join_world
 from mcdist.errors import CheckpointError, ConfigError
 from mcdist.model.backbone import freeze_before, make_backbone
 from mcdist.model.bank import MemoryBank
@@ -35,14 +35,23 @@ from mcdist.train.state import TrainState, load_module
 from mcdist.train.step import StepSettings
 
 
+def build_world(config: Config) -> World:
+    """Join the ranks of this run."""
+    run = config.run
+    return join_world(
+        device=run.device,
+        timeout_s=run.rendezvous_timeout_s,
+        collective_timeout_s=run.collective_timeout_s,
+        network_interface=run.network_interface,
+    )
+
+
 def prepare_process(config: Config, *, world: World) -> None:
     """Seeds, threads and determinism of this process; the seed is the same on all ranks, so that all start from the same weights."""
     random.seed(config.run.seed)
     numpy.random.seed(config.run.seed % 2**32)
     torch.manual_seed(config.run.seed)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    torch.set_num_threads(config.run.num_threads or max(1, cores // ranks_here))
+    torch.set_num_threads(config.run.num_threads or world.num_cores)
     if world.device.type == "cpu":
         return_freed_tensors()
     if config.run.deterministic:
@@ -187,14 +196,13 @@ def cache_warning(config: Config, folder: SampleReader) -> str:
     )
 
 
-def stage_shards(config: Config, folder: SampleReader) -> str:
+def stage_shards(config: Config, folder: SampleReader, *, world: World) -> str:
     """Fetch every shard into `data.stage_to`, where it is set: each rank of a node a part of them. What was done, in words; empty for nothing."""
     if not config.data.stage_to:
         return ""
     began_s = time.monotonic()
     assert isinstance(folder.files, CachedFiles)
-    here, ranks_here = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    stage(folder.files, manifest=folder.manifest, part=here, num_parts=ranks_here)
+    stage(folder.files, manifest=folder.manifest, part=world.local_rank, num_parts=world.ranks_here)
     kept, num_bytes = folder.files.cache.folder, folder.manifest.num_bytes
     return f"staged {len(folder.manifest.shards)} shards, {num_bytes / 2**30:.3g} GiB, in {kept}: {time.monotonic() - began_s:.1f} s"
 

@@ -39,14 +39,20 @@ class RunConfig:
     device: str = "auto"
     """auto | cpu | cuda."""
     num_threads: int = 0
-    """CPU threads a rank; 0 shares the cores out between the ranks of this machine."""
+    """CPU threads a rank; 0: the cores SLURM gave the task, else those of this machine shared out between its ranks."""
     rendezvous_timeout_s: int = 300
+    """How long the ranks may take to meet; then those that are missing are named."""
+    collective_timeout_s: int = 600
+    """How long any one exchange between the ranks may take before the run counts as hung."""
+    network_interface: str = ""
+    """Interface that ranks talk over, such as ib0, where a node has several; empty: the libraries choose."""
 
     def __post_init__(self) -> None:
         _one_of("run.device", self.device, ("auto", "cpu", "cuda"))
         _at_least("run.seed", self.seed, 0)
         _at_least("run.num_threads", self.num_threads, 0)
         _at_least("run.rendezvous_timeout_s", self.rendezvous_timeout_s, 1)
+        _at_least("run.collective_timeout_s", self.collective_timeout_s, 1)
 
 
 @dataclass(frozen=True)

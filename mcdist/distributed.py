@@ -1,6 +1,8 @@
 """World: the ranks of a run and the few collectives it needs. One rank alone is a world too, without any process group."""
 
 import os
+import socket
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,17 +13,20 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from mcdist.errors import ConfigError, MachineError
-
-LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+from mcdist.place import Place, find_place
+from mcdist.rendezvous import meet
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """This process's place among the ranks. `device` is the one device it computes on."""
+    """This process among the ranks, `ranks_here` of which run on this node. `device` is the one device it computes on, `num_cores` its share of the CPU."""
 
     rank: int
     num_ranks: int
     device: torch.device
+    local_rank: int = 0
+    ranks_here: int = 1
+    num_cores: int = 1
 
     @property
     def is_first(self) -> bool:
@@ -79,36 +84,39 @@ class World:
             dist.barrier()
 
 
-def join_world(*, device: str, timeout_s: int) -> World:
-    """Join the ranks that a launcher (torchrun, srun) announced in the environment, or be alone.
+def join_world(*, device: str, timeout_s: int, collective_timeout_s: int = 600, network_interface: str = "") -> World:
+    """Join the ranks that a launcher (torchrun, srun, submitit, deepspeed) announced in the environment, or be alone.
 
-    CPU tensors travel by gloo, CUDA tensors by NCCL.
+    CPU tensors travel by gloo, CUDA tensors by NCCL. `timeout_s` bounds how long the ranks may take to meet, `collective_timeout_s` any one
+    collective afterwards; `network_interface` names the interface both libraries use, empty leaves it to them.
 
     Raises:
-        ConfigError: device=cuda on a machine without one, or a half-set launcher environment.
-        MachineError: the ranks did not meet in time, or the port is taken.
+        ConfigError: device=cuda on a machine without one, a half-set launcher environment, two ranks on one GPU, or no such interface.
+        MachineError: the ranks did not meet in time (those missing are named), or the port is taken.
     """
-    chosen = _device(device)
-    given = [name for name in LAUNCHER_VARIABLES if name in os.environ]
-    if not given:
-        return World(0, 1, chosen)
-    if len(given) < len(LAUNCHER_VARIABLES):
-        missing = ", ".join(sorted(set(LAUNCHER_VARIABLES) - set(given)))
-        raise ConfigError(f"the environment has {', '.join(given)} but not {missing}; start with torchrun, or unset them to run one process")
-    rank, num_ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    place = find_place()
+    chosen = _device(device, place=place)
+    if place.num_ranks == 1:
+        return World(0, 1, chosen, num_cores=_cores_of(place))
+    _use_interface(network_interface)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
+    began_s = time.monotonic()
+    store = meet(place, gpu=_gpu_identity(chosen), timeout_s=timeout_s)
+    left_s = max(5.0, timeout_s - (time.monotonic() - began_s))
+    world = World(place.rank, place.num_ranks, chosen, place.local_rank, place.ranks_here, _cores_of(place))
     backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
     try:
-        dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
-    except (dist.DistError, RuntimeError) as error:
-        place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
-        reason = str(error).splitlines()[0]
+        dist.init_process_group(backend, store=store, rank=place.rank, world_size=place.num_ranks, timeout=timedelta(seconds=left_s))
+        world.sum(torch.zeros(1, device=chosen))  # connections may be made at the first collective
+        _set_timeout(timedelta(seconds=collective_timeout_s))
+    except RuntimeError as error:
+        leave_world()
         raise MachineError(
-            f"rank {rank} could not meet the other {num_ranks - 1} ranks at {place} within {timeout_s} s ({reason}); "
-            "if the port is in use, choose another (torchrun --master-port), else see that all ranks started"
+            f"rank {place.rank} met the other {place.num_ranks - 1} ranks at {place.address}:{place.port}, but {backend} could not connect them within "
+            f"{timeout_s} s ({str(error).splitlines()[0]}); where nodes have several networks, name one: run.network_interface=NAME (here: {_interfaces()})"
         ) from error
-    return World(rank, num_ranks, chosen)
+    return world
 
 
 def pack(tensors: Sequence[Tensor]) -> UInt8[Tensor, " bytes"]:
@@ -129,10 +137,40 @@ def leave_world() -> None:
         dist.destroy_process_group()
 
 
-def _device(name: str) -> torch.device:
+def _device(name: str, *, place: Place) -> torch.device:
+    """The device of this rank among those torch really sees: SLURM may show a task every GPU of its node, or only its own."""
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise ConfigError("run.device=cuda, but torch finds no CUDA device here; use run.device=cpu or auto, see: mcdist doctor")
     if name == "cpu" or not available:
         return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    return torch.device("cuda", place.local_rank % torch.cuda.device_count())
+
+
+def _cores_of(place: Place) -> int:
+    """Its own cores where SLURM said how many, else an equal part of those that this process may run on."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(usable, place.num_cores) if place.num_cores else max(1, usable // place.ranks_here)
+
+
+def _gpu_identity(device: torch.device) -> str:
+    """What tells this GPU from any other of its host, whatever CUDA_VISIBLE_DEVICES calls it; empty on a CPU."""
+    return str(torch.cuda.get_device_properties(device).uuid) if device.type == "cuda" else ""
+
+
+def _use_interface(name: str) -> None:
+    if not name:
+        return
+    if name not in _interfaces().split(", "):
+        raise ConfigError(f"run.network_interface={name}: this host ({socket.gethostname()}) has no such network interface; it has {_interfaces()}")
+    os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = name
+
+
+def _interfaces() -> str:
+    return ", ".join(name for _, name in socket.if_nameindex())
+
+
+def _set_timeout(timeout: timedelta) -> None:
+    """torch names this function in public since 2.13 or so; before, it had an underscore."""
+    change = getattr(dist, "set_timeout", None) or dist.distributed_c10d._set_pg_timeout
+    change(timeout)

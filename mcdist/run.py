@@ -12,7 +12,7 @@ from mcdist.checkpoint import list_checkpoints, load_checkpoint, load_newest, sa
 from mcdist.config import Config
 from mcdist.config_file import load_config, science_differences
 from mcdist.data.loader import evaluation_samples
-from mcdist.distributed import World, join_world, leave_world
+from mcdist.distributed import World, leave_world
 from mcdist.errors import ConfigError
 from mcdist.evaluate.evaluation import evaluate
 from mcdist.model.encoder import Encoder
@@ -31,7 +31,7 @@ PROGRESS_EVERY_S = 5.0
 
 def train_run(config: Config) -> int:
     """Train `config` to its end, from where its run folder stands. Returns the exit code: 0, or 128 + the signal that stopped it."""
-    world = join_world(device=config.run.device, timeout_s=config.run.rendezvous_timeout_s)
+    world = build.build_world(config)
     try:
         return _train(config, world=world)
     finally:
@@ -64,7 +64,7 @@ def _train(config: Config, *, world: World) -> int:
         console.header("mcdist train", facts=header_facts(config, run_dir, state, num_samples=len(folder), num_steps=loop.num_steps))
         if warning := build.cache_warning(config, folder):
             console.warn(warning)
-        if staged := build.stage_shards(config, folder):
+        if staged := build.stage_shards(config, folder, world=world):
             console.say(staged)
         outputs = stack.enter_context(Outputs(config, run_dir, state, console=console))
         loader = build.build_batches(config, folder, world=world, consumed=state.samples_consumed, num_steps=loop.num_steps - state.step)
@@ -99,7 +99,7 @@ def evaluate_run(run_dir: RunDir, *, overrides: list[str], which: str) -> Evalua
     if not run_dir.config.is_file():
         raise ConfigError(f"expected a run at {run_dir.root} (its {run_dir.config.name}), found none; train first: mcdist train CONFIG run.dir={run_dir.root}")
     config = load_config(run_dir.config, overrides=overrides)
-    world = join_world(device=config.run.device, timeout_s=config.run.rendezvous_timeout_s)
+    world = build.build_world(config)
     if world.num_ranks > 1:
         raise ConfigError(f"mcdist evaluate runs as one process, here are {world.num_ranks}; start it without torchrun")
     build.prepare_process(config, world=world)
