@@ -1,4 +1,4 @@
-"""The command line: mcdist train, evaluate, report, doctor. Errors a user can cause are one sentence and an exit code."""
+"""The command line: mcdist train, evaluate, report, proposals, doctor. Errors a user can cause are one sentence and an exit code."""
 
 import sys
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from mcdist.errors import McdistError
+from mcdist.propose import proposals
 from mcdist.run_dir import RunDir
 
 app = typer.Typer(
@@ -17,6 +18,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Learn pixel representations without labels by contrasting object-mask proposals, and see what they name.",
 )
+
+app.add_typer(proposals, name="proposals")
 
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings over the file's, such as optim.lr=0.01 run.dir=runs/second.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, such as runs/demo.")]

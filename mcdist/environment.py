@@ -20,7 +20,7 @@ def describe_environment(*, device: str, num_ranks: int, precision: str) -> dict
         "command": _command(),
         "commit": _commit(),
         "host_cpu": cpu_name(),
-        "num_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "num_cores": num_cores(),
         "memory_gib": memory_gib(),
         "device": device,
         "num_ranks": num_ranks,
@@ -39,6 +39,11 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def num_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_name() -> str:

@@ -11,11 +11,8 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor
 
-BACKGROUND = 0
-"""Instance map value of background."""
-
-VOID = -1
-"""Instance map value of pixels that are neither an object nor background."""
+from mcdist.map_values import BACKGROUND as BACKGROUND
+from mcdist.map_values import VOID as VOID
 
 
 @dataclass(frozen=True, slots=True)

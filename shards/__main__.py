@@ -10,8 +10,9 @@ from typer.core import TyperGroup
 from mcdist.data.manifest import read_manifest
 from mcdist.data.open_shards import open_shards
 from mcdist.errors import ConfigError, McdistError, ShardError
+from mcdist.report.progress import progress_bar
 from shards.build_commands import build
-from shards.console import print_built, progress_bar
+from shards.console import print_built
 from shards.contact_sheet import write_contact_sheet
 from shards.convert import convert_shards
 from shards.format_options import PhotoKept, ShardFormat, packing_of

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
-from mcdist.data.sample import STORED_VOID
+from mcdist.data.picture_folder import check_folder, is_text, pictures_in
+from mcdist.data.stored_map import STORED_VOID
 from mcdist.errors import ConfigError, DataError
 from shards.coco_file import CocoFile, CocoImage, orphans, read_coco
 from shards.coco_source import CocoItem, CocoSource, JsonMaps, StuffMaps, png_beside
 from shards.coco_stuff import class_names
-from shards.folder import check_folder, pictures_in
 from shards.place import size_and_time
 from shards.rle import pycocotools_mask
-from shards.source import Item, Option, is_text, problem_item, safe_keys, strange_item
+from shards.source import Item, Option, problem_item, safe_keys, strange_item
 from shards.treatment import Treatment
 
 

@@ -1,35 +1,13 @@
-"""What a person sees while shards are built or checked: a progress bar, and the summary at the end."""
+"""What a person sees while shards are built or checked, and the summary at the end."""
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.text import Text
 
 from shards.build import Built
 
 SHOWN_SKIPPED = 3
-
-
-class PhotosPerSecond(ProgressColumn):
-    """How fast it goes now."""
-
-    def render(self, task: Task) -> Text:
-        """Empty until the first photos are done."""
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f} photos/s")
-
-
-@contextmanager
-def progress_bar(what: str, *, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on the error stream, so that results can be piped; gives the function that moves it on. Silent where there is no terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), PhotosPerSecond(), TimeElapsedColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda num: progress.advance(task, num)
 
 
 @contextmanager
@@ -58,8 +36,3 @@ def print_built(built: Built) -> None:
         console.print(f"  skipped: {num_skipped:,} of {num_skipped + manifest.num_samples:,} photos, all listed in {listed}; the first:")
         for photo, reason in manifest.skipped[:SHOWN_SKIPPED]:
             console.print(f"    {photo}: {reason}")
-
-
-def default_workers() -> int:
-    """One worker a core this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
+from mcdist.environment import num_cores
+from mcdist.report.progress import progress_bar
 from shards.build import MAX_SKIPPED_SHARE, build_shards
-from shards.console import default_workers, print_built, progress_bar
+from shards.console import print_built
 from shards.pack_ffcv import Packing
 from shards.source import Source
 from shards.split import split_source
 from shards.treatment import Treatment
 
-DEFAULT_WORKERS = default_workers()
+DEFAULT_WORKERS = num_cores()
 
 
 class MaskValues(StrEnum):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy
 from jaxtyping import UInt8
 
+from mcdist.data.coco_runs import runs_of
 from mcdist.errors import DataError, MissingExtraError
 
 OUTSIDE_TOLERANCE_PX = 1.0
@@ -40,7 +41,7 @@ def decode_segmentation(segmentation: Any, *, width: int, height: int, where: st
     if segmentation["size"] != [height, width]:
         raise DataError(f"{where}: the run lengths are of size {segmentation['size']}, the photo is [{height}, {width}] (height, width); make them again")
     counts = segmentation["counts"]
-    runs = counts if isinstance(counts, list) else _runs_of(counts, where=where)
+    runs = counts if isinstance(counts, list) else runs_of(counts, where=where)
     if any(type(run) is not int or run < 0 for run in runs) or sum(runs) != width * height:
         raise DataError(f"{where}: the run lengths do not add up to the photo's {width * height} pixels; make them again")
     encoded = mask.frPyObjects({"size": [height, width], "counts": runs}, height, width) if isinstance(counts, list) else segmentation
@@ -77,23 +78,3 @@ def check_inside(low: float, high: float, *, limit: int, what: str, where: str) 
     """Raises DataError where `low`..`high` leaves 0..`limit` px by more than the tolerance."""
     if low < -OUTSIDE_TOLERANCE_PX or high > limit + OUTSIDE_TOLERANCE_PX:
         raise DataError(f"{where}: {what} runs from {low:g} to {high:g} px, its photo from 0 to {limit}; correct the annotation")
-
-
-def _runs_of(text: Any, *, where: str) -> list[int]:
-    """Run lengths of COCO's compressed text: 5 bits a character from code 48 on, bit 5 goes on, the rest is signed, and from the fourth run on a difference."""
-    content = text.encode("latin-1", errors="replace") if isinstance(text, str) else b""
-    runs: list[int] = []
-    number = shift = 0
-    for byte in content:
-        code = byte - 48
-        if not 0 <= code < 64:
-            raise DataError(f"{where}: the run lengths' text holds {chr(byte)!r}, which COCO's does not; make them again")
-        number |= (code & 31) << shift
-        shift += 5
-        if not code & 32:
-            number -= (1 << shift) if code & 16 else 0
-            runs.append(number + (runs[-2] if len(runs) > 2 else 0))
-            number = shift = 0
-    if shift or not runs:
-        raise DataError(f"{where}: the run lengths' text is cut or empty; make them again")
-    return runs

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Protocol, runtime_checkable
 
+from mcdist.data.picture_folder import is_text
 from mcdist.errors import DataError
 
 Option = str | int | float | bool | None
@@ -88,15 +89,6 @@ def hostile(name: str) -> bool:
 def strange_item(name: str) -> Item:
     """The item of a photo whose name is not `is_text`."""
     return problem_item(name, problem=f"the name {name} is no UTF-8; rename the photo")
-
-
-def is_text(name: str) -> bool:
-    """Whether a file name can be written as UTF-8; names on disk may be any bytes."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def digest_of(items: tuple[Item, ...]) -> str:

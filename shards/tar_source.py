@@ -4,9 +4,10 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from mcdist.data.picture_folder import check_folder, is_picture, named_twice, stem_of
 from mcdist.errors import DataError
 from shards.file_source import FileSource, file_item
-from shards.folder import check_folder, is_picture, named_twice, stem_of, twice_problem
+from shards.folder import twice_problem
 from shards.photo_file import first_line
 from shards.place import Place, TarMember
 from shards.source import Item, hostile, problem_item, safe_keys

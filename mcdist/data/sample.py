@@ -7,15 +7,17 @@ only); `json` source, size, proposal method and parameters. Maps are 8-bit grey 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy
 import torch
 from jaxtyping import Int16, UInt8
 from torch import Tensor
 
 from mcdist.data.decode_png import decode_png
-from mcdist.data.grey_png import decode_grey_png, encode_grey_png
+from mcdist.data.grey_png import decode_grey_png
 from mcdist.data.jpeg import decode_plain_jpeg, is_plain_jpeg
 from mcdist.data.picture_header import PNG_START
+from mcdist.data.stored_map import MAX_STORED_OBJECTS as MAX_STORED_OBJECTS
+from mcdist.data.stored_map import STORED_VOID
+from mcdist.data.stored_map import encode_map as encode_map
 from mcdist.errors import ShardError
 from mcdist.types import VOID
 
@@ -23,8 +25,6 @@ PHOTO_MEMBERS = ("jpg", "png")
 INSTANCES_MEMBER = "mask.png"
 SEGMENTS_MEMBER = "seg.png"
 INFO_MEMBER = "json"
-STORED_VOID = 255
-MAX_STORED_OBJECTS = 254
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +101,6 @@ def instances_of(stored: UInt8[Tensor, "H W"]) -> Int16[Tensor, "H W"]:
     """Instance map of a map as it is stored: 255 becomes -1, void."""
     values = stored.to(torch.int16)
     return torch.where(values == STORED_VOID, VOID, values)
-
-
-def encode_map(values: numpy.ndarray) -> bytes:
-    """8-bit grey PNG of a map `[H, W]` with values 0..254 and 255 or -1 for void; the same bytes for the same map."""
-    if values.max(initial=0) > STORED_VOID or values.min(initial=0) < VOID:
-        raise ValueError(f"a stored map holds -1..{STORED_VOID}, got {values.min()}..{values.max()}")
-    return encode_grey_png(numpy.where(values == VOID, STORED_VOID, values).astype(numpy.uint8))
 
 
 def check_size(shape: Sequence[int], *, photo: Tensor, what: str, where: str, shrink: int = 1) -> None:

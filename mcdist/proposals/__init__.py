@@ -1,0 +1,1 @@
+"""Proposals: photo -> instance map. One module a method, one registry, one signature."""

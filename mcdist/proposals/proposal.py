@@ -1,0 +1,98 @@
+"""Proposal and Method: what every way of proposing object masks takes and gives.
+
+A method is made once in each worker process by its module's `make(*, device, **options)` and then called with a few photos at a time. What it needs
+and knows stands in its attributes; everything else (reading, refusing, resizing, writing, counting) is done around it, once for all methods.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import numpy
+from jaxtyping import Bool, Float32, Int16, UInt8
+
+from mcdist.errors import DataError
+
+Pixels = UInt8[numpy.ndarray, "H W 3"]
+
+MAX_SIDE_PX = 1600
+"""Photos are shrunk to this long side before a method sees them, unless it asks for another; its maps are brought back to the photo's size."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredMask:
+    """One of several masks of a photo that may overlap: where it is, and how good the method thinks it is (0..1)."""
+
+    mask: Bool[numpy.ndarray, "H W"]
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """The objects proposed in one photo, all maps of the photo's size as the method was given it.
+
+    `instances`: 0 background, 1.. the objects, -1 void. `confidence`: 0..1 a pixel, how sure the method is that an object is there; None where it
+    has no such. `scores`: 0..1 an object, in their order, or none. `notes`: what is worth counting over all photos.
+    """
+
+    instances: Int16[numpy.ndarray, "H W"]
+    confidence: Float32[numpy.ndarray, "H W"] | None = None
+    scores: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def num_objects(self) -> int:
+        """The highest object number."""
+        return int(max(self.instances.max(initial=0), 0))
+
+
+class CannotProposeError(DataError):
+    """This photo gets no mask; `outcome` is what it is counted as, the message why and what to do."""
+
+    def __init__(self, message: str, *, outcome: str) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """With its outcome also from a worker process."""
+        return _cannot_propose, (str(self), self.outcome)
+
+
+def _cannot_propose(message: str, outcome: str) -> CannotProposeError:
+    return CannotProposeError(message, outcome=outcome)
+
+
+@dataclass(slots=True)
+class Method:
+    """Base of all methods: subclass it and write `propose`, or `propose_all` where photos are cheaper together.
+
+    `name`, `version` and `parameters` are recorded with every output; raise `version` whenever the same photo gives another map. The parameters are
+    the maker's options as they were resolved.
+    """
+
+    name: str
+    version: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    batched: ClassVar[int] = 1
+    """Photos worth giving at a time."""
+    scope: ClassVar[Literal["photo", "folder"]] = "photo"
+    """`folder`: the photos of one folder, in the order of their names, come in one call: frames of a video."""
+    max_side_px: ClassVar[int | None] = MAX_SIDE_PX
+    """Larger photos are shrunk to this long side first; None: never."""
+
+    def __call__(self, photos: Sequence[Pixels], *, names: Sequence[str] = ()) -> list[Proposal]:
+        """One Proposal a photo. `names`: the photos' relative paths, for methods that look something up.
+
+        Raises:
+            CannotProposeError: a photo of the call cannot have a mask; with several photos the caller asks again for each alone.
+        """
+        return self.propose_all(photos, names=names or [""] * len(photos))
+
+    def propose_all(self, photos: Sequence[Pixels], *, names: Sequence[str]) -> list[Proposal]:
+        """The photos one after another, unless a method overrides it."""
+        return [self.propose(photo, name=name) for photo, name in zip(photos, names, strict=True)]
+
+    def propose(self, photo: Pixels, *, name: str) -> Proposal:
+        """The Proposal of one photo; see `__call__`."""
+        raise NotImplementedError

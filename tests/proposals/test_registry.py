@@ -1,0 +1,38 @@
+"""Methods by name: built in or of other packages, with options read as their defaults' types."""
+
+import pytest
+
+from mcdist.errors import ConfigError
+from mcdist.proposals.registry import BUILT_IN, make_method, names, options_of
+
+
+def test_every_built_in_method_has_a_maker_whose_options_have_defaults():
+    for name in BUILT_IN:
+        assert all(default is not None for default in options_of(name).values()), name
+
+
+def test_another_package_adds_a_method_by_an_entry_point(other_package):
+    assert "red" in names()
+    method = make_method("red", options={"wait_s": "0.5"})
+    assert (method.name, method.parameters) == ("red", {"wait_s": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "sentence"),
+    [
+        ("filez", {}, "no proposal method is called 'filez'; did you mean 'files'"),
+        ("files", {"treshold": "1"}, "has no option 'treshold'; did you mean 'threshold'"),
+        ("files", {"threshold": "much"}, "files: threshold wants a number, got 'much'"),
+        ("files", {"split": "yes"}, "files: split wants true or false, got 'yes'"),
+        ("files", {}, "wants the folder or JSON file of masks"),
+    ],
+)
+def test_a_name_or_option_that_is_none_is_one_sentence(name, options, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        make_method(name, options=options)
+
+
+def test_a_package_that_does_not_load_is_said(other_package):
+    (other_package / "other_proposals-1.0.dist-info" / "entry_points.txt").write_text("[mcdist.proposals]\nred = nowhere_at_all:make\n")
+    with pytest.raises(ConfigError, match="red .nowhere_at_all:make. does not load"):
+        make_method("red")
