@@ -35,6 +35,8 @@ PLANTED = [
     ("mcdist/model/planted.py", "triton", "triton lives in"),
     ("mcdist/data/planted.py", "ffcv", "FFCV files are built and read without ffcv"),
     ("mcdist/proposals/planted.py", "pycocotools", "pycocotools lives in"),
+    ("mcdist/model/planted.py", "timm", "timm lives in"),
+    ("mcdist/evaluate/planted.py", "onnxruntime", "onnxruntime lives in"),
 ]
 """(module, what it must not import, the contract that forbids it)"""
 

@@ -14,6 +14,9 @@ from mcdist.model.pretrained import load_weights
 
 STRIDE = 8
 
+BACKBONES = ("resnet18", "resnet50", "efficientnet_lite0")
+"""The names that `make_backbone` knows."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Raw:

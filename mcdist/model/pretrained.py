@@ -1,5 +1,6 @@
 """Pretrained weights from a file, under the names their publishers gave them. Loading executes no code from the file."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -16,13 +17,16 @@ CLASSIFIER = ("fc.", "_fc.", "_conv_head.", "_bn1.", "classifier.", "head.")
 """Parts of a classification network that a dense one does not use; they may be absent from the file or differ."""
 
 
-def load_weights(network: nn.Module, *, path: Path, what: str) -> None:
+def load_weights(network: nn.Module, *, path: Path, what: str, convert: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None) -> None:
     """Copy the file's tensors into `network`; its classifier aside, every parameter must be there with the right shape.
+
+    `convert`: what turns the file's names and shapes into the network's, where they differ.
 
     Raises:
         ConfigError: no such file, a file that is no weights file, missing names or other shapes.
     """
     given = _strip(_read(path, what=what))
+    given = given if convert is None else convert(given)
     wanted = network.state_dict()
     needed = {name for name in wanted if not name.startswith(CLASSIFIER) and not name.endswith("num_batches_tracked")}
     missing = sorted(needed - given.keys())
