@@ -14,6 +14,7 @@ from mcdist.checkpoint import Checkpoint, best_checkpoint, list_checkpoints, loa
 from mcdist.config import Config, DataConfig, ModelConfig
 from mcdist.data import loader
 from mcdist.data.cached_files import CachedFiles, stage
+from mcdist.data.division import num_micro_batches
 from mcdist.data.draw import ViewSettings
 from mcdist.data.loader import BatchLoader, make_loader
 from mcdist.data.open_files import open_files
@@ -106,8 +107,15 @@ def build_state(config: Config, *, world: World) -> TrainState:
         precision=optim.precision,
         clip_grad_norm=optim.clip_grad_norm,
         compile_mode=optim.compile_mode if optim.compile else None,
+        bucket_mib=optim.bucket_mib,
+        gradient_exchange=_gradient_exchange(config),
     )
     return TrainState(query=query, key=key, bank=bank, engine=engine)
+
+
+def _gradient_exchange(config: Config) -> str:
+    chosen = config.optim.gradient_exchange
+    return chosen if chosen != "auto" else "ordered" if config.run.deterministic else "allreduce"
 
 
 def build_batches(config: Config, folder: SampleReader, *, world: World, consumed: int, num_steps: int) -> BatchLoader:
@@ -117,7 +125,7 @@ def build_batches(config: Config, folder: SampleReader, *, world: World, consume
         views=view_settings(config),
         seed=config.run.seed,
         global_batch=config.optim.global_batch,
-        accumulation_steps=config.optim.accumulation_steps,
+        accumulation_steps=accumulation_steps(config, num_ranks=world.num_ranks),
         rank=world.rank,
         num_ranks=world.num_ranks,
         block=config.data.block,
@@ -154,14 +162,26 @@ def step_settings(config: Config) -> StepSettings:
     )
 
 
-def loop_settings(config: Config, *, num_samples: int) -> LoopSettings:
+def accumulation_steps(config: Config, *, num_ranks: int) -> int:
+    """Micro-batches a step of this many ranks. Raises ConfigError where the batch does not come out even."""
+    optim = config.optim
+    return num_micro_batches(
+        global_batch=optim.global_batch,
+        micro_batch=optim.micro_batch,
+        accumulation_steps=optim.accumulation_steps,
+        num_lanes=config.data.num_lanes,
+        num_ranks=num_ranks,
+    )
+
+
+def loop_settings(config: Config, *, num_samples: int, num_ranks: int = 1) -> LoopSettings:
     """How long and how often. The last step runs a little into the epoch after the last, so that every sample has had its turns."""
     optim = config.optim
     return LoopSettings(
         num_steps=-(-optim.epochs * num_samples // optim.global_batch),
         num_samples=num_samples,
         global_batch=optim.global_batch,
-        accumulation_steps=optim.accumulation_steps,
+        accumulation_steps=accumulation_steps(config, num_ranks=num_ranks),
         lr=optim.lr,
         schedule=optim.schedule,
         warmup_steps=optim.warmup_steps,

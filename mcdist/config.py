@@ -218,11 +218,15 @@ class OpsConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Science, but for accumulation_steps, precision, compile and compile_mode (efficiency)."""
+    """Science, but for what says how a step is computed (efficiency): accumulation_steps, micro_batch, precision, compile, compile_mode,
+    gradient_exchange, bucket_mib."""
 
     global_batch: int = 64
     """Photos an optimizer step, over all ranks and accumulation steps."""
     accumulation_steps: int = 1
+    """Equal parts that a rank computes its share of the global batch in, one after another."""
+    micro_batch: int = 0
+    """In place of accumulation_steps: photos that a rank holds at a time, whatever the number of ranks. 0: as accumulation_steps says."""
     epochs: int = 60
     optimizer: str = "sgd"
     """sgd | adamw."""
@@ -238,6 +242,11 @@ class OptimConfig:
     """0: no clipping."""
     precision: str = "fp32"
     """fp32 | bf16 | fp16 (autocast; fp16 with loss scaling)."""
+    gradient_exchange: str = "auto"
+    """How DDP averages gradients: auto (ordered with run.deterministic, else allreduce) | allreduce | bf16 (half the bytes, rounded) |
+    powersgd (few bytes, approximate; for slow networks) | ordered (summed in rank order: the same bits in a run that was continued)."""
+    bucket_mib: float = 25.0
+    """Gradients exchanged at a time."""
     compile: bool = False
     compile_mode: str = "default"
     """With compile: default | reduce-overhead (CUDA graphs: kernels are launched as one; on a CPU as default) | max-autotune (the same, and
@@ -252,6 +261,13 @@ class OptimConfig:
         _one_of("optim.optimizer", self.optimizer, ("sgd", "adamw"))
         _one_of("optim.schedule", self.schedule, ("poly", "cosine", "constant"))
         _one_of("optim.precision", self.precision, ("fp32", "bf16", "fp16"))
+        _one_of("optim.gradient_exchange", self.gradient_exchange, ("auto", "allreduce", "bf16", "powersgd", "ordered"))
+        _require(self.bucket_mib > 0, f"optim.bucket_mib wants more than 0, got {self.bucket_mib:g}")
+        _at_least("optim.micro_batch", self.micro_batch, 0)
+        _require(
+            self.micro_batch == 0 or self.accumulation_steps == 1,
+            f"optim.micro_batch={self.micro_batch} takes the place of optim.accumulation_steps={self.accumulation_steps}; set one of the two",
+        )
         _one_of("optim.compile_mode", self.compile_mode, ("default", "reduce-overhead", "max-autotune"))
         _require(self.compile or self.compile_mode == "default", f"optim.compile_mode={self.compile_mode} wants optim.compile=true, got false")
         _require(self.lr > 0, f"optim.lr wants more than 0, got {self.lr:g}")

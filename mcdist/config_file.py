@@ -56,7 +56,16 @@ def as_flat(config: Config) -> dict[str, Any]:
 
 SCIENCE_SECTIONS = ("views", "model", "loss", "optim")
 SCIENCE_KEYS = ("run.seed", "data.train", "data.block", "data.num_lanes", "data.bad_samples", "checkpoint.init_from")
-EFFICIENCY_KEYS = ("optim.accumulation_steps", "optim.precision", "optim.compile", "optim.compile_mode", "optim.max_nonfinite")
+EFFICIENCY_KEYS = (
+    "optim.accumulation_steps",
+    "optim.micro_batch",
+    "optim.precision",
+    "optim.gradient_exchange",
+    "optim.bucket_mib",
+    "optim.compile",
+    "optim.compile_mode",
+    "optim.max_nonfinite",
+)
 """Keys of science sections that change speed and rounding only."""
 
 

@@ -67,10 +67,11 @@ class Outputs:
 
     def save(self, state: TrainState) -> None:
         """A checkpoint at this step; the newest few and the one with the lowest training loss since the last save stay."""
+        tensors = state.tensors()
         if self.first:
             path = self.run_dir.checkpoints / name_of(state.step)
             loss = sum(self.losses) / len(self.losses) if self.losses else float("inf")
-            save_checkpoint(path, tensors=state.tensors(), numbers={**state.numbers(), "loss": loss if self.losses else None})
+            save_checkpoint(path, tensors=tensors, numbers={**state.numbers(), "loss": loss if self.losses else None})
             if loss < self.best_loss:
                 self.best_loss = loss
                 mark_best(path)

@@ -42,7 +42,7 @@ def _train(config: Config, *, world: World) -> int:
     build.prepare_process(config, world=world)
     build.prepare_workers(config)
     folder = build.build_shards(config.data.train, key="data.train", data=config.data)
-    loop = build.loop_settings(config, num_samples=len(folder))
+    loop = build.loop_settings(config, num_samples=len(folder), num_ranks=world.num_ranks)
     run_dir = RunDir(Path(config.run.dir)).create()
     _check_same_science(config, run_dir)
     state = build.build_state(config, world=world)

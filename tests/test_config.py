@@ -128,6 +128,7 @@ def test_a_wrong_type_is_an_error_and_never_converted(write, override, message):
         ("optim.compile_mode=fast", "optim.compile_mode wants one of default, reduce-overhead, max-autotune, got 'fast'"),
         ("optim.compile_mode=reduce-overhead", "optim.compile_mode=reduce-overhead wants optim.compile=true, got false"),
         ("optim.accumulation_steps=3", "optim.global_batch 64 is not divisible by optim.accumulation_steps 3"),
+        ("optim.gradient_exchange=ring", "optim.gradient_exchange wants one of auto, allreduce, bf16, powersgd, ordered, got 'ring'"),
         ("data.num_lanes=5", r"data.num_lanes 5 does not divide optim.global_batch 64; use one of \[1, 2, 4, 8"),
         ("schema_version=99", "schema_version 99 .* is not 1"),
     ],
@@ -142,6 +143,11 @@ def test_how_the_bank_is_stored_is_science_and_how_the_encoders_are_compiled_is_
     path = write("")
     now = load_config(path, overrides=["model.bank_dtype=bf16", "optim.compile=true", "optim.compile_mode=reduce-overhead"])
     assert science_differences(load_config(path), now) == ["model.bank_dtype: fp32 -> bf16"]
+
+
+def test_a_micro_batch_beside_accumulation_steps_is_refused(write):
+    with pytest.raises(ConfigError, match="optim.micro_batch=8 takes the place of optim.accumulation_steps=2; set one of the two"):
+        load_config(write(""), overrides=["optim.accumulation_steps=2", "optim.micro_batch=8"])
 
 
 def test_an_argument_without_an_equals_sign_is_refused(write):

@@ -1,6 +1,4 @@
-"""EngineDDP: forward, backward and optimizer step on one device or, through DistributedDataParallel, on many. The loop cannot tell which."""
-
-from contextlib import nullcontext
+"""EngineDDP: forward, backward and optimizer step on one device or, through DistributedDataParallel, on many. See `mcdist.train.engine`."""
 
 import torch
 from jaxtyping import Float
@@ -9,32 +7,50 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from mcdist.distributed import World
-from mcdist.train.optimizer import set_lr, step_where_finite
+from mcdist.train.as_tuple import AsTuple
+from mcdist.train.engine import DTYPES
+from mcdist.train.exchange import register_exchange
+from mcdist.train.optimizer import load_optimizer_tensors, optimizer_tensors, set_lr, step_where_finite
 from mcdist.types import Embedded
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class EngineDDP:
     """Owns how the encoders are run and the query updated: autocast, loss scaling, gradient exchange, clipping, the skipped step."""
 
     def __init__(
-        self, query: nn.Module, *, key: nn.Module, optimizer: Optimizer, world: World, precision: str, clip_grad_norm: float, compile_mode: str | None
+        self,
+        query: nn.Module,
+        *,
+        key: nn.Module,
+        optimizer: Optimizer,
+        world: World,
+        precision: str,
+        clip_grad_norm: float,
+        compile_mode: str | None,
+        bucket_mib: float = 25.0,
+        gradient_exchange: str = "allreduce",
     ) -> None:
-        """`compile_mode`: torch.compile's own mode; None runs the encoders as they are."""
+        """`compile_mode`: torch.compile's own mode; None runs the encoders as they are. `gradient_exchange`: see `mcdist.train.exchange`."""
         self.optimizer = optimizer
         self.world = world
         self.clip_grad_norm = clip_grad_norm
         self.autocast_dtype = DTYPES[precision]
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=precision == "fp16")
+        self._names: dict[Tensor, str] = {parameter: name for name, parameter in query.named_parameters()}
         self._parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         self._compiled = compile_mode is not None
-        run: nn.Module = torch.compile(query, mode=compile_mode) if self._compiled else query  # type: ignore[assignment]
+        self._run: nn.Module = torch.compile(query, mode=compile_mode) if self._compiled else query  # type: ignore[assignment]
         self._run_key: nn.Module = torch.compile(key, mode=compile_mode) if self._compiled else key  # type: ignore[assignment]
+        self._exchanging: DistributedDataParallel | None = None
         if world.num_ranks > 1:
-            device_ids = [world.device.index] if world.device.type == "cuda" else None
-            run = DistributedDataParallel(run, device_ids=device_ids, gradient_as_bucket_view=True, static_graph=False)
-        self._run = run
+            self._exchanging = DistributedDataParallel(
+                AsTuple(self._run),
+                device_ids=[world.device.index] if world.device.type == "cuda" else None,
+                bucket_cap_mb=bucket_mib,
+                gradient_as_bucket_view=True,
+                static_graph=not self._compiled,  # torch.compile wants a dynamic one
+            )
+            register_exchange(self._exchanging, gradient_exchange)
         self._mark_step()
 
     def autocast(self) -> torch.autocast:
@@ -43,7 +59,9 @@ class EngineDDP:
 
     def forward(self, images: Float[Tensor, "B 3 H W"], *, last: bool) -> Embedded:
         """The query encoder on one micro-batch. Gradients are exchanged between ranks in the backward of the `last` one only."""
-        with self._sync(last), self.autocast():
+        with self.autocast():
+            if last and self._exchanging is not None:
+                return Embedded(*self._exchanging(images))
             embedded: Embedded = self._run(images)
         return embedded
 
@@ -56,9 +74,11 @@ class EngineDDP:
 
     def backward(self, loss: Float[Tensor, ""], *, last: bool, summed: bool) -> None:
         """Add the gradient of `loss`. `summed`: the ranks' losses add up to the whole, so DDP's mean over ranks is undone."""
-        factor = self.world.num_ranks if summed else 1
-        with self._sync(last):
-            self.scaler.scale(loss * factor).backward()
+        scaled = self.scaler.scale(loss * (self.world.num_ranks if summed else 1))
+        if last or self.world.num_ranks == 1:
+            scaled.backward()
+        else:
+            self._accumulate(scaled)
 
     def step(self, *, lr: float) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """Update the query encoder unless a gradient is not finite. Returns (gradient norm, 1.0 where the step was skipped), on the device.
@@ -78,6 +98,25 @@ class EngineDDP:
         self._mark_step()
         return norm.detach(), skipped
 
+    def optimizer_tensors(self) -> dict[str, Tensor]:
+        """The optimizer's state as it is, on every rank; no collective."""
+        return optimizer_tensors(self.optimizer, names=self._names)
+
+    def load_optimizer_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Inverse of `optimizer_tensors`. Raises CheckpointError where a tensor is missing."""
+        load_optimizer_tensors(self.optimizer, names=self._names, tensors=tensors)
+
+    def _accumulate(self, loss: Tensor) -> None:
+        """Gradients of a micro-batch that is not the last, with none of DDP's hooks: those of a static graph count every backward pass, and
+        `no_sync` is refused with it.
+        """
+        gradients = torch.autograd.grad(loss, self._parameters)
+        if self._parameters[0].grad is None:
+            for parameter, gradient in zip(self._parameters, gradients, strict=True):
+                parameter.grad = gradient
+        else:
+            torch._foreach_add_([parameter.grad for parameter in self._parameters], list(gradients))
+
     def _mark_step(self) -> None:
         """CUDA graphs may use their memory again from here on: what they returned since the last mark (embeddings, gradients) is no longer needed.
 
@@ -85,7 +124,3 @@ class EngineDDP:
         """
         if self._compiled:
             torch.compiler.cudagraph_mark_step_begin()
-
-    def _sync(self, last: bool) -> "nullcontext[None]":
-        waits = isinstance(self._run, DistributedDataParallel) and not last
-        return self._run.no_sync() if waits else nullcontext()  # type: ignore[operator,return-value]

@@ -9,8 +9,7 @@ from torch import Tensor
 from mcdist.errors import CheckpointError
 from mcdist.model.bank import MemoryBank
 from mcdist.model.encoder import Encoder
-from mcdist.train.engine_ddp import EngineDDP
-from mcdist.train.optimizer import load_optimizer_tensors, optimizer_tensors
+from mcdist.train.engine import Engine
 
 COUNTERS = ("redrawn", "emptied", "dropped_objects", "bad_samples", "nonfinite_steps")
 
@@ -22,17 +21,17 @@ class TrainState:
     query: Encoder
     key: Encoder
     bank: MemoryBank
-    engine: EngineDDP
+    engine: Engine
     step: int = 0
     samples_consumed: int = 0
     counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
 
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors by name, as they are on the device."""
+        """All tensors by name, as they are on the device. All ranks call this together; the optimizer's may be whole on rank 0 only."""
         found = {f"query/{name}": tensor for name, tensor in self.query.state_dict().items()}
         found |= {f"key/{name}": tensor for name, tensor in self.key.state_dict().items()}
         found |= {f"bank/{name}": tensor for name, tensor in self.bank.state_dict().items()}
-        found |= {f"optimizer/{name}": tensor for name, tensor in optimizer_tensors(self.engine.optimizer, names=self._names()).items()}
+        found |= {f"optimizer/{name}": tensor for name, tensor in self.engine.optimizer_tensors().items()}
         found["random/cpu"] = torch.get_rng_state()
         if self.engine.world.device.type == "cuda":
             found["random/cuda"] = torch.cuda.get_rng_state(self.engine.world.device)
@@ -56,16 +55,14 @@ class TrainState:
         load_module(self.query, tensors, prefix="query/")
         load_module(self.key, tensors, prefix="key/")
         load_module(self.bank, tensors, prefix="bank/")
-        load_optimizer_tensors(self.engine.optimizer, names=self._names(), tensors=_below("optimizer/", tensors))
+        self.engine.load_optimizer_tensors(_below("optimizer/", tensors))
         torch.set_rng_state(tensors["random/cpu"].cpu())
         if "random/cuda" in tensors and self.engine.world.device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random/cuda"].cpu(), self.engine.world.device)
-        self.engine.scaler.load_state_dict(numbers["scaler"])
+        if numbers["scaler"]:  # empty where the checkpoint's precision has no loss scale
+            self.engine.scaler.load_state_dict(numbers["scaler"])
         self.step, self.samples_consumed = int(numbers["step"]), int(numbers["samples_consumed"])
         self.counters.update({name: int(value) for name, value in numbers["counters"].items()})
-
-    def _names(self) -> dict[Tensor, str]:
-        return {parameter: name for name, parameter in self.query.named_parameters()}
 
 
 def load_module(module: torch.nn.Module, tensors: dict[str, Tensor], *, prefix: str) -> None:

@@ -181,6 +181,7 @@ def forward_part(*, spoil: Callable[[Any], None] = lambda state: None) -> torch.
     world = World(0, 1, torch.device("cuda"))
     engine = object.__new__(EngineDDP)  # its constructor wants an optimizer and a GradScaler, which want a real device
     engine.world, engine.autocast_dtype, engine._run_key = world, torch.float32, key
+    engine.scaler = torch.amp.GradScaler("cpu", enabled=False)
     state = TrainState(query=query, key=key, bank=MemoryBank(16, dim=8), engine=engine)
     spoil(state)
     batch = make_batch(2, device="cuda")

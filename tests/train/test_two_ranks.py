@@ -1,8 +1,5 @@
 """Two gloo ranks: one collective gathers exactly, the bank is the same everywhere, and a run goes on on another number of ranks. Real processes."""
 
-import multiprocessing
-import os
-import socket
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-import torch.multiprocessing
 from hypothesis import given
 from hypothesis import strategies as st
+from many_ranks import on_ranks
 from safetensors.torch import load_file, save_file
 from test_step import SETTINGS, make_batch, make_state
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -30,21 +27,6 @@ from mcdist.types import Pooled
 
 COUNTS = ((2**24 + 1, 0, 2**31 + 5), (2**24 + 3, 2**40 + 1, 0))
 """Pixels of three objects on each of two ranks: none of the large ones is exact in float32, and the ranks have other rows empty."""
-
-
-def on_two_ranks(work: Callable[..., None], *arguments: Any) -> None:
-    """work(rank, *arguments) in two processes that can join a world; copies of one server, so that torch is imported once."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["torch", "mcdist.run"])
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = int(listener.getsockname()[1])
-    torch.multiprocessing.start_processes(_in_environment, args=(port, work, arguments), nprocs=2, start_method="forkserver")
-
-
-def _in_environment(rank: int, port: int, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    torch.set_num_threads(1)
-    os.environ.update({"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})
-    work(rank, *arguments)
 
 
 class _Collectives(TorchDispatchMode):
@@ -98,7 +80,7 @@ def _check_gather(world: World) -> None:
 
 
 def test_one_collective_gathers_exactly_and_every_rank_holds_the_bank_of_one(tmp_path: Path) -> None:
-    on_two_ranks(_gather_and_train, tmp_path)
+    on_ranks(2, _gather_and_train, tmp_path, notes=tmp_path)
     alone = make_state()
     take_steps(alone, lambda batch: batch)
     first, second = (load_file(tmp_path / f"bank_{rank}") for rank in (0, 1))
@@ -153,11 +135,11 @@ def test_the_bank_goes_on_from_two_ranks_to_one_and_back(tmp_path: Path, make_sh
     shards = make_shards(12)
     whole, parts = (load_config(tmp_path / "config.yaml", overrides=[f"data.train={shards}", f"run.dir={tmp_path / name}"]) for name in ("whole", "parts"))
     assert run.train_run(whole) == 0
-    on_two_ranks(_three_steps, parts, True)
+    on_ranks(2, _three_steps, parts, True, notes=tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(run, "StopWish", StopsAtThree)
         assert run.train_run(parts) == 143
-    on_two_ranks(_three_steps, parts, False)
+    on_ranks(2, _three_steps, parts, False, notes=tmp_path)
 
     (step, want), (same_step, got) = (_last_bank(config) for config in (whole, parts))
     assert step == same_step == "step_00000009"
