@@ -12,6 +12,7 @@ from tolerance import TOLERANCE
 from triton_operands import Operands, contrast_operands, distance, in_dtype, plain_contrast
 from triton_process import triton_process
 
+ROUNDING = torch.finfo(torch.float32).eps / 2
 SOME_VALID = torch.tensor([True, False, True, True, True, False, True, True])
 
 Call = Callable[..., Any]
@@ -86,6 +87,7 @@ def test_the_gradient_passes_gradcheck(call: Call, options: dict[str, float]) ->
 @pytest.mark.parametrize("temperature", [0.01, 0.07, 0.5, 10.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_the_error_is_no_larger_than_twice_that_of_plain_torch(call: Call, dtype: torch.dtype, temperature: float) -> None:
+    """Or, where that is more, than what rounding logits of size 1 / T costs: the interpreter's products are numpy's, and their rounding is its BLAS's."""
     errors = {"loss": torch.zeros(2), "gradient": torch.zeros(2)}
     for seed in range(3):
         operands = in_dtype(contrast_operands(make_case(seed, D=16, h=2, w=2, num_bank=20, temperature=temperature)), dtype)
@@ -94,7 +96,7 @@ def test_the_error_is_no_larger_than_twice_that_of_plain_torch(call: Call, dtype
         for place, name in ((0, "loss"), (2, "gradient")):
             errors[name] += torch.tensor([distance(result[place], truth[place]) ** 2 for result in (got, plain)])
     for kernel, plain in (error.div(3).sqrt().tolist() for error in errors.values()):
-        assert kernel <= 2 * plain + 1e-7
+        assert kernel <= max(2 * plain + 1e-7, ROUNDING / temperature)
 
 
 def test_the_strides_of_the_features_do_not_matter(call: Call) -> None:
