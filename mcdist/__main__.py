@@ -1,6 +1,13 @@
 """The command line: mcdist train, evaluate, report, proposals, doctor. Errors a user can cause are one sentence and an exit code."""
+# ruff: noqa: E402
 
 import sys
+
+from mcdist.stop import listen
+
+if sys.argv[1:2] == ["train"]:
+    listen()  # before the slow imports: a cluster may signal in the first second
+
 from pathlib import Path
 from typing import Annotated
 
@@ -31,10 +38,10 @@ def train_command(
 ) -> None:
     """Train CONFIG; the same command continues a stopped run.
 
-    Ctrl-C and SIGTERM save a checkpoint and leave (exit code 130 and 143). On several devices:
+    Ctrl-C, SIGTERM and a cluster's notice (SIGUSR1, SIGUSR2) save a checkpoint and leave (exit code 130, 143 and 75). On several devices:
     torchrun --nproc-per-node 2 -m mcdist train CONFIG ...
 
-    Exit codes: 0 trained, 2 configuration, 3 data, 4 checkpoint, 5 loss not finite, 6 package missing, 7 machine.
+    Exit codes: 0 trained, 2 configuration, 3 data, 4 checkpoint, 5 loss not finite, 6 package missing, 7 machine, 75 start me again.
     """
     from mcdist.config_file import load_config
 

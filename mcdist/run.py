@@ -1,5 +1,6 @@
 """The story of a run: build, then for each step log and checkpoint; afterwards evaluate and report. Reading starts here."""
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -13,7 +14,7 @@ from mcdist.config import Config
 from mcdist.config_file import load_config, science_differences
 from mcdist.data.loader import evaluation_samples
 from mcdist.distributed import World, leave_world
-from mcdist.errors import ConfigError
+from mcdist.errors import REQUEUE, ConfigError
 from mcdist.evaluate.evaluation import evaluate
 from mcdist.model.encoder import Encoder
 from mcdist.outputs import Outputs, header_facts, publish
@@ -30,15 +31,16 @@ PROGRESS_EVERY_S = 5.0
 
 
 def train_run(config: Config) -> int:
-    """Train `config` to its end, from where its run folder stands. Returns the exit code: 0, or 128 + the signal that stopped it."""
-    world = build.build_world(config)
-    try:
-        return _train(config, world=world)
-    finally:
-        leave_world()
+    """Train `config` to its end, from where its run folder stands. Returns the exit code: 0, or that of the signal that stopped it (`mcdist.stop`)."""
+    with StopWish() as stop:
+        world = build.build_world(config)
+        try:
+            return _train(config, world=world, stop=stop)
+        finally:
+            leave_world()
 
 
-def _train(config: Config, *, world: World) -> int:
+def _train(config: Config, *, world: World, stop: StopWish) -> int:
     build.prepare_process(config, world=world)
     build.prepare_workers(config)
     folder = build.build_shards(config.data.train, key="data.train", data=config.data)
@@ -48,7 +50,6 @@ def _train(config: Config, *, world: World) -> int:
     state = build.build_state(config, world=world)
 
     with ExitStack() as stack:
-        stop = stack.enter_context(StopWish())
         console = stack.enter_context(
             Console(
                 mode=config.report.console if world.is_first else "off",
@@ -61,6 +62,9 @@ def _train(config: Config, *, world: World) -> int:
         if state.step >= loop.num_steps:
             console.say(f"{run_dir.root} is trained: {state.step} of {loop.num_steps} steps; evaluate it with: mcdist evaluate {run_dir.root}")
             return 0
+        if world.begin_any(stop.signal_number != 0)():
+            console.say(f"stopped before the first step of this start, after step {state.step} of {loop.num_steps}; the same command continues")
+            return agreed_exit_code(stop, world=world)
         console.header("mcdist train", facts=header_facts(config, run_dir, state, num_samples=len(folder), num_steps=loop.num_steps))
         if warning := build.cache_warning(config, folder):
             console.warn(warning)
@@ -78,7 +82,15 @@ def _train(config: Config, *, world: World) -> int:
                 outputs.save(state)
         if state.step < loop.num_steps:
             console.say(f"stopped after step {state.step} of {loop.num_steps} and saved; the same command continues")
-            return stop.exit_code
+            return agreed_exit_code(stop, world=world)
+    return 0
+
+
+def agreed_exit_code(stop: StopWish, *, world: World) -> int:
+    """One exit code for all ranks: of those that their signals ask for, the weightiest. A signal may have reached some ranks only."""
+    for code in (REQUEUE, 128 + signal.SIGTERM, 128 + signal.SIGINT):
+        if world.begin_any(stop.exit_code == code)():
+            return code
     return 0
 
 

@@ -7,7 +7,7 @@ building the model), each worker is a cheap copy of it (0.2 s).
 
 import multiprocessing
 import multiprocessing.forkserver
-import signal
+import multiprocessing.resource_tracker
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +18,7 @@ import numpy
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from mcdist import stop
 from mcdist.data.bad_samples import BadSample, shard_name, stand_in
 from mcdist.data.batch import Batch, collate
 from mcdist.data.check_sample import check_raw
@@ -236,15 +237,17 @@ def prepare_workers() -> BaseContext:
     """Start the server that workers are copied from. It imports beside whatever is done next, so training calls this first."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "mcdist.data.loader"])
+    multiprocessing.resource_tracker.ensure_running()
+    if stop.is_listening():
+        stop.block()  # the tracker's start unblocks two of the signals that the server is to be deaf to
     multiprocessing.forkserver.ensure_running()
     return context
 
 
 def _start_worker(worker: int) -> None:
-    """One core a worker. Ctrl-C and the cluster's notices are the main process's to answer: workers end when it does."""
+    """One core a worker. Signals are the main process's to answer: workers end when it does."""
     torch.set_num_threads(1)
-    for notice in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(notice, signal.SIG_IGN)
+    stop.serve_only_parent()
 
 
 def evaluation_samples(folder: SampleReader, *, limit: int = 0) -> Iterator[Sample]:
