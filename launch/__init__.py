@@ -1,1 +1,1 @@
-"""Where a run happens, never what it computes."""
+"""Where a run happens, never what it computes: the request (cluster), what runs (spec), how it gets there (submission, local), what happens in it (job)."""

@@ -70,7 +70,9 @@ def _command() -> str:
 
 
 def _commit() -> str | None:
-    """The commit this code stands at, with a + where files were changed; None outside a git checkout."""
+    """The commit this code stands at, with a + where files were changed; None outside a git checkout. A job's copy of the code has it in MCDIST_COMMIT."""
+    if "MCDIST_COMMIT" in os.environ:
+        return os.environ["MCDIST_COMMIT"] or None
     here = Path(__file__).parent
     try:
         answer = subprocess.run(

@@ -68,6 +68,11 @@ class RunDir:
         """The default MLflow store (sqlite)."""
         return self.root / "mlflow.db"
 
+    @property
+    def launch(self) -> Path:
+        """One folder a submission to a cluster: what runs, with the code as it was, the tasks' logs and how each start ended."""
+        return self.root / "launch"
+
     def create(self) -> "RunDir":
         """Make the folder and `checkpoints/`; an existing one is kept as it is."""
         try:

@@ -42,7 +42,7 @@ class Console:
         if mode not in MODES:
             raise ConfigError(f"report.console wants one of {', '.join(MODES)}, got {mode!r}")
         self._mode, self._total_steps, self._samples_per_step = mode, total_steps, samples_per_step
-        self._rich = _rich_console(file)
+        self._rich = plain_or_rich(file)
         self._log = _open_log(log)
         self._values: dict[str, float] = {}
         self._step = 0
@@ -162,10 +162,10 @@ class Console:
 
 def show(renderable: RenderableType) -> None:
     """Print any rich renderable on standard output, once."""
-    _rich_console(None).print(renderable)
+    plain_or_rich(None).print(renderable)
 
 
-def _rich_console(file: TextIOWrapper | StringIO | None) -> rich.console.Console:
+def plain_or_rich(file: TextIOWrapper | StringIO | None) -> rich.console.Console:
     """Elsewhere than on a terminal: no colours, no control codes, and lines as long as they are, whatever the environment asks for."""
     if (file or sys.stdout).isatty() and os.environ.get("TERM") != "dumb":
         return rich.console.Console(file=file, highlight=False)

@@ -1,0 +1,58 @@
+"""Progress: how many starts in a row a job ended badly without a new checkpoint. One line a start in the submission's attempts.jsonl."""
+
+import json
+import re
+import time
+from pathlib import Path
+
+from launch.outcome import Fate, Outcome
+from launch.spec import Attempt, Work
+from mcdist.run_dir import RunDir
+
+_CHECKPOINT = re.compile(r"step_(\d+)")
+
+
+def newest_step(run_dir: str) -> int:
+    """The step of the newest checkpoint, by its folder's name; -1 where there is none."""
+    if not run_dir:
+        return -1
+    try:
+        found = [_CHECKPOINT.fullmatch(path.name) for path in RunDir(Path(run_dir)).checkpoints.iterdir()]
+    except OSError:
+        return -1
+    return max((int(match.group(1)) for match in found if match), default=-1)
+
+
+def note_attempt(folder: Path, *, attempt: Attempt, outcome: Outcome, work: Work) -> int:
+    """Write down how a start ended; `num_without_progress` with it."""
+    line = {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "job_id": attempt.job_id,
+        "element": attempt.element,
+        "restarts": attempt.restarts,
+        "fate": outcome.fate.value,
+        "reason": outcome.reason,
+        "step": newest_step(work.run_dir),
+    }
+    with _path(folder).open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    return num_without_progress(folder, element=attempt.element)
+
+
+def num_without_progress(folder: Path, *, element: int) -> int:
+    """So many of the last starts of this array element (0 for a plain job) ended badly at one and the same newest checkpoint."""
+    try:
+        lines = [json.loads(line) for line in _path(folder).read_text().splitlines() if line.endswith("}")]
+    except OSError:
+        return 0
+    own = [line for line in lines if line["element"] == element]
+    count = 0
+    for line in reversed(own):
+        if line["fate"] != Fate.again_if_progress or line["step"] != own[-1]["step"]:
+            break
+        count += 1
+    return count
+
+
+def _path(folder: Path) -> Path:
+    return folder / "attempts.jsonl"
