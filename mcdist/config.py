@@ -156,7 +156,9 @@ class ModelConfig:
     dropout: float = 0.0
     embedding_dim: int = 32
     norm: str = "batch"
-    """batch | frozen (running statistics, affine fixed) | group."""
+    """batch (statistics of each rank's own images, as the paper's code) | sync (of all ranks' images) | shuffled (batch, but key images change
+    ranks before the key encoder, so that an image's two views are not normalised beside the same others; MoCo) | group | frozen (running
+    statistics, affine fixed)."""
     trainable_from: int = 0
     """Backbone stages before this one stay as they start (0: all train, 5: none trains); beyond the paper."""
     momentum: float = 0.999
@@ -172,7 +174,7 @@ class ModelConfig:
         _one_of("model.backbone", self.backbone, ("resnet18", "resnet50", "efficientnet_lite0"))
         _one_of("model.decoder", self.decoder, ("deeplabv3", "linear"))
         _one_of("model.embedding_from", self.embedding_from, ("decoder", "backbone"))
-        _one_of("model.norm", self.norm, ("batch", "frozen", "group"))
+        _one_of("model.norm", self.norm, ("batch", "sync", "shuffled", "group", "frozen"))
         _one_of("model.momentum_buffers", self.momentum_buffers, ("own", "copy"))
         _one_of("model.bank_dtype", self.bank_dtype, ("fp32", "bf16"))
         _share("model.momentum", self.momentum)
