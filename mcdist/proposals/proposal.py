@@ -81,6 +81,9 @@ class Method:
     max_side_px: ClassVar[int | None] = MAX_SIDE_PX
     """Larger photos are shrunk to this long side first; None: never."""
 
+    def __post_init__(self) -> None:
+        """Where a method checks its parameters."""
+
     def __call__(self, photos: Sequence[Pixels], *, names: Sequence[str] = ()) -> list[Proposal]:
         """One Proposal a photo. `names`: the photos' relative paths, for methods that look something up.
 
