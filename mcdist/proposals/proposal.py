@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float32, Int16, UInt8
 
 from mcdist.errors import DataError
 
-Pixels = UInt8[numpy.ndarray, "H W 3"]
+Pixels = UInt8[numpy.ndarray, "_ _ 3"]
 
 MAX_SIDE_PX = 1600
 """Photos are shrunk to this long side before a method sees them, unless it asks for another; its maps are brought back to the photo's size."""

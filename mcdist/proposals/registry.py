@@ -28,6 +28,12 @@ BUILT_IN: dict[str, str] = {
     "spectral_residual": "what a smooth spectrum does not explain (Hou and Zhang, CVPR 2007); a baseline",
     "felzenszwalb": "graph-based segmentation (Felzenszwalb and Huttenlocher, IJCV 2004); several objects",
     "hierarchy": "hierarchical region merging, the paper's 'boundary' prior; several objects",
+    "lost": "LOST on the patch features of a ViT, or of another backbone (--option weights=FILE)",
+    "tokencut": "TokenCut, or MaskCut for several objects, on patch features",
+    "deep_spectral": "deep spectral segmentation of patch features",
+    "found": "FOUND-style: what is unlike the background, on patch features",
+    "saliency_network": "any trained saliency network, ONNX or TorchScript (--option network=FILE)",
+    "self_trained": "the network that mcdist proposals self-train wrote (--option network=FILE)",
 }
 """Each is a module of this folder with that name."""
 
