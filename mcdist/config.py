@@ -46,6 +46,10 @@ class RunConfig:
     """How long any one exchange between the ranks may take before the run counts as hung."""
     network_interface: str = ""
     """Interface that ranks talk over, such as ib0, where a node has several; empty: the libraries choose."""
+    lease_s: float = 60.0
+    """How long nothing may be heard of the job that holds the run folder before another takes it over. What is known to be dead is not waited for."""
+    max_attempts_without_progress: int = 3
+    """So many starts in a row without a new checkpoint, and a launcher starts the run no more; a cluster's notice always leads to another start."""
 
     def __post_init__(self) -> None:
         _one_of("run.device", self.device, ("auto", "cpu", "cuda"))
@@ -53,6 +57,12 @@ class RunConfig:
         _at_least("run.num_threads", self.num_threads, 0)
         _at_least("run.rendezvous_timeout_s", self.rendezvous_timeout_s, 1)
         _at_least("run.collective_timeout_s", self.collective_timeout_s, 1)
+        _at_least("run.lease_s", self.lease_s, 1)
+        _at_least("run.max_attempts_without_progress", self.max_attempts_without_progress, 1)
+        _require(
+            self.lease_s < self.collective_timeout_s,
+            f"run.lease_s {self.lease_s:g} wants less than run.collective_timeout_s {self.collective_timeout_s}: all ranks wait while rank 0 sees a lease end",
+        )
 
 
 @dataclass(frozen=True)
