@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy
 import torch
+from torch.optim import Optimizer
 
 from mcdist.allocator import return_freed_tensors
 from mcdist.checkpoint import Checkpoint, best_checkpoint, list_checkpoints, load_checkpoint
@@ -28,9 +29,11 @@ from mcdist.model.bank import MemoryBank
 from mcdist.model.decoder import make_decoder
 from mcdist.model.encoder import Encoder
 from mcdist.model.norm import convert_norm
-from mcdist.model.sync_norm import SumOverRanks
 from mcdist.run_dir import RunDir
+from mcdist.train.deepspeed_settings import deepspeed_settings
+from mcdist.train.engine import Engine
 from mcdist.train.engine_ddp import EngineDDP
+from mcdist.train.engine_deepspeed import EngineDeepSpeed
 from mcdist.train.loop import LoopSettings
 from mcdist.train.optimizer import make_optimizer
 from mcdist.train.state import TrainState, load_module
@@ -70,24 +73,21 @@ def prepare_workers(config: Config) -> None:
         loader.prepare_workers()
 
 
-def build_encoder(model: ModelConfig, *, pretrained: bool = True, sum_over_ranks: SumOverRanks | None = None) -> Encoder:
-    """The encoder as it starts. `pretrained=False` leaves out reading `model.weights`, for an encoder that is loaded from a checkpoint.
-
-    `sum_over_ranks` is for norm layers that span the ranks (model.norm=sync), while training.
-    """
+def build_encoder(model: ModelConfig, *, pretrained: bool = True) -> Encoder:
+    """The encoder as it starts. `pretrained=False` leaves out reading `model.weights`, for an encoder that is loaded from a checkpoint."""
     backbone = make_backbone(model.backbone, weights=model.weights if pretrained else "none", num_stages=model.num_stages)
     decoder, channels = make_decoder(
         model.decoder, num_channels=backbone.num_channels, width=model.decoder_width, atrous_rates=list(model.atrous_rates), dropout=model.dropout
     )
     encoder = Encoder(backbone, decoder=decoder, decoder_channels=channels, embedding_dim=model.embedding_dim, embedding_from=model.embedding_from)
-    convert_norm(encoder, kind=model.norm, sum_over_ranks=sum_over_ranks)
+    convert_norm(encoder, kind=model.norm)
     freeze_before(encoder.backbone, trainable_from=model.trainable_from)
     return encoder.to(memory_format=torch.channels_last)
 
 
 def build_state(config: Config, *, world: World) -> TrainState:
     """Query and key encoder, bank, optimizer and engine, at step 0."""
-    query = build_encoder(config.model, sum_over_ranks=world.sum_apart() if config.model.norm == "sync" else None)
+    query = build_encoder(config.model)
     if config.checkpoint.init_from:
         load_module(query, find_checkpoint(Path(config.checkpoint.init_from)).tensors, prefix="query/")
     query = query.to(world.device)
@@ -103,7 +103,30 @@ def build_state(config: Config, *, world: World) -> TrainState:
         sgd_momentum=optim.sgd_momentum,
         weight_decay=optim.weight_decay,
     )
-    engine = EngineDDP(
+    engine = build_engine(config, query, key=key, optimizer=optimizer, world=world)
+    return TrainState(query=query, key=key, bank=bank, engine=engine)
+
+
+def build_engine(config: Config, query: Encoder, *, key: Encoder, optimizer: Optimizer, world: World) -> Engine:
+    """The engine that `optim.engine` names; nobody else knows which it is."""
+    optim = config.optim
+    exchange = optim.gradient_exchange
+    if optim.engine == "deepspeed":
+        settings = deepspeed_settings(
+            zero_stage=optim.zero_stage,
+            offload_optimizer=optim.offload_optimizer,
+            bucket_mib=optim.bucket_mib,
+            gradient_exchange="allreduce" if exchange == "auto" else exchange,
+            micro_batch=optim.global_batch // world.num_ranks // accumulation_steps(config, num_ranks=world.num_ranks),
+            pin_memory=world.device.type == "cuda",
+            raw=config.deepspeed,
+        )
+        return EngineDeepSpeed(
+            query, key=key, optimizer=optimizer, world=world, precision=optim.precision, clip_grad_norm=optim.clip_grad_norm, settings=settings
+        )
+    if exchange == "auto":
+        exchange = "ordered" if config.run.deterministic else "allreduce"
+    return EngineDDP(
         query,
         key=key,
         optimizer=optimizer,
@@ -112,14 +135,8 @@ def build_state(config: Config, *, world: World) -> TrainState:
         clip_grad_norm=optim.clip_grad_norm,
         compile_mode=optim.compile_mode if optim.compile else None,
         bucket_mib=optim.bucket_mib,
-        gradient_exchange=_gradient_exchange(config),
+        gradient_exchange=exchange,
     )
-    return TrainState(query=query, key=key, bank=bank, engine=engine)
-
-
-def _gradient_exchange(config: Config) -> str:
-    chosen = config.optim.gradient_exchange
-    return chosen if chosen != "auto" else "ordered" if config.run.deterministic else "allreduce"
 
 
 def build_batches(config: Config, folder: SampleReader, *, world: World, consumed: int, num_steps: int) -> BatchLoader:
@@ -163,7 +180,6 @@ def step_settings(config: Config) -> StepSettings:
         pixels_per_object=config.loss.pixels_per_object,
         seed=config.run.seed,
         implementation=config.ops.implementation,
-        shuffle_keys=config.model.norm == "shuffled",
     )
 
 

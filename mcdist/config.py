@@ -4,6 +4,7 @@ Sections say what they may change: science (the result), efficiency (only speed 
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from mcdist.errors import ConfigError
 
@@ -46,10 +47,6 @@ class RunConfig:
     """How long any one exchange between the ranks may take before the run counts as hung."""
     network_interface: str = ""
     """Interface that ranks talk over, such as ib0, where a node has several; empty: the libraries choose."""
-    lease_s: float = 60.0
-    """How long nothing may be heard of the job that holds the run folder before another takes it over. What is known to be dead is not waited for."""
-    max_attempts_without_progress: int = 3
-    """So many starts in a row without a new checkpoint, and a launcher starts the run no more; a cluster's notice always leads to another start."""
 
     def __post_init__(self) -> None:
         _one_of("run.device", self.device, ("auto", "cpu", "cuda"))
@@ -57,12 +54,6 @@ class RunConfig:
         _at_least("run.num_threads", self.num_threads, 0)
         _at_least("run.rendezvous_timeout_s", self.rendezvous_timeout_s, 1)
         _at_least("run.collective_timeout_s", self.collective_timeout_s, 1)
-        _at_least("run.lease_s", self.lease_s, 1)
-        _at_least("run.max_attempts_without_progress", self.max_attempts_without_progress, 1)
-        _require(
-            self.lease_s < self.collective_timeout_s,
-            f"run.lease_s {self.lease_s:g} wants less than run.collective_timeout_s {self.collective_timeout_s}: all ranks wait while rank 0 sees a lease end",
-        )
 
 
 @dataclass(frozen=True)
@@ -166,9 +157,7 @@ class ModelConfig:
     dropout: float = 0.0
     embedding_dim: int = 32
     norm: str = "batch"
-    """batch (statistics of each rank's own images, as the paper's code) | sync (of all ranks' images) | shuffled (batch, but key images change
-    ranks before the key encoder, so that an image's two views are not normalised beside the same others; MoCo) | group | frozen (running
-    statistics, affine fixed)."""
+    """batch | frozen (running statistics, affine fixed) | group."""
     trainable_from: int = 0
     """Backbone stages before this one stay as they start (0: all train, 5: none trains); beyond the paper."""
     momentum: float = 0.999
@@ -184,7 +173,7 @@ class ModelConfig:
         _one_of("model.backbone", self.backbone, ("resnet18", "resnet50", "efficientnet_lite0"))
         _one_of("model.decoder", self.decoder, ("deeplabv3", "linear"))
         _one_of("model.embedding_from", self.embedding_from, ("decoder", "backbone"))
-        _one_of("model.norm", self.norm, ("batch", "sync", "shuffled", "group", "frozen"))
+        _one_of("model.norm", self.norm, ("batch", "frozen", "group"))
         _one_of("model.momentum_buffers", self.momentum_buffers, ("own", "copy"))
         _one_of("model.bank_dtype", self.bank_dtype, ("fp32", "bf16"))
         _share("model.momentum", self.momentum)
@@ -230,8 +219,8 @@ class OpsConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Science, but for what says how a step is computed (efficiency): accumulation_steps, micro_batch, precision, compile, compile_mode,
-    gradient_exchange, bucket_mib."""
+    """Science, but for what says how a step is computed (efficiency): accumulation_steps, micro_batch, precision, engine, zero_stage,
+    offload_optimizer, gradient_exchange, bucket_mib, compile, compile_mode."""
 
     global_batch: int = 64
     """Photos an optimizer step, over all ranks and accumulation steps."""
@@ -254,6 +243,12 @@ class OptimConfig:
     """0: no clipping."""
     precision: str = "fp32"
     """fp32 | bf16 | fp16 (autocast; fp16 with loss scaling)."""
+    engine: str = "ddp"
+    """ddp | deepspeed (ZeRO: the optimizer's state, and in stage 2 the gradients, are parted over the ranks)."""
+    zero_stage: int = 1
+    """With deepspeed: 0 (nothing is parted) | 1 (the optimizer's state) | 2 (and the gradients)."""
+    offload_optimizer: bool = False
+    """With deepspeed, stage 1 or 2: the optimizer's state lies in the host's memory, and the update runs there."""
     gradient_exchange: str = "auto"
     """How DDP averages gradients: auto (ordered with run.deterministic, else allreduce) | allreduce | bf16 (half the bytes, rounded) |
     powersgd (few bytes, approximate; for slow networks) | ordered (summed in rank order: the same bits in a run that was continued)."""
@@ -273,6 +268,8 @@ class OptimConfig:
         _one_of("optim.optimizer", self.optimizer, ("sgd", "adamw"))
         _one_of("optim.schedule", self.schedule, ("poly", "cosine", "constant"))
         _one_of("optim.precision", self.precision, ("fp32", "bf16", "fp16"))
+        _one_of("optim.engine", self.engine, ("ddp", "deepspeed"))
+        self._check_deepspeed()
         _one_of("optim.gradient_exchange", self.gradient_exchange, ("auto", "allreduce", "bf16", "powersgd", "ordered"))
         _require(self.bucket_mib > 0, f"optim.bucket_mib wants more than 0, got {self.bucket_mib:g}")
         _at_least("optim.micro_batch", self.micro_batch, 0)
@@ -289,6 +286,22 @@ class OptimConfig:
         _at_least("optim.warmup_steps", self.warmup_steps, 0)
         _at_least("optim.clip_grad_norm", self.clip_grad_norm, 0)
         _at_least("optim.max_nonfinite", self.max_nonfinite, 1)
+
+    def _check_deepspeed(self) -> None:
+        _require(
+            self.zero_stage in (0, 1, 2),
+            f"optim.zero_stage wants 0, 1 or 2, got {self.zero_stage}: stage 3 parts the parameters too, and the key encoder has to follow the whole of them "
+            "in every step; optim.zero_stage=2 with model.recompute=true saves more",
+        )
+        if self.engine == "ddp":
+            _require(not self.offload_optimizer, "optim.offload_optimizer=true wants optim.engine=deepspeed, got ddp")
+            return
+        _require(not self.compile, "optim.engine=deepspeed wants optim.compile=false, got true; optim.engine=ddp compiles")
+        _require(self.zero_stage > 0 or not self.offload_optimizer, "optim.offload_optimizer=true wants optim.zero_stage 1 or 2, got 0")
+        _require(
+            self.gradient_exchange in ("auto", "allreduce", "bf16"),
+            f"optim.engine=deepspeed exchanges gradients by optim.gradient_exchange auto, allreduce or bf16, got {self.gradient_exchange!r}",
+        )
 
 
 @dataclass(frozen=True)
@@ -375,11 +388,18 @@ class Config:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
+    deepspeed: dict[str, Any] = field(default_factory=dict)
+    """Efficiency. DeepSpeed's own settings beside those that follow from ours, by its own keys; one that says otherwise is an error."""
 
     def __post_init__(self) -> None:
         _require(
             self.schema_version == SCHEMA_VERSION,
             f"schema_version {self.schema_version} of this configuration is not {SCHEMA_VERSION}, which this mcdist reads; write it anew from configs/",
+        )
+        _require(
+            not self.deepspeed or self.optim.engine == "deepspeed",
+            f"the section deepspeed ({', '.join(map(str, self.deepspeed))}) wants optim.engine=deepspeed, got {self.optim.engine}; "
+            "take it out or set the engine",
         )
         batch, parts = self.optim.global_batch, self.optim.accumulation_steps
         _require(batch % parts == 0, f"optim.global_batch {batch} is not divisible by optim.accumulation_steps {parts}")

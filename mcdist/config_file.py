@@ -60,6 +60,9 @@ EFFICIENCY_KEYS = (
     "optim.accumulation_steps",
     "optim.micro_batch",
     "optim.precision",
+    "optim.engine",
+    "optim.zero_stage",
+    "optim.offload_optimizer",
     "optim.gradient_exchange",
     "optim.bucket_mib",
     "optim.compile",
@@ -77,7 +80,7 @@ def science_differences(before: Config, now: Config) -> list[str]:
 
 
 def _flatten(content: Any, *, prefix: str) -> list[tuple[str, Any]]:
-    if isinstance(content, dict) and content and prefix != "evaluate.classes.":
+    if isinstance(content, dict) and content and prefix not in ("evaluate.classes.", "deepspeed."):
         return [pair for key, value in content.items() for pair in _flatten(value, prefix=f"{prefix}{key}.")]
     return [(prefix[:-1], content)]
 
@@ -131,12 +134,12 @@ def _merge_override(merged: DictConfig, override: str) -> DictConfig:
 
 
 def _leaves(tree: Any, content: dict, prefix: str = "") -> list[tuple[str, int, Any]]:
-    """(dotted key, line, value) of every setting; `evaluate.classes` is one value, not a section."""
+    """(dotted key, line, value) of every setting; `evaluate.classes` and `deepspeed` are one value each, not a section."""
     found = []
     for key_node, value_node in tree.value:
         key = int(key_node.value) if key_node.tag.endswith("int") else key_node.value
         dotted, value = f"{prefix}{key}", content[key]
-        if isinstance(value, dict) and not prefix:
+        if isinstance(value, dict) and not prefix and key != "deepspeed":
             found += _leaves(value_node, value, f"{dotted}.")
         else:
             found.append((dotted, key_node.start_mark.line + 1, value))

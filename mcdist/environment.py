@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("mcdist", "torch", "torchvision", "numpy", "webdataset", "faiss-cpu", "faiss-gpu", "mlflow")
+PACKAGES = ("mcdist", "torch", "torchvision", "numpy", "webdataset", "faiss-cpu", "faiss-gpu", "mlflow", "deepspeed")
 
 
 def describe_environment(*, device: str, num_ranks: int, precision: str) -> dict[str, Any]:

@@ -129,6 +129,10 @@ def test_a_wrong_type_is_an_error_and_never_converted(write, override, message):
         ("optim.compile_mode=reduce-overhead", "optim.compile_mode=reduce-overhead wants optim.compile=true, got false"),
         ("optim.accumulation_steps=3", "optim.global_batch 64 is not divisible by optim.accumulation_steps 3"),
         ("optim.gradient_exchange=ring", "optim.gradient_exchange wants one of auto, allreduce, bf16, powersgd, ordered, got 'ring'"),
+        ("optim.engine=horovod", "optim.engine wants one of ddp, deepspeed, got 'horovod'"),
+        ("optim.zero_stage=3", "optim.zero_stage wants 0, 1 or 2, got 3: stage 3 parts the parameters too, and the key encoder has to follow the whole"),
+        ("optim.offload_optimizer=true", "optim.offload_optimizer=true wants optim.engine=deepspeed, got ddp"),
+        ("deepspeed={steps_per_print: 5}", r"the section deepspeed \(steps_per_print\) wants optim.engine=deepspeed, got ddp"),
         ("data.num_lanes=5", r"data.num_lanes 5 does not divide optim.global_batch 64; use one of \[1, 2, 4, 8"),
         ("schema_version=99", "schema_version 99 .* is not 1"),
     ],
@@ -143,6 +147,30 @@ def test_how_the_bank_is_stored_is_science_and_how_the_encoders_are_compiled_is_
     path = write("")
     now = load_config(path, overrides=["model.bank_dtype=bf16", "optim.compile=true", "optim.compile_mode=reduce-overhead"])
     assert science_differences(load_config(path), now) == ["model.bank_dtype: fp32 -> bf16"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optim.compile=true", "optim.engine=deepspeed wants optim.compile=false"),
+        ("optim.gradient_exchange=ordered", "optim.engine=deepspeed exchanges gradients by optim.gradient_exchange auto, allreduce or bf16, got 'ordered'"),
+    ],
+)
+def test_what_deepspeed_cannot_do_is_refused(write, override, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(write("optim: {engine: deepspeed}\n"), overrides=[override])
+
+
+def test_deepspeeds_own_settings_are_one_value_that_is_written_and_read_back(write, tmp_path):
+    config = load_config(write("optim: {engine: deepspeed}\ndeepspeed:\n  zero_optimization: {overlap_comm: true}\n  steps_per_print: 5\n"))
+    assert config.deepspeed == {"zero_optimization": {"overlap_comm": True}, "steps_per_print": 5}
+    (tmp_path / "again.yaml").write_text(dump_config(config))
+    assert load_config(tmp_path / "again.yaml") == config
+
+
+def test_the_engine_is_not_science(write):
+    now = load_config(write(""), overrides=["optim.engine=deepspeed", "optim.zero_stage=2", "optim.offload_optimizer=true", "deepspeed={steps_per_print: 5}"])
+    assert science_differences(load_config(write("")), now) == []
 
 
 def test_a_micro_batch_beside_accumulation_steps_is_refused(write):

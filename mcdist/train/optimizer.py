@@ -27,7 +27,7 @@ def make_optimizer(
         optimizer = AdamW(groups, lr=lr, weight_decay=weight_decay, fused=True)
     else:
         raise ConfigError(f"optim.optimizer wants sgd or adamw, got {name!r}")
-    _start_state(optimizer)
+    start_state(optimizer)
     return optimizer
 
 
@@ -58,12 +58,21 @@ def load_optimizer_tensors(optimizer: Optimizer, *, names: dict[Tensor, str], te
     """
     with torch.no_grad():
         for name, mine in optimizer_tensors(optimizer, names=names).items():
-            if name not in tensors or tensors[name].shape != mine.shape:
-                raise CheckpointError(f"the checkpoint lacks the optimizer's tensor {name}; it is from a run with another optim.optimizer or model")
-            mine.copy_(tensors[name])
+            mine.copy_(checked_tensor(tensors, name, shape=mine.shape))
 
 
-def _start_state(optimizer: Optimizer) -> None:
+def checked_tensor(tensors: dict[str, Tensor], name: str, *, shape: torch.Size) -> Tensor:
+    """tensors[name], which has that shape.
+
+    Raises:
+        CheckpointError: it is not there or has another shape.
+    """
+    if name not in tensors or tensors[name].shape != shape:
+        raise CheckpointError(f"the checkpoint lacks the optimizer's tensor {name}; it is from a run with another optim.optimizer or model")
+    return tensors[name]
+
+
+def start_state(optimizer: Optimizer) -> None:
     """Make the state now: a first step that is skipped would leave SGD's fused kernel with uninitialised momentum."""
     for group in optimizer.param_groups:
         for parameter in group["params"]:

@@ -1,5 +1,6 @@
 """Several ranks as real processes on this machine, for tests: copies of one server, so that torch is imported once. Nothing outlives a call."""
 
+import importlib.util
 import multiprocessing
 import os
 import socket
@@ -9,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-TIMEOUT_S = 240.0
+import pytest
+
+TIMEOUT_S = 420.0
 
 
 def on_ranks(num_ranks: int, work: Callable[..., None], *arguments: Any, notes: Path) -> None:
@@ -34,6 +37,12 @@ def on_ranks(num_ranks: int, work: Callable[..., None], *arguments: Any, notes: 
             process.join()
     failed = [f"rank {rank} ended with {process.exitcode}" for rank, process in enumerate(processes) if process.exitcode]
     assert not failed, "\n".join([*failed, *(note.read_text() for note in sorted(notes.glob("rank_*.failed")))])
+
+
+def skip_without_deepspeed() -> None:
+    """Looks without importing: DeepSpeed keeps a device and starts to talk in the process that imports it."""
+    if importlib.util.find_spec("deepspeed") is None:
+        pytest.skip("deepspeed is not installed: pip install 'mcdist[deepspeed]'")
 
 
 def free_port() -> int:
