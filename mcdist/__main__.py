@@ -41,7 +41,8 @@ def train_command(
     Ctrl-C, SIGTERM and a cluster's notice (SIGUSR1, SIGUSR2) save a checkpoint and leave (exit code 130, 143 and 75). On several devices:
     torchrun --nproc-per-node 2 -m mcdist train CONFIG ...
 
-    Exit codes: 0 trained, 2 configuration, 3 data, 4 checkpoint, 5 loss not finite, 6 package missing, 7 machine, 75 start me again.
+    Exit codes: 0 trained, 2 configuration, 3 data, 4 checkpoint, 5 loss not finite, 6 package missing, 7 machine,
+    8 the run folder is held by another job, 9 replaced by a newer one, 75 start me again.
     """
     from mcdist.config_file import load_config
 

@@ -29,6 +29,7 @@ from mcdist.model.bank import MemoryBank
 from mcdist.model.decoder import make_decoder
 from mcdist.model.encoder import Encoder
 from mcdist.model.norm import convert_norm
+from mcdist.model.sync_norm import SumOverRanks
 from mcdist.run_dir import RunDir
 from mcdist.train.deepspeed_settings import deepspeed_settings
 from mcdist.train.engine import Engine
@@ -73,21 +74,24 @@ def prepare_workers(config: Config) -> None:
         loader.prepare_workers()
 
 
-def build_encoder(model: ModelConfig, *, pretrained: bool = True) -> Encoder:
-    """The encoder as it starts. `pretrained=False` leaves out reading `model.weights`, for an encoder that is loaded from a checkpoint."""
+def build_encoder(model: ModelConfig, *, pretrained: bool = True, sum_over_ranks: SumOverRanks | None = None) -> Encoder:
+    """The encoder as it starts. `pretrained=False` leaves out reading `model.weights`, for an encoder that is loaded from a checkpoint.
+
+    `sum_over_ranks` is for norm layers that span the ranks (model.norm=sync), while training.
+    """
     backbone = make_backbone(model.backbone, weights=model.weights if pretrained else "none", num_stages=model.num_stages)
     decoder, channels = make_decoder(
         model.decoder, num_channels=backbone.num_channels, width=model.decoder_width, atrous_rates=list(model.atrous_rates), dropout=model.dropout
     )
     encoder = Encoder(backbone, decoder=decoder, decoder_channels=channels, embedding_dim=model.embedding_dim, embedding_from=model.embedding_from)
-    convert_norm(encoder, kind=model.norm)
+    convert_norm(encoder, kind=model.norm, sum_over_ranks=sum_over_ranks)
     freeze_before(encoder.backbone, trainable_from=model.trainable_from)
     return encoder.to(memory_format=torch.channels_last)
 
 
 def build_state(config: Config, *, world: World) -> TrainState:
     """Query and key encoder, bank, optimizer and engine, at step 0."""
-    query = build_encoder(config.model)
+    query = build_encoder(config.model, sum_over_ranks=world.sum_apart() if config.model.norm == "sync" else None)
     if config.checkpoint.init_from:
         load_module(query, find_checkpoint(Path(config.checkpoint.init_from)).tensors, prefix="query/")
     query = query.to(world.device)
@@ -180,6 +184,7 @@ def step_settings(config: Config) -> StepSettings:
         pixels_per_object=config.loss.pixels_per_object,
         seed=config.run.seed,
         implementation=config.ops.implementation,
+        shuffle_keys=config.model.norm == "shuffled",
     )
 
 

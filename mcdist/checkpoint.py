@@ -35,18 +35,18 @@ class Checkpoint:
     numbers: dict[str, Any]
 
 
-def save_checkpoint(path: Path, *, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
-    """Write `path` completely or not at all; an earlier folder of that name is replaced at the end.
+def save_checkpoint(path: Path, *, tensors: dict[str, Tensor], numbers: dict[str, Any], folder: Path | None = None) -> None:
+    """Write `path` completely or not at all: made beside, or in `folder` (of the same disk), and renamed. An earlier one of that name is replaced at the end.
 
     Raises:
         MachineError: no space or no permission; earlier checkpoints are untouched.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = (folder or path.parent) / f".{path.name}.{os.getpid()}"
     content = save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     meta = {"schema_version": SCHEMA_VERSION, "sha256": hashlib.sha256(content).hexdigest(), "num_bytes": len(content), **numbers}
     try:
         shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
+        beside.mkdir(parents=folder is None)
         _write(beside / STATE_NAME, content)
         _write(beside / META_NAME, json.dumps(meta, indent=1).encode())
         if path.exists():
@@ -118,9 +118,9 @@ def load_newest(folder: Path, *, warn: Callable[[str], None]) -> Checkpoint | No
     return None
 
 
-def mark_best(path: Path) -> None:
-    """Note that `path` is the best so far."""
-    write_atomically(path.parent / BEST_NAME, path.name.encode() + b"\n")
+def mark_best(path: Path, *, folder: Path | None = None) -> None:
+    """Note that `path` is the best so far; `folder` as in `save_checkpoint`."""
+    write_atomically(path.parent / BEST_NAME, path.name.encode() + b"\n", folder=folder)
 
 
 def best_checkpoint(folder: Path) -> Path | None:

@@ -47,6 +47,10 @@ class RunConfig:
     """How long any one exchange between the ranks may take before the run counts as hung."""
     network_interface: str = ""
     """Interface that ranks talk over, such as ib0, where a node has several; empty: the libraries choose."""
+    lease_s: float = 60.0
+    """How long nothing may be heard of the job that holds the run folder before another takes it over. What is known to be dead is not waited for."""
+    max_attempts_without_progress: int = 3
+    """So many starts in a row without a new checkpoint, and a launcher starts the run no more; a cluster's notice always leads to another start."""
 
     def __post_init__(self) -> None:
         _one_of("run.device", self.device, ("auto", "cpu", "cuda"))
@@ -54,6 +58,12 @@ class RunConfig:
         _at_least("run.num_threads", self.num_threads, 0)
         _at_least("run.rendezvous_timeout_s", self.rendezvous_timeout_s, 1)
         _at_least("run.collective_timeout_s", self.collective_timeout_s, 1)
+        _at_least("run.lease_s", self.lease_s, 1)
+        _at_least("run.max_attempts_without_progress", self.max_attempts_without_progress, 1)
+        _require(
+            self.lease_s < self.collective_timeout_s,
+            f"run.lease_s {self.lease_s:g} wants less than run.collective_timeout_s {self.collective_timeout_s}: all ranks wait while rank 0 sees a lease end",
+        )
 
 
 @dataclass(frozen=True)
@@ -157,7 +167,9 @@ class ModelConfig:
     dropout: float = 0.0
     embedding_dim: int = 32
     norm: str = "batch"
-    """batch | frozen (running statistics, affine fixed) | group."""
+    """batch (statistics of each rank's own images, as the paper's code) | sync (of all ranks' images) | shuffled (batch, but key images change
+    ranks before the key encoder, so that an image's two views are not normalised beside the same others; MoCo) | group | frozen (running
+    statistics, affine fixed)."""
     trainable_from: int = 0
     """Backbone stages before this one stay as they start (0: all train, 5: none trains); beyond the paper."""
     momentum: float = 0.999
@@ -173,7 +185,7 @@ class ModelConfig:
         _one_of("model.backbone", self.backbone, ("resnet18", "resnet50", "efficientnet_lite0"))
         _one_of("model.decoder", self.decoder, ("deeplabv3", "linear"))
         _one_of("model.embedding_from", self.embedding_from, ("decoder", "backbone"))
-        _one_of("model.norm", self.norm, ("batch", "frozen", "group"))
+        _one_of("model.norm", self.norm, ("batch", "sync", "shuffled", "group", "frozen"))
         _one_of("model.momentum_buffers", self.momentum_buffers, ("own", "copy"))
         _one_of("model.bank_dtype", self.bank_dtype, ("fp32", "bf16"))
         _share("model.momentum", self.momentum)

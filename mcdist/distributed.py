@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+import numpy
 import torch
 import torch.distributed as dist
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
+from numpy import ndarray
 from torch import Tensor
 
 from mcdist.errors import ConfigError, MachineError
@@ -51,6 +53,33 @@ class World:
             dist.all_reduce(values)
         return values
 
+    def sum_apart(self) -> "SumApart | None":
+        """`sum` over connections of its own, which waits behind no other exchange; None for one rank. Every rank must call this, once."""
+        if self.num_ranks == 1:
+            return None
+        group = dist.new_group()
+        assert isinstance(group, dist.ProcessGroup)
+        return SumApart(group)
+
+    def permute_rows(self, rows: Tensor, *, order: Int[ndarray, " RB"]) -> Tensor:
+        """This rank's part of all[order], where all = concatenate(rows of rank 0, 1, ...); one exchange, of the rows that move only.
+
+        Equal shapes on all ranks; `order` is a permutation of all R B rows, the same on all ranks. Extra memory: a copy of `rows`, whatever R.
+        """
+        if self.num_ranks == 1:
+            return rows[torch.from_numpy(order).to(rows.device)]
+        num_own = len(rows)
+        source, target = order // num_own, numpy.arange(len(order)) // num_own
+        leaving, coming = source == self.rank, source[target == self.rank]
+        sent = rows[torch.from_numpy(order[leaving] % num_own).to(rows.device)]
+        received = torch.empty_like(sent)
+        sizes_in, sizes_out = (numpy.bincount(peers, minlength=self.num_ranks).tolist() for peers in (coming, target[leaving]))
+        dist.all_to_all_single(received, sent, sizes_in, sizes_out)
+        arrival = numpy.argsort(coming, kind="stable")  # they come rank by rank
+        if (arrival[1:] > arrival[:-1]).all():
+            return received
+        return received[torch.from_numpy(numpy.argsort(arrival)).to(rows.device)]
+
     def begin_any(self, wish: bool) -> Callable[[], bool]:
         """Start asking whether any rank wishes; calling the result waits for the answer. On the host: no device is waited for."""
         if self.num_ranks == 1:
@@ -82,6 +111,21 @@ class World:
         """Wait for all ranks."""
         if self.num_ranks > 1:
             dist.barrier()
+
+
+class SumApart:
+    """Adds a tensor up over all ranks, in place, within a process group of its own. A copied encoder goes on with the same group."""
+
+    def __init__(self, group: dist.ProcessGroup) -> None:
+        self.group = group
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """One collective."""
+        dist.all_reduce(values, group=self.group)
+        return values
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "SumApart":
+        return self
 
 
 def join_world(*, device: str, timeout_s: int, collective_timeout_s: int = 600, network_interface: str = "") -> World:

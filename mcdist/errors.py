@@ -51,3 +51,15 @@ class MachineError(McdistError, OSError):
     """The machine refused: no space left, a port in use, a device that is not there."""
 
     exit_code = 7
+
+
+class HeldError(McdistError):
+    """The run folder is held by another job that lives."""
+
+    exit_code = 8
+
+
+class SupersededError(McdistError):
+    """A newer attempt holds the run folder; this one may write nothing any more."""
+
+    exit_code = 9

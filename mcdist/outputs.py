@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from mcdist.checkpoint import list_checkpoints, mark_best, name_of, prune, save_checkpoint
+from mcdist.claim import Claim
 from mcdist.config import Config
 from mcdist.config_file import as_flat, dump_config
 from mcdist.environment import describe_environment
@@ -16,27 +17,29 @@ from mcdist.report.bad_samples import BadSamplesFile
 from mcdist.report.console import Console
 from mcdist.report.jsonl import MetricsFile
 from mcdist.report.mlflow_sink import MlflowSink, default_tracking_uri
-from mcdist.run_dir import RunDir, write_atomically
+from mcdist.run_dir import RunDir
 from mcdist.train.state import TrainState
 
 
 class Outputs:
     """Metrics, MLflow and checkpoints of a run that trains."""
 
-    def __init__(self, config: Config, run_dir: RunDir, state: TrainState, *, console: Console) -> None:
-        self.config, self.run_dir, self.console = config, run_dir, console
-        self.first = state.engine.world.is_first
+    def __init__(self, config: Config, run_dir: RunDir, state: TrainState, *, claim: Claim | None, console: Console) -> None:
+        """`claim`: rank 0's hold of the run folder; None on the other ranks."""
+        self.config, self.run_dir, self.claim, self.console = config, run_dir, claim, console
         self.best_loss = float("inf")
         self.losses: list[float] = []
         self.metrics: MetricsFile | None = None
         self.mlflow: MlflowSink | None = None
-        if self.first:
+        if claim is not None:
+            claim.note(began_step=state.step)
             for path in list_checkpoints(run_dir.checkpoints):
                 self.best_loss = min(self.best_loss, _loss_of(path))
-            self.metrics = MetricsFile(run_dir.metrics, after_step=state.step)
+            with claim.fenced() as folder:
+                self.metrics = MetricsFile(run_dir.metrics, after_step=state.step, folder=folder)
             self.bad_samples = BadSamplesFile(run_dir.bad_samples, after_step=state.step)
             self.mlflow = start_mlflow(config, run_dir, console=console)
-            self._write_facts(state)
+            self._write_facts(state, claim=claim)
 
     def __enter__(self) -> "Outputs":
         return self
@@ -49,9 +52,8 @@ class Outputs:
 
     def log(self, records: list[Record]) -> None:
         """Metrics first: they are the truth; console and MLflow are views of them."""
-        if not records or not self.first:
+        if not records or self.metrics is None:
             return
-        assert self.metrics is not None
         self.metrics.write(records)
         self.console.update(records)
         self.losses += [record.value for record in records if record.name == "loss/contrast"]
@@ -60,7 +62,8 @@ class Outputs:
 
     def list_bad_samples(self, step: int, lines: list[str]) -> None:
         """Write down the samples that could not be read up to `step`, and warn of the first."""
-        if self.first:
+        if self.claim is not None:
+            self.claim.check()
             self.bad_samples.write(step, lines)
             reason = json.loads(lines[0])["reason"]
             self.console.warn(f"{len(lines)} samples could not be read and took part void everywhere, all in {self.run_dir.bad_samples}; the first: {reason}")
@@ -68,26 +71,28 @@ class Outputs:
     def save(self, state: TrainState) -> None:
         """A checkpoint at this step; the newest few and the one with the lowest training loss since the last save stay."""
         tensors = state.tensors()
-        if self.first:
+        if self.claim is not None:
             path = self.run_dir.checkpoints / name_of(state.step)
             loss = sum(self.losses) / len(self.losses) if self.losses else float("inf")
-            save_checkpoint(path, tensors=tensors, numbers={**state.numbers(), "loss": loss if self.losses else None})
-            if loss < self.best_loss:
-                self.best_loss = loss
-                mark_best(path)
+            with self.claim.fenced() as folder:
+                save_checkpoint(path, tensors=tensors, numbers={**state.numbers(), "loss": loss if self.losses else None}, folder=folder)
+                if loss < self.best_loss:
+                    self.best_loss = loss
+                    mark_best(path, folder=folder)
+            self.claim.note(saved_step=state.step)
             prune(self.run_dir.checkpoints, keep=self.config.checkpoint.keep)
             self.losses = []
         state.engine.world.barrier()
 
-    def _write_facts(self, state: TrainState) -> None:
+    def _write_facts(self, state: TrainState, *, claim: Claim) -> None:
         world = state.engine.world
         device = torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else "cpu"
         start = describe_environment(device=device, num_ranks=world.num_ranks, precision=self.config.optim.precision)
         if self.mlflow is not None:
             start["mlflow_run_id"] = self.mlflow.run_id
         starts = [*_starts(self.run_dir), start]
-        write_atomically(self.run_dir.environment, json.dumps(starts, indent=1).encode() + b"\n")
-        write_atomically(self.run_dir.config, dump_config(self.config).encode())
+        claim.write(self.run_dir.environment, json.dumps(starts, indent=1).encode() + b"\n")
+        claim.write(self.run_dir.config, dump_config(self.config).encode())
 
 
 def publish(config: Config, run_dir: RunDir, evaluation: Evaluation) -> None:

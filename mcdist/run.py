@@ -1,20 +1,21 @@
 """The story of a run: build, then for each step log and checkpoint; afterwards evaluate and report. Reading starts here."""
 
-import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 
 import torch
 
 from mcdist import build
+from mcdist.agree import agreed_exit_code, first_alone
 from mcdist.checkpoint import list_checkpoints, load_checkpoint, load_newest, save_checkpoint
+from mcdist.claim import Claim, take
 from mcdist.config import Config
 from mcdist.config_file import load_config, science_differences
 from mcdist.data.loader import evaluation_samples
 from mcdist.distributed import World, leave_world
-from mcdist.errors import REQUEUE, ConfigError
+from mcdist.errors import ConfigError
 from mcdist.evaluate.evaluation import evaluate
 from mcdist.model.encoder import Encoder
 from mcdist.outputs import Outputs, header_facts, publish
@@ -58,19 +59,21 @@ def _train(config: Config, *, world: World, stop: StopWish) -> int:
                 log=run_dir.log if world.is_first else None,
             )
         )
-        resume(state, run_dir, console=console)
+        claim = first_alone(lambda: take(run_dir.root, attempts=run_dir.attempts, lease_s=config.run.lease_s, say=console.say), world=world)
+        stack.enter_context(claim or nullcontext())
+        resume(state, run_dir, claim=claim, console=console)
         if state.step >= loop.num_steps:
             console.say(f"{run_dir.root} is trained: {state.step} of {loop.num_steps} steps; evaluate it with: mcdist evaluate {run_dir.root}")
             return 0
         if world.begin_any(stop.signal_number != 0)():
             console.say(f"stopped before the first step of this start, after step {state.step} of {loop.num_steps}; the same command continues")
-            return agreed_exit_code(stop, world=world)
+            return leave(stop, claim=claim, world=world)
         console.header("mcdist train", facts=header_facts(config, run_dir, state, num_samples=len(folder), num_steps=loop.num_steps))
         if warning := build.cache_warning(config, folder):
             console.warn(warning)
         if staged := build.stage_shards(config, folder, world=world):
             console.say(staged)
-        outputs = stack.enter_context(Outputs(config, run_dir, state, console=console))
+        outputs = stack.enter_context(Outputs(config, run_dir, state, claim=claim, console=console))
         loader = build.build_batches(config, folder, world=world, consumed=state.samples_consumed, num_steps=loop.num_steps - state.step)
         batches = stack.enter_context(closing(iter(loader)))
         progress: Iterator[Progress] = train(
@@ -82,27 +85,28 @@ def _train(config: Config, *, world: World, stop: StopWish) -> int:
                 outputs.save(state)
         if state.step < loop.num_steps:
             console.say(f"stopped after step {state.step} of {loop.num_steps} and saved; the same command continues")
-            return agreed_exit_code(stop, world=world)
+            return leave(stop, claim=claim, world=world)
     return 0
 
 
-def agreed_exit_code(stop: StopWish, *, world: World) -> int:
-    """One exit code for all ranks: of those that their signals ask for, the weightiest. A signal may have reached some ranks only."""
-    for code in (REQUEUE, 128 + signal.SIGTERM, 128 + signal.SIGINT):
-        if world.begin_any(stop.exit_code == code)():
-            return code
-    return 0
+def leave(stop: StopWish, *, claim: Claim | None, world: World) -> int:
+    """The exit code of a run that was stopped, the same on all ranks and written down."""
+    code = agreed_exit_code(stop, world=world)
+    if claim is not None:
+        claim.note(exit_code=code)
+    return code
 
 
-def resume(state: TrainState, run_dir: RunDir, *, console: Console) -> None:
+def resume(state: TrainState, run_dir: RunDir, *, claim: Claim | None, console: Console) -> None:
     """Continue from the newest whole checkpoint, if there is one; else keep the encoder as it starts, as the evaluation's baseline."""
     checkpoint = load_newest(run_dir.checkpoints, warn=console.warn)
     if checkpoint is not None:
         state.load(checkpoint.tensors, numbers=checkpoint.numbers)
         console.say(f"continuing {run_dir.root} after step {state.step}")
-    elif state.engine.world.is_first:
+    elif claim is not None:
         tensors = {f"query/{name}": tensor for name, tensor in state.query.state_dict().items()}
-        save_checkpoint(run_dir.initial_checkpoint, tensors=tensors, numbers={"step": 0})
+        with claim.fenced() as folder:
+            save_checkpoint(run_dir.initial_checkpoint, tensors=tensors, numbers={"step": 0}, folder=folder)
     state.engine.world.barrier()
 
 

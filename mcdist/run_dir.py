@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from mcdist.errors import MachineError
 
@@ -49,6 +50,11 @@ class RunDir:
         return self.root / "initial"
 
     @property
+    def attempts(self) -> Path:
+        """One record a start of the run, `NNNNNN.json`; and a folder `NNNNNN/` of the one that holds the run, where what it writes is made."""
+        return self.root / "attempts"
+
+    @property
     def evaluation(self) -> Path:
         """The evaluation's table and counts as JSON."""
         return self.root / "evaluation.json"
@@ -82,9 +88,22 @@ class RunDir:
         return self
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside, flush to disk, then rename: a reader sees the old file or the new one, never half of one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+def open_in_place(path: Path, content: bytes, *, folder: Path | None = None) -> TextIO:
+    """`write_atomically`, and the file stays open to append to. Who had it open before appends to a file that has no name any more."""
+    beside = (folder or path.parent) / f".{path.name}.{os.getpid()}"
+    beside.write_bytes(content)
+    file = beside.open("a", encoding="utf-8")
+    try:
+        beside.replace(path)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def write_atomically(path: Path, content: bytes, *, folder: Path | None = None) -> None:
+    """Write beside (or in `folder`, of the same disk), flush to disk, then rename: a reader sees the old file or the new one, never half of one."""
+    beside = (folder or path.parent) / f".{path.name}.{os.getpid()}"
     try:
         with beside.open("wb") as file:
             file.write(content)

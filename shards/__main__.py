@@ -10,10 +10,10 @@ from typer.core import TyperGroup
 from mcdist.data.manifest import read_manifest
 from mcdist.data.open_shards import open_shards
 from mcdist.errors import ConfigError, McdistError, ShardError
+from mcdist.report.contact_sheet import Tile, write_contact_sheet
 from mcdist.report.progress import progress_bar
 from shards.build_commands import build
 from shards.console import print_built
-from shards.contact_sheet import write_contact_sheet
 from shards.convert import convert_shards
 from shards.format_options import PhotoKept, ShardFormat, packing_of
 from shards.options import DEFAULT_WORKERS, Overwrite, Workers
@@ -99,7 +99,8 @@ def inspect(
     path = sheet or folder.resolve().with_name(f"{folder.resolve().name}-sheet.png")
     if path.suffix.lower() != ".png":
         raise ConfigError(f"--sheet wants a file that ends in .png, got {path}; rename it")
-    write_contact_sheet(list(spread_samples(reader, num=num)), path=path)
+    samples = spread_samples(reader, num=num)
+    write_contact_sheet([Tile(sample.photo.permute(1, 2, 0).numpy(), sample.instances.numpy(), sample.key) for sample in samples], path=path)
     typer.echo(f"contact sheet: {path}")
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mcdist.propose import Device, Options, Refine, RefineOption
 from shards.build import MAX_SKIPPED_SHARE
 from shards.coco_plan import CocoFiles, Labels, coco_source
 from shards.console import shown_while_working
@@ -32,6 +33,7 @@ from shards.options import (
     build_and_print,
     treatment_of,
 )
+from shards.proposed_masks import Masks, Proposals, masks_for
 from shards.tar_source import tar_source
 from shards.voc import download_voc, voc_source
 
@@ -172,8 +174,12 @@ def build_coco(
 @build.command("folder")
 def build_folder(
     photos: Annotated[Path, typer.Argument(help="Folder of photos (JPEG, 8-bit PNG), nested or not.", show_default=False)],
-    masks: Annotated[Path, typer.Option(help="Folder of masks: the photo's path with .png.", show_default=False)],
     out: Out,
+    masks: Masks = None,
+    proposals: Proposals = None,
+    option: Options = None,
+    refine: RefineOption = Refine.none,
+    device: Device = "cpu",
     labels: Annotated[Path | None, typer.Option(help="Folder of ground truth: the photo's path with .png, class ids, 255 void.")] = None,
     mask_values: Values = MaskValues.auto,
     components: Components = False,
@@ -190,11 +196,13 @@ def build_folder(
     max_skipped_share: MaxSkipped = MAX_SKIPPED_SHARE,
     overwrite: Overwrite = False,
 ) -> None:
-    """From a folder of photos and a folder of masks.
+    """From a folder of photos and a folder of masks, or of photos alone with --proposals.
 
     Example: python -m shards build folder photos --masks masks --out shards/mine
+    Example: python -m shards build folder photos --proposals ensemble --out shards/mine
     """
     treatment = treatment_of(mask_values, components=components, keep_empty=keep_empty, short_side=short_side, jpeg_quality=jpeg_quality)
+    masks = masks_for(photos, masks=masks, out=out, proposals=proposals, option=option, refine=refine, device=device, workers=workers, overwrite=overwrite)
     source = folder_source(photos, masks=masks, labels=labels, treatment=treatment)
     build_and_print(
         source,
@@ -215,8 +223,12 @@ def build_folder(
 @build.command("tree")
 def build_tree(
     photos: Annotated[Path, typer.Argument(help="Folder of class folders of photos, as ImageNet has them.", show_default=False)],
-    masks: Annotated[Path, typer.Option(help="Folder of masks: the photo's path with .png.", show_default=False)],
     out: Out,
+    masks: Masks = None,
+    proposals: Proposals = None,
+    option: Options = None,
+    refine: RefineOption = Refine.none,
+    device: Device = "cpu",
     labels: Annotated[Path | None, typer.Option(help="Folder of ground truth: the photo's path with .png, class ids, 255 void.")] = None,
     mask_values: Values = MaskValues.auto,
     components: Components = False,
@@ -238,6 +250,7 @@ def build_tree(
     Example: python -m shards build tree imagenet/train --masks saliency/train --out shards/imagenet
     """
     treatment = treatment_of(mask_values, components=components, keep_empty=keep_empty, short_side=short_side, jpeg_quality=jpeg_quality)
+    masks = masks_for(photos, masks=masks, out=out, proposals=proposals, option=option, refine=refine, device=device, workers=workers, overwrite=overwrite)
     source = tree_source(photos, masks=masks, labels=labels, treatment=treatment)
     build_and_print(
         source,

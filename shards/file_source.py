@@ -1,6 +1,8 @@
 """FileSource: photos, masks and labels that lie in files or tars; VOC, folders, trees and tars are all lists of such triples."""
 
+import json
 from dataclasses import dataclass
+from typing import Any
 
 from jaxtyping import Int
 from numpy import ndarray
@@ -42,7 +44,7 @@ def file_item(
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
-    """The Source of files: `proposals` names the masks' method in every sample."""
+    """The Source of files: `proposals` names the masks' method in every sample; a JSON object is taken apart into its facts."""
 
     name: str
     items: tuple[Item, ...]
@@ -55,6 +57,11 @@ class FileSource:
         """The treatment's and the data set's own."""
         return {"proposals": self.proposals, **dict(self.own_options), **self.treatment.options}
 
+    @property
+    def _facts(self) -> dict[str, Any]:
+        """What `proposals` says: a name, or JSON of method, version and parameters."""
+        return json.loads(self.proposals) if self.proposals.startswith("{") else {"method": self.proposals}
+
     def make(self, item: Item) -> Photo:
         """Read, check and pack one photo; see `Source.make`."""
         item.refuse_if_problem()
@@ -64,7 +71,7 @@ class FileSource:
         labels = None
         if item.labels_place is not None:
             labels = labels_of(map_of(item.labels_place, photo=photo, what="labels"), place=item.labels_place)
-        method = {"method": self.proposals, "values": self.treatment.mask_values, "components": self.treatment.components}
+        method = {**self._facts, "values": self.treatment.mask_values, "components": self.treatment.components}
         info = {"source": self.name, "photo": item.photo, "proposals": method, **dict(item.about)}
         return self.treatment.pack(photo, key=item.key, instances=instances, labels=labels, info=info)
 

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from mcdist.data.picture_folder import PHOTO_SUFFIXES, check_folder, is_text, named_twice, pictures_in, stem_of
 from mcdist.errors import DataError
 from shards.file_source import FileSource, file_item
+from shards.proposed_masks import facts_of_masks, text_of
 from shards.source import Item, problem_item, safe_keys, strange_item
 from shards.treatment import Treatment
 
@@ -47,7 +48,8 @@ def _source(name: str, photos: Path, *, masks: Path, labels: Path | None, treatm
     if not found:
         raise DataError(f"expected photos ({', '.join(PHOTO_SUFFIXES)}) in {photos}, found none; give the folder that holds them")
     items = tuple(_items(found, photos=photos, masks=masks, labels=labels, about=about))
-    return FileSource(name=name, items=items, proposals=masks.name, treatment=treatment, own_options=(("labels", labels.name if labels else None),))
+    method = text_of(facts_of_masks(masks))
+    return FileSource(name=name, items=items, proposals=method, treatment=treatment, own_options=(("labels", labels.name if labels else None),))
 
 
 def _items(names: list[str], *, photos: Path, masks: Path, labels: Path | None, about: Callable[[str], About]) -> Iterator[Item]:

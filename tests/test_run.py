@@ -12,13 +12,15 @@ from safetensors.torch import load_file
 from shard_server import serve
 from tiny_shards import draw_members, photo_bytes
 
-from mcdist import run
+from mcdist import claim, run
+from mcdist.attempts import list_attempts
 from mcdist.checkpoint import list_checkpoints
+from mcdist.claim import Claim, take
 from mcdist.config import Config
 from mcdist.config_file import load_config
 from mcdist.data.batch import Batch
 from mcdist.data.finish import finish
-from mcdist.errors import CheckpointError, ConfigError, DataError, ShardError, TrainingError
+from mcdist.errors import CheckpointError, ConfigError, DataError, HeldError, ShardError, SupersededError, TrainingError
 from mcdist.report.bad_samples import read_bad_samples
 from mcdist.report.html import write_report
 from mcdist.report.jsonl import read_metrics
@@ -124,6 +126,37 @@ def test_every_switch_of_the_science_trains(configure: Callable[..., Config], ov
     assert run.train_run(config) == 0
     losses = [record.value for record in read_metrics(RunDir(Path(config.run.dir)).metrics) if record.name == "loss"]
     assert numpy.isfinite(losses).all()
+
+
+def test_a_second_start_on_a_run_that_is_held_is_refused_and_changes_nothing(configure: Callable[..., Config]) -> None:
+    config = configure("optim.epochs=1")
+    run_dir = RunDir(Path(config.run.dir)).create()
+    with take(run_dir.root, attempts=run_dir.attempts, lease_s=100.0, say=print), pytest.raises(HeldError, match="two jobs cannot write one run"):
+        run.train_run(config)
+    assert not list_checkpoints(run_dir.checkpoints)
+    assert not run_dir.metrics.exists()
+    assert run.train_run(config) == 0
+    assert [(attempt.began_step, attempt.saved_step, attempt.exit_code) for attempt in list_attempts(run_dir.attempts)] == [(None, None, 0), (0, 3, 0)]
+
+
+def test_a_run_that_is_replaced_while_it_trains_saves_nothing_more(configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configure("checkpoint.every_steps=2")
+    run_dir = RunDir(Path(config.run.dir))
+    original = run.train
+    newer: list[Claim] = []
+
+    def replaced(*arguments: object, **settings: object) -> Iterator:
+        for progress in original(*arguments, **settings):
+            if progress.step == 3:
+                monkeypatch.setattr(claim, "is_dead", lambda attempt: True)
+                newer.append(take(run_dir.root, attempts=run_dir.attempts, lease_s=100.0, say=print))
+            yield progress
+
+    monkeypatch.setattr(run, "train", replaced)
+    with pytest.raises(SupersededError, match="is held by attempt 2 .* this was attempt 1"):
+        run.train_run(config)
+    assert [path.name for path in list_checkpoints(run_dir.checkpoints)] == ["step_00000002"]
+    assert newer[0].ground.is_dir()
 
 
 def test_a_finished_run_is_left_alone(configure: Callable[..., Config], capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,26 +1,35 @@
-"""Normalisation layers: batch statistics as the paper has them, or kinds that do not see the batch and so do not see the ranks."""
+"""Normalisation layers: batch statistics of this rank as the paper has them, of all ranks, or kinds that see neither batch nor ranks."""
 
 import math
 
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
+from mcdist.model.sync_norm import SumOverRanks, SyncBatchNorm2d
+
 GROUPS = 32
 
 
-def convert_norm(module: nn.Module, *, kind: str) -> None:
+def convert_norm(module: nn.Module, *, kind: str, sum_over_ranks: SumOverRanks | None = None) -> None:
     """Replace every BatchNorm2d inside `module`, in place.
 
-    "batch" keeps them. "frozen": y = (x - running_mean) / sqrt(running_var + eps) * weight + bias, all four fixed as they start.
-    "group": GroupNorm of at most 32 groups with the same affine start.
+    "batch" and "shuffled" keep them (what is shuffled are the images, in the training step). "sync": the statistics are those of all ranks, which
+    `sum_over_ranks` reaches; without it this rank is alone and BatchNorm2d is the same. "frozen": y = (x - running_mean) / sqrt(running_var + eps)
+    * weight + bias, all four fixed as they start. "group": GroupNorm of at most 32 groups with the same affine start.
     """
-    if kind == "batch":
-        return
     for name, child in list(module.named_children()):
         if isinstance(child, nn.BatchNorm2d):
-            setattr(module, name, _frozen(child) if kind == "frozen" else _group(child))
+            setattr(module, name, _converted(child, kind=kind, sum_over_ranks=sum_over_ranks))
         else:
-            convert_norm(child, kind=kind)
+            convert_norm(child, kind=kind, sum_over_ranks=sum_over_ranks)
+
+
+def _converted(norm: nn.BatchNorm2d, *, kind: str, sum_over_ranks: SumOverRanks | None) -> nn.Module:
+    if kind == "sync" and sum_over_ranks is not None:
+        return SyncBatchNorm2d.of(norm, sum_over_ranks=sum_over_ranks)
+    if kind == "frozen":
+        return _frozen(norm)
+    return _group(norm) if kind == "group" else norm
 
 
 def _frozen(norm: nn.BatchNorm2d) -> FrozenBatchNorm2d:

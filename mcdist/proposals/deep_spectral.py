@@ -1,10 +1,12 @@
 """Deep spectral: eigenvectors of a Laplacian of features and colours. Melas-Kyriazi et al., CVPR 2022 (arXiv:2205.07839)."""
 
 import torch
-from jaxtyping import Bool, Float
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from mcdist.proposals.eigen import cut_vectors
+from mcdist.proposals.patch_method import BACKBONE, WEIGHTS, PatchMethod, make_patch_method
 from mcdist.proposals.patches import affinity, is_background_side, part_with, seed_of
 
 COLOUR_NEIGHBOURS = 20
@@ -55,6 +57,40 @@ def colour_affinity(colours_B3hw: Float[Tensor, "B 3 h w"]) -> Float[Tensor, "B 
     near = torch.cdist(points_BN5, points_BN5).topk(min(COLOUR_NEIGHBOURS + 1, height * width), dim=2, largest=False).indices
     chosen_BNN = torch.zeros(batch, height * width, height * width, dtype=colours_B3hw.dtype, device=colours_B3hw.device).scatter_(2, near, 1.0)
     return (chosen_BNN + chosen_BNN.mT) / 2
+
+
+def patch_colours(photos_B3HW: UInt8[Tensor, "B 3 H W"], *, like: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 h w"]:
+    """The mean colour of each patch, 0..1."""
+    return F.adaptive_avg_pool2d(photos_B3HW.float() / 255, (like.shape[2], like.shape[3]))
+
+
+def make(
+    *,
+    device: str = "cpu",
+    backbone: str = BACKBONE,
+    weights: str = WEIGHTS,
+    feature: str = "keys",
+    size_px: int = 320,
+    split: bool = False,
+    max_objects: int = 1,
+    colour_weight: float = 0.0,
+) -> PatchMethod:
+    """Deep spectral segmentation as a method. The other options: `mcdist.proposals.features.make_extractor`."""
+    return make_patch_method(
+        "deep_spectral",
+        version="1",
+        device=device,
+        cut=lambda features, photos: spectral_masks(
+            features.values, colours_B3hw=patch_colours(photos, like=features.values), colour_weight=colour_weight, max_objects=max_objects
+        ),
+        backbone=backbone,
+        weights=weights,
+        feature=feature,
+        size_px=size_px,
+        split=split,
+        max_objects=max_objects,
+        colour_weight=colour_weight,
+    )
 
 
 def _object_side(vector_hw: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ that no network has to be changed; or its output tokens. Class and register toke
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,16 @@ class PatchFeatures:
 
     values: Float[Tensor, "B C h w"]
     attention: Float[Tensor, "B h w"] | None = None
+
+
+@runtime_checkable
+class Extractor(Protocol):
+    """photos, 8-bit, sides multiples of `stride` -> PatchFeatures of `side / stride` patches."""
+
+    stride: int
+
+    def __call__(self, photos: UInt8[Tensor, "B 3 H W"]) -> PatchFeatures:
+        """Normalises the photos itself; no gradient."""
 
 
 class BackboneFeatures:
@@ -73,10 +83,6 @@ class ViTFeatures:
         values_BNC = values_BNC[:, self.num_prefix_tokens :]
         grid = (photos.shape[2] // self.stride, photos.shape[3] // self.stride)
         return PatchFeatures(values_BNC.mT.unflatten(2, grid).float(), None if attention_BN is None else attention_BN.unflatten(1, grid).float())
-
-
-Extractor = BackboneFeatures | ViTFeatures
-"""photos, uint8 `[B, 3, H, W]`, sides multiples of its `stride` -> PatchFeatures of `side / stride` patches."""
 
 
 def make_extractor(backbone: str, *, weights: str, feature: str = "keys", device: torch.device) -> Extractor:

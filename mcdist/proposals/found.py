@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from mcdist.proposals.patch_method import BACKBONE, WEIGHTS, PatchMethod, make_patch_method
 from mcdist.proposals.patches import affinity
 
 
@@ -20,3 +21,28 @@ def found_masks(
     seed_B = cosine_BNN.mean(dim=2).argmax(dim=1) if attention_Bhw is None else attention_Bhw.flatten(1).argmin(dim=1)
     likeness_BN = cosine_BNN[torch.arange(batch, device=seed_B.device), seed_B]
     return (likeness_BN < threshold).view(batch, 1, height, width)
+
+
+def make(
+    *,
+    device: str = "cpu",
+    backbone: str = BACKBONE,
+    weights: str = WEIGHTS,
+    feature: str = "keys",
+    size_px: int = 320,
+    split: bool = False,
+    threshold: float = 0.3,
+) -> PatchMethod:
+    """The FOUND-style background search as a method. The other options: `mcdist.proposals.features.make_extractor`."""
+    return make_patch_method(
+        "found",
+        version="1",
+        device=device,
+        cut=lambda features, photos: found_masks(features.values, attention_Bhw=features.attention, threshold=threshold),
+        backbone=backbone,
+        weights=weights,
+        feature=feature,
+        size_px=size_px,
+        split=split,
+        threshold=threshold,
+    )

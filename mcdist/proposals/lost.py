@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from mcdist.proposals.patch_method import BACKBONE, WEIGHTS, PatchMethod, make_patch_method
 from mcdist.proposals.patches import part_with
 
 EXPANSION = 100
@@ -22,6 +23,33 @@ def lost_masks(features_BChw: Float[Tensor, "B C h w"], *, expansion: int = EXPA
     correlation_BNN = features_BCN.mT @ features_BCN
     degree_BN = (correlation_BNN >= 0).sum(dim=2)
     return torch.stack([_objects(correlation_BNN[b], degree_BN[b], height, width, expansion, max_objects) for b in range(batch)])
+
+
+def make(
+    *,
+    device: str = "cpu",
+    backbone: str = BACKBONE,
+    weights: str = WEIGHTS,
+    feature: str = "keys",
+    size_px: int = 320,
+    split: bool = False,
+    max_objects: int = 1,
+    expansion: int = EXPANSION,
+) -> PatchMethod:
+    """LOST as a method. The other options: `mcdist.proposals.features.make_extractor`."""
+    return make_patch_method(
+        "lost",
+        version="1",
+        device=device,
+        cut=lambda features, photos: lost_masks(features.values, expansion=expansion, max_objects=max_objects),
+        backbone=backbone,
+        weights=weights,
+        feature=feature,
+        size_px=size_px,
+        split=split,
+        max_objects=max_objects,
+        expansion=expansion,
+    )
 
 
 def _objects(correlation_NN: Tensor, degree_N: Tensor, height: int, width: int, expansion: int, max_objects: int) -> Tensor:

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float32, Int16, UInt8
 
 from mcdist.errors import DataError
 
-Pixels = UInt8[numpy.ndarray, "H W 3"]
+Pixels = UInt8[numpy.ndarray, "_ _ 3"]
 
 MAX_SIDE_PX = 1600
 """Photos are shrunk to this long side before a method sees them, unless it asks for another; its maps are brought back to the photo's size."""
@@ -80,6 +80,9 @@ class Method:
     """`folder`: the photos of one folder, in the order of their names, come in one call: frames of a video."""
     max_side_px: ClassVar[int | None] = MAX_SIDE_PX
     """Larger photos are shrunk to this long side first; None: never."""
+
+    def __post_init__(self) -> None:
+        """Where a method checks its parameters."""
 
     def __call__(self, photos: Sequence[Pixels], *, names: Sequence[str] = ()) -> list[Proposal]:
         """One Proposal a photo. `names`: the photos' relative paths, for methods that look something up.

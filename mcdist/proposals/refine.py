@@ -6,7 +6,7 @@ from collections.abc import Callable
 from mcdist.errors import ConfigError
 from mcdist.proposals.proposal import Pixels, Proposal
 
-REFINEMENTS = ("none",)
+REFINEMENTS = ("none", "guided", "crf")
 
 Refiner = Callable[[Pixels, Proposal], Proposal]
 

@@ -20,6 +20,20 @@ Maker = Callable[..., Method]
 
 BUILT_IN: dict[str, str] = {
     "files": "masks or saliency maps already on disk: PNG, NPY, COCO run lengths (--option masks=DIR)",
+    "ensemble": "the classical saliency methods together, and a colour model of what they agree on: the one to begin with",
+    "background_detection": "saliency optimisation from robust background detection (Zhu et al., CVPR 2014)",
+    "barrier_distance": "minimum barrier distance to the border (Zhang et al., ICCV 2015)",
+    "manifold_ranking": "graph-based manifold ranking of superpixels (Yang et al., CVPR 2013)",
+    "frequency_tuned": "distance to the mean colour (Achanta et al., CVPR 2009); a baseline",
+    "spectral_residual": "what a smooth spectrum does not explain (Hou and Zhang, CVPR 2007); a baseline",
+    "felzenszwalb": "graph-based segmentation (Felzenszwalb and Huttenlocher, IJCV 2004); several objects",
+    "hierarchy": "hierarchical region merging, the paper's 'boundary' prior; several objects",
+    "lost": "LOST on the patch features of a ViT, or of another backbone (--option weights=FILE)",
+    "tokencut": "TokenCut, or MaskCut for several objects, on patch features",
+    "deep_spectral": "deep spectral segmentation of patch features",
+    "found": "FOUND-style: what is unlike the background, on patch features",
+    "saliency_network": "any trained saliency network, ONNX or TorchScript (--option network=FILE)",
+    "self_trained": "the network that mcdist proposals self-train wrote (--option network=FILE)",
 }
 """Each is a module of this folder with that name."""
 

@@ -12,23 +12,25 @@ from types import TracebackType
 
 from mcdist.errors import DataError, MachineError
 from mcdist.records import Record
-from mcdist.run_dir import write_atomically
+from mcdist.run_dir import open_in_place
 
 
 class MetricsFile:
     """The open end of metrics.jsonl. Lines reach the operating system whole, at every `write`."""
 
-    def __init__(self, path: Path, *, after_step: int) -> None:
+    def __init__(self, path: Path, *, after_step: int, folder: Path | None = None) -> None:
         """Open `path` to append what comes after `after_step`; later lines and a torn last one are cut away atomically.
+
+        It is a new file each time, made in `folder` (of the same disk) where one is given: who still has the earlier one open no longer writes here.
 
         Raises:
             DataError: a whole line is damaged.
             MachineError: the file cannot be written.
         """
         self._path = path
-        _keep_until(path, step=after_step)
+        kept = _lines_until(path, step=after_step)
         try:
-            self._file = path.open("a", encoding="utf-8")
+            self._file = open_in_place(path, kept, folder=folder)
         except OSError as error:
             raise _cannot_write(path, error) from error
 
@@ -72,14 +74,9 @@ def _whole_lines(path: Path) -> list[bytes]:
         raise DataError(f"cannot read the metrics {path}: {error.strerror}; check the path and its permissions") from error
 
 
-def _keep_until(path: Path, *, step: int) -> None:
-    if not path.exists():
-        return
+def _lines_until(path: Path, *, step: int) -> bytes:
     lines = _whole_lines(path)
-    kept = [line for number, line in enumerate(lines, start=1) if _from_line(line, where=f"{path}:{number}").step <= step]
-    content = b"".join(line + b"\n" for line in kept)
-    if len(content) != path.stat().st_size:
-        write_atomically(path, content)
+    return b"".join(line + b"\n" for number, line in enumerate(lines, start=1) if _from_line(line, where=f"{path}:{number}").step <= step)
 
 
 def _to_line(record: Record) -> str:

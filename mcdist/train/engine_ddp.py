@@ -1,5 +1,8 @@
 """EngineDDP: forward, backward and optimizer step on one device or, through DistributedDataParallel, on many. See `mcdist.train.engine`."""
 
+from inspect import signature
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -12,6 +15,11 @@ from mcdist.train.engine import DTYPES
 from mcdist.train.exchange import register_exchange
 from mcdist.train.optimizer import load_optimizer_tensors, optimizer_tensors, set_lr, step_where_finite
 from mcdist.types import Embedded
+
+OWN_BUFFERS: dict[str, Any] = {
+    next(name for name in ("forward_sync_buffers", "broadcast_buffers") if name in signature(DistributedDataParallel).parameters): False  # torch renamed it
+}
+"""No rank's running statistics travel in a step: in training nothing reads them, and the checkpoint holds rank 0's as it would if they did."""
 
 
 class EngineDDP:
@@ -49,6 +57,7 @@ class EngineDDP:
                 bucket_cap_mb=bucket_mib,
                 gradient_as_bucket_view=True,
                 static_graph=not self._compiled,  # torch.compile wants a dynamic one
+                **OWN_BUFFERS,
             )
             register_exchange(self._exchanging, gradient_exchange)
         self._mark_step()

@@ -16,6 +16,7 @@ from mcdist.distributed import World
 from mcdist.loss import pixel_counts, saliency_counts, saliency_loss, target_weights
 from mcdist.model.momentum import follow
 from mcdist.ops import mask_contrast, mask_pool
+from mcdist.train.shuffle import inverse, shuffled
 from mcdist.train.state import TrainState
 from mcdist.types import Embedded, MaskContrast, Pooled
 
@@ -37,6 +38,7 @@ class StepSettings:
     pixels_per_object: int
     seed: int
     implementation: str
+    shuffle_keys: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def train_step(state: TrainState, micro_batches: list[Batch], *, lr: float, sett
     engine, world = state.engine, state.engine.world
     follow(state.key, query=state.query, momentum=settings.momentum, buffers=settings.momentum_buffers)
 
-    pooled = [encode_keys(state, batch, settings=settings) for batch in micro_batches]
+    pooled = [encode_keys(state, batch, settings=settings, index=index) for index, batch in enumerate(micro_batches)]
     everyone = gather(pooled, world=world)
     candidates = choose_candidates(pooled, everyone, world=world, scope=settings.scope)
     balance = count_pixels(micro_batches, candidates, world=world, settings=settings)
@@ -98,10 +100,16 @@ def train_step(state: TrainState, micro_batches: list[Batch], *, lr: float, sett
 
 
 @torch.no_grad()
-def encode_keys(state: TrainState, batch: Batch, *, settings: StepSettings) -> Pooled:
-    """Prototypes of this micro-batch's objects, from the key view."""
-    embedded: Embedded = state.engine.forward_key(batch.key_images)
-    return mask_pool(embedded.features, batch.key_instances, max_objects=settings.max_objects, implementation=settings.implementation)
+def encode_keys(state: TrainState, batch: Batch, *, settings: StepSettings, index: int = 0) -> Pooled:
+    """Prototypes of the objects of micro-batch `index`, from the key view. Shuffled, its images visit other ranks and their features come home."""
+    engine, world = state.engine, state.engine.world
+    if settings.shuffle_keys:
+        order = shuffled(len(batch.key_images), num_ranks=world.num_ranks, seed=settings.seed, step=state.step, micro_batch=index)
+        visitors: Embedded = engine.forward_key(world.permute_rows(batch.key_images, order=order))
+        features = world.permute_rows(visitors.features, order=inverse(order))
+    else:
+        features = engine.forward_key(batch.key_images).features
+    return mask_pool(features, batch.key_instances, max_objects=settings.max_objects, implementation=settings.implementation)
 
 
 def gather(pooled: list[Pooled], *, world: World) -> Pooled:

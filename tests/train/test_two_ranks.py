@@ -3,16 +3,15 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from collectives import Collectives
 from hypothesis import given
 from hypothesis import strategies as st
 from many_ranks import on_ranks
 from safetensors.torch import load_file, save_file
 from test_step import SETTINGS, make_batch, make_state
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from mcdist import run
 from mcdist.checkpoint import list_checkpoints
@@ -27,16 +26,6 @@ from mcdist.types import Pooled
 
 COUNTS = ((2**24 + 1, 0, 2**31 + 5), (2**24 + 3, 2**40 + 1, 0))
 """Pixels of three objects on each of two ranks: none of the large ones is exact in float32, and the ranks have other rows empty."""
-
-
-class _Collectives(TorchDispatchMode):
-    def __init__(self) -> None:
-        super().__init__()
-        self.counts: Counter[str] = Counter()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.counts[func.overloadpacket.__name__] += func.namespace == "c10d"
-        return func(*args, **(kwargs or {}))
 
 
 def pooled_on(rank: int, *, dtype: torch.dtype) -> list[Pooled]:
@@ -71,7 +60,7 @@ def _gather_and_train(rank: int, folder: Path) -> None:
 
 def _check_gather(world: World) -> None:
     for dtype in (torch.float32, torch.bfloat16):
-        with _Collectives() as collectives:
+        with Collectives() as collectives:
             everyone = gather(pooled_on(world.rank, dtype=dtype), world=world)
         assert +collectives.counts == Counter({"_allgather_base_": 1}), collectives.counts
         assert everyone.num_pixels.tolist() == [*COUNTS[0], *COUNTS[1]]

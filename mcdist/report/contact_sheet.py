@@ -1,15 +1,15 @@
 """The contact sheet: photos in a grid, each with its objects tinted and outlined, its key below."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
 from jaxtyping import Int16, UInt8
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from mcdist.data.sample import Sample
 from mcdist.errors import MachineError
-from mcdist.types import VOID
+from mcdist.map_values import VOID
 
 TILE_PX = 200
 CAPTION_PX = 18
@@ -30,14 +30,23 @@ OBJECT_COLOURS = (
 VOID_COLOUR = (150, 150, 150)
 
 
-def write_contact_sheet(samples: Sequence[Sample], *, path: Path, num_columns: int = 6) -> None:
-    """Write `samples` as one PNG; MachineError where the file cannot be written."""
-    num_columns = min(num_columns, len(samples))
-    num_rows = -(-len(samples) // num_columns)
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One photo of the sheet, its instance map of the same size, and what stands below."""
+
+    photo: UInt8[numpy.ndarray, "H W 3"]
+    instances: Int16[numpy.ndarray, "H W"]
+    caption: str
+
+
+def write_contact_sheet(tiles: Sequence[Tile], *, path: Path, num_columns: int = 6) -> None:
+    """Write `tiles` as one PNG; MachineError where the file cannot be written."""
+    num_columns = min(num_columns, len(tiles))
+    num_rows = -(-len(tiles) // num_columns)
     step_x, step_y = TILE_PX + GAP_PX, TILE_PX + CAPTION_PX + GAP_PX
     sheet = Image.new("RGB", (num_columns * step_x + GAP_PX, num_rows * step_y + GAP_PX), PAPER)
-    for index, sample in enumerate(samples):
-        _paste(sheet, sample=sample, x=GAP_PX + index % num_columns * step_x, y=GAP_PX + index // num_columns * step_y)
+    for index, tile in enumerate(tiles):
+        _paste(sheet, tile=tile, x=GAP_PX + index % num_columns * step_x, y=GAP_PX + index // num_columns * step_y)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(path, format="PNG")
@@ -61,13 +70,14 @@ def _outline(inside: numpy.ndarray) -> numpy.ndarray:
     return inside & (numpy.asarray(shrunk) == 0)
 
 
-def _paste(sheet: Image.Image, *, sample: Sample, x: int, y: int) -> None:
-    scale = TILE_PX / max(sample.photo.shape[1:])
-    size = (max(1, round(sample.photo.shape[2] * scale)), max(1, round(sample.photo.shape[1] * scale)))
-    photo = Image.fromarray(sample.photo.permute(1, 2, 0).contiguous().numpy()).resize(size, Image.Resampling.LANCZOS)
-    instances = Image.fromarray(sample.instances.numpy().astype(numpy.int32)).resize(size, Image.Resampling.NEAREST)
-    tile = overlay(numpy.asarray(photo), instances=numpy.asarray(instances).astype(numpy.int16))
-    sheet.paste(Image.fromarray(tile), (x + (TILE_PX - size[0]) // 2, y + TILE_PX - size[1]))
-    caption = sample.key if len(sample.key) <= 30 else f"{sample.key[:14]}...{sample.key[-13:]}"
+def _paste(sheet: Image.Image, *, tile: Tile, x: int, y: int) -> None:
+    height, width = tile.photo.shape[:2]
+    scale = TILE_PX / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    photo = Image.fromarray(numpy.ascontiguousarray(tile.photo)).resize(size, Image.Resampling.LANCZOS)
+    instances = Image.fromarray(tile.instances.astype(numpy.int32)).resize(size, Image.Resampling.NEAREST)
+    shown = overlay(numpy.asarray(photo), instances=numpy.asarray(instances).astype(numpy.int16))
+    sheet.paste(Image.fromarray(shown), (x + (TILE_PX - size[0]) // 2, y + TILE_PX - size[1]))
+    caption = tile.caption if len(tile.caption) <= 30 else f"{tile.caption[:14]}...{tile.caption[-13:]}"
     font = ImageFont.load_default(size=11)
     ImageDraw.Draw(sheet).text((x + TILE_PX // 2, y + TILE_PX + CAPTION_PX // 2 + 1), caption, fill=INK, font=font, anchor="mm")
