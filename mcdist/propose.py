@@ -83,6 +83,7 @@ def self_train_command(
     size_px: Annotated[int, typer.Option(help="Photos are squared to this; a multiple of 32.")] = 256,
     backbone: Annotated[str, typer.Option(help="resnet18, resnet50 or efficientnet_lite0.")] = "efficientnet_lite0",
     weights: Annotated[str, typer.Option(help="Of the backbone: a file, or imagenet (packaged for efficientnet_lite0; supervised).")] = "imagenet",
+    precision: Annotated[str, typer.Option(help="Of the backbone: fp32, or bf16 where the CPU or GPU is fast in it.")] = "fp32",
     seed: Annotated[int, typer.Option(help="Another seed, another network.")] = 0,
     workers: Workers = DEFAULT_WORKERS,
     device: Device = "cpu",
@@ -94,7 +95,7 @@ def self_train_command(
     """
     from mcdist.proposals.self_train import SelfTraining, self_train
 
-    settings = SelfTraining(backbone=backbone, weights=weights, size_px=size_px, num_rounds=rounds, num_steps=steps, seed=seed)
+    settings = SelfTraining(backbone=backbone, weights=weights, precision=precision, size_px=size_px, num_rounds=rounds, num_steps=steps, seed=seed)
     done = self_train(photos, masks=masks, out=out, settings=settings, device=device, num_workers=workers, overwrite=overwrite, say=typer.echo)
     typer.echo(f"network: {done.network}")
     typer.echo(f"masks: {done.masks.folder.root}, {done.masks.summary.num_photos:,} photos, {done.masks.summary.mean_foreground_share:.1%} of the area")

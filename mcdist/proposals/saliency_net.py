@@ -26,9 +26,9 @@ SCHEMA_VERSION = 1
 class SaliencyNet(nn.Module):
     """photo -> saliency logits at a quarter of its size, from the backbone's stages 1 (stride 4) to 4 (stride 8)."""
 
-    def __init__(self, backbone: Backbone, *, width: int, dropout: float) -> None:
+    def __init__(self, backbone: Backbone, *, width: int, dropout: float, precision: str) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone, self.precision = backbone.to(memory_format=torch.channels_last), precision
         freeze_before(backbone, trainable_from=len(backbone.stages))
         fine, *coarse = (level.shape[1] for level in self.levels(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)))
         self.reduce_fine = _convolution(fine, width, kernel=1)
@@ -44,7 +44,9 @@ class SaliencyNet(nn.Module):
     @torch.no_grad()
     def levels(self, photos: UInt8[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
         """What the frozen backbone gives: stage 1 at a quarter of the size, stages 2 to 4 at an eighth. Rounded to float16, as they are kept between rounds."""
-        return [level.half().float() for level in self._levels(normalise(photos))]
+        images = normalise(photos).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(photos.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
+            return [level.float().half().float() for level in self._levels(images)]
 
     def head(self, levels: list[Float[Tensor, "B _ _ _"]]) -> Float[Tensor, "B 1 h w"]:
         """The part that is trained, of `levels`."""
@@ -89,9 +91,13 @@ def predict(network: SaliencyNet, levels: list[Float[Tensor, "B _ _ _"]]) -> Flo
     return ((network.head(levels).sigmoid() + mirrored) / 2)[:, 0]
 
 
-def make_net(*, backbone: str, weights: str, width: int, dropout: float = 0.1) -> SaliencyNet:
-    """A network whose own part is random; seed torch before. ConfigError and MissingExtraError as `make_backbone`."""
-    return SaliencyNet(make_backbone(backbone, weights=weights), width=width, dropout=dropout)
+def make_net(*, backbone: str, weights: str, width: int, dropout: float = 0.1, precision: str = "fp32") -> SaliencyNet:
+    """A network whose own part is random; seed torch before. `precision`: of the backbone, fp32 or bf16; the rest computes in fp32.
+
+    Raises:
+        ConfigError, MissingExtraError: as `make_backbone`.
+    """
+    return SaliencyNet(make_backbone(backbone, weights=weights), width=width, dropout=dropout, precision=precision)
 
 
 def save_net(network: SaliencyNet, *, path: Path, facts: dict[str, object]) -> None:
@@ -116,7 +122,7 @@ def load_net(path: Path) -> tuple[SaliencyNet, dict[str, object]]:
         raise ConfigError(f"{path} is no network that mcdist proposals self-train wrote ({type(error).__name__}); name its network.safetensors") from error
     if facts.get("schema_version") != SCHEMA_VERSION:
         raise ConfigError(f"{path} is of schema version {facts.get('schema_version')}, wanted {SCHEMA_VERSION}; train it again")
-    network = make_net(backbone=facts["backbone"], weights="none", width=facts["width"])
+    network = make_net(backbone=facts["backbone"], weights="none", width=facts["width"], precision=facts["precision"])
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:

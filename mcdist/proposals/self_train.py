@@ -31,10 +31,14 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class SelfTraining:
-    """The settings. `weights`: of the backbone; "imagenet" is packaged for efficientnet_lite0 and **supervised**. `num_steps`: of each round."""
+    """The settings. `weights`: of the backbone; "imagenet" is packaged for efficientnet_lite0 and **supervised**. `precision`: of the backbone, fp32 or bf16.
+
+    `num_steps`: of each round.
+    """
 
     backbone: str = "efficientnet_lite0"
     weights: str = "imagenet"
+    precision: str = "fp32"
     width: int = 32
     size_px: int = 256
     num_rounds: int = 2
@@ -47,6 +51,8 @@ class SelfTraining:
         """Raises ConfigError where a setting makes no sense."""
         if self.size_px < 64 or self.size_px % 32:
             raise ConfigError(f"self-train: size_px wants a multiple of 32, at least 64, got {self.size_px}")
+        if self.precision not in ("fp32", "bf16"):
+            raise ConfigError(f"self-train: precision wants fp32 or bf16, got {self.precision!r}")
         if min(self.num_rounds, self.num_steps, self.batch, self.width // 2) < 1:
             raise ConfigError(f"self-train: rounds, steps and batch want to be positive and width at least 2, got {self}")
 
@@ -102,7 +108,7 @@ def self_train(
 def _train(teacher: Teacher, *, out: Path, settings: SelfTraining, device: torch.device, keep_gib: float, say: Say) -> None:
     """All rounds; the last network becomes OUT/network.safetensors."""
     facts: dict[str, object] = {key: value for key, value in asdict(settings).items() if key != "student"}
-    frozen = make_net(backbone=settings.backbone, weights=settings.weights, width=settings.width).to(device)
+    frozen = make_net(backbone=settings.backbone, weights=settings.weights, width=settings.width, precision=settings.precision).to(device)
     store = LevelStore(
         out / "features",
         num_photos=len(teacher.names),
@@ -126,7 +132,7 @@ def _train(teacher: Teacher, *, out: Path, settings: SelfTraining, device: torch
 def _round(store: LevelStore, targets: Int8[Tensor, "N s s"], *, out: Path, settings: SelfTraining, number: int, device: torch.device, say: Say) -> SaliencyNet:
     """One network trained from its beginning, or from the state of a stopped run."""
     torch.manual_seed(settings.seed + number)
-    network = make_net(backbone=settings.backbone, weights=settings.weights, width=settings.width)
+    network = make_net(backbone=settings.backbone, weights=settings.weights, width=settings.width, precision=settings.precision)
     student = Student(network.to(device), settings=settings.student, num_steps=settings.num_steps, seed=1000 * settings.seed + number)
     state, losses = out / "state.safetensors", out / "losses.jsonl"
     step = student.load(state) if state.is_file() else 0

@@ -102,7 +102,14 @@ def test_another_setting_in_the_same_folder_is_refused(discs, tmp_path):
         self_train(photos, masks=masks, out=photos, settings=settings, num_workers=0, overwrite=True)
 
 
-@pytest.mark.parametrize(("settings", "message"), [({"size_px": 100}, "size_px wants a multiple of 32"), ({"num_rounds": 0}, "rounds, steps and batch")])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"size_px": 100}, "size_px wants a multiple of 32"),
+        ({"num_rounds": 0}, "rounds, steps and batch"),
+        ({"precision": "fp8"}, "precision wants fp32 or bf16"),
+    ],
+)
 def test_settings_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         SelfTraining(**settings).check()
