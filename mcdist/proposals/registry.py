@@ -33,6 +33,7 @@ BUILT_IN: dict[str, str] = {
     "deep_spectral": "deep spectral segmentation of patch features",
     "found": "FOUND-style: what is unlike the background, on patch features",
     "saliency_network": "any trained saliency network, ONNX or TorchScript (--option network=FILE)",
+    "sam": "automatic masks of Segment Anything 1 or 2 (--option weights=FILE)",
     "self_trained": "the network that mcdist proposals self-train wrote (--option network=FILE)",
 }
 """Each is a module of this folder with that name."""
