@@ -65,9 +65,15 @@ def plan_parts(command: list[str], *, num_parts: int, root: Path, commit: str) -
         )
     if not 1 <= num_parts <= MAX_ELEMENTS:
         raise ConfigError(f"--array wants 1 to {MAX_ELEMENTS} parts, got {num_parts}")
-    works = [Work(argv=("-m", *command, "--part", f"{part}/{num_parts}"), run_dir="") for part in range(1, num_parts + 1)]
+    works = [Work(argv=("-m", *_part_of(command, f"{part}/{num_parts}")), run_dir="") for part in range(1, num_parts + 1)]
     spec = replace(_spec(works, cluster=Cluster(), commit=commit), requeue_failures=True)
     return Plan(_job_name("-".join(command[:2])), next_folder(root), spec, {}, num_elements=num_parts)
+
+
+def _part_of(command: list[str], part: str) -> list[str]:
+    """`shards build` takes it before the builder's name, since builders have parts of other kinds."""
+    at = 2 if command[:2] == ["shards", "build"] else len(command)
+    return [*command[:at], "--part", part, *command[at:]]
 
 
 def plan_evaluation(training: Plan, *, commit: str) -> Plan:

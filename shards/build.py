@@ -84,14 +84,19 @@ def build_shards(
         DataError: there is no photo, none could be used, more than `max_skipped_share` of them could not, or (with `strict`) the first that could not.
         MachineError: no space, no permission, or a worker died; finished shards stay for the next run.
     """
+    plan = plan_of(source, folder=folder, shard_size=shard_size, packing=packing, strict=strict, max_skipped_share=max_skipped_share)
+    return build_plan(plan, folder=folder, num_workers=num_workers, overwrite=overwrite, tick=tick)
+
+
+def plan_of(source: Source, *, folder: Path, shard_size: int, packing: Packing | None, strict: bool, max_skipped_share: float) -> Plan:
+    """The shards that `folder` shall hold. Raises the DataErrors of `build_shards` that can be known before."""
     if not source.items:
         raise DataError(f"expected photos in the {source.name} data set, found none; check its path and split")
     _check_planned(source, strict=strict, max_skipped_share=max_skipped_share)
     options = {**source.options, "shard_size": shard_size, "items": digest_of(source.items), **(packing.options if packing else {})}
     jobs = shard_jobs(source, folder=folder, shard_size=shard_size, strict=strict, packing=packing)
     shard_format = "webdataset" if packing is None else "ffcv"
-    plan = Plan(source=source, jobs=jobs, options=options, format=shard_format, strict=strict, max_skipped_share=max_skipped_share)
-    return build_plan(plan, folder=folder, num_workers=num_workers, overwrite=overwrite, tick=tick)
+    return Plan(source=source, jobs=jobs, options=options, format=shard_format, strict=strict, max_skipped_share=max_skipped_share)
 
 
 def build_plan(plan: Plan, *, folder: Path, num_workers: int, overwrite: bool, tick: Tick) -> Built:
@@ -104,7 +109,7 @@ def build_plan(plan: Plan, *, folder: Path, num_workers: int, overwrite: bool, t
             raise DataError(f"{folder} is complete but without {len(existing.skipped)} photos, --strict wants all; the first, {photo}: {reason}")
         check_skipped(list(existing.skipped), num_photos=plan.num_photos, share=plan.max_skipped_share)
         return Built(folder=folder, manifest=existing, notes={}, num_kept=0, already=True, wall_s=time.monotonic() - begin)
-    done = _run(plan, num_workers=num_workers, tick=tick)
+    done = run_jobs(plan, num_workers=num_workers, tick=tick)
     manifest = _manifest_of(done, plan=plan)
     write_manifest(manifest, folder=folder)
     names = [shard.name for shard in manifest.shards]
@@ -135,7 +140,7 @@ def check_skipped(skipped: list[tuple[str, str]], *, num_photos: int, share: flo
         )
 
 
-def _run(plan: Plan, *, num_workers: int, tick: Tick) -> list[ShardDone]:
+def run_jobs(plan: Plan, *, num_workers: int, tick: Tick) -> list[ShardDone]:
     """Every job's outcome in order: kept from an earlier run, or built now. Stops as soon as too many photos are skipped."""
     done: dict[Path, ShardDone] = {}
     for job in plan.jobs:

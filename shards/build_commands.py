@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from mcdist.propose import Device, Options, Refine, RefineOption
+from mcdist.propose import Device, Options, Refine, RefineOption, read_part
 from shards.build import MAX_SKIPPED_SHARE
+from shards.build_part import asked_for
 from shards.coco_plan import CocoFiles, Labels, coco_source
 from shards.console import shown_while_working
 from shards.demo import DemoPart, demo_source
@@ -41,6 +42,16 @@ build = typer.Typer(
     no_args_is_help=True,
     help="Build a shard folder. A build that was stopped goes on when the same command is given again. The same input always gives the same bytes.",
 )
+
+
+@build.callback()
+def choose_part(
+    part: Annotated[
+        str, typer.Option("--part", metavar="K/N", help="Before the builder's name: build only part K of N, as a task of a job array. The last one completes.")
+    ] = "1/1",
+) -> None:
+    """Build a shard folder. A build that was stopped goes on when the same command is given again. The same input always gives the same bytes."""
+    asked_for.set(read_part(part))
 
 
 class Part(StrEnum):

@@ -6,6 +6,7 @@ from contextlib import contextmanager, nullcontext
 from rich.console import Console
 
 from shards.build import Built
+from shards.build_part import PartBuilt
 
 SHOWN_SKIPPED = 3
 
@@ -16,6 +17,15 @@ def shown_while_working(what: str) -> Iterator[None]:
     console = Console(stderr=True)
     with console.status(what) if console.is_terminal else nullcontext():
         yield
+
+
+def print_part(part: Built | PartBuilt) -> None:
+    """As `print_built` where this part was the last; else what it did and what is missing."""
+    if isinstance(part, Built):
+        print_built(part)
+        return
+    text = f"{part.folder}: part {part.part} of {part.num_parts} is built, {part.num_shards} shards; {part.num_missing} shards of other parts are not there yet"
+    Console(soft_wrap=True, highlight=False, markup=False).print(text)
 
 
 def print_built(built: Built) -> None:

@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from mcdist.environment import num_cores
+from mcdist.errors import ConfigError
 from mcdist.report.progress import progress_bar
-from shards.build import MAX_SKIPPED_SHARE, build_shards
-from shards.console import print_built
+from shards.build import MAX_SKIPPED_SHARE, build_shards, plan_of
+from shards.build_part import asked_for, build_part
+from shards.console import print_built, print_part
 from shards.pack_ffcv import Packing
 from shards.source import Source
 from shards.split import split_source
@@ -89,6 +91,21 @@ def build_and_print(source: Source, *, building: Building) -> None:
 
 
 def _build_one(source: Source, *, out: Path, building: Building) -> None:
+    part, num_parts = asked_for.get()
+    if num_parts > 1:
+        if building.overwrite:
+            raise ConfigError(f"--part {part}/{num_parts} goes without --overwrite: every part would delete the others' shards; remove {out} first")
+        with progress_bar(f"Building part {part} of {num_parts} of {out.name}", total=-(-len(source.items) // num_parts)) as tick:
+            plan = plan_of(
+                source,
+                folder=out,
+                shard_size=building.shard_size,
+                packing=building.packing,
+                strict=building.strict,
+                max_skipped_share=building.max_skipped_share,
+            )
+            print_part(build_part(plan, folder=out, part=part, num_parts=num_parts, num_workers=building.workers, tick=tick))
+        return
     with progress_bar(f"Building {out.name}", total=len(source.items)) as tick:
         built = build_shards(
             source,
