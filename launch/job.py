@@ -41,9 +41,9 @@ def this_attempt() -> Attempt:
 
 def prepare(folder: Path) -> int:
     """0 where the tasks may start."""
-    spec = read_spec(folder)
-    work = spec.works[this_attempt().element]
-    num = num_without_progress(folder, element=this_attempt().element)
+    spec, attempt = read_spec(folder), this_attempt()
+    work = spec.works[attempt.element]
+    num = num_without_progress(folder, attempt=attempt, work=work, num_starts=attempt.restarts)
     if num >= spec.max_attempts:
         _say(f"given up: {num} starts in a row ended without a new checkpoint; the tasks' logs in {folder} say why. Submit again to try again")
         return 7

@@ -16,7 +16,8 @@ from mcdist.run_dir import RunDir
 
 DEMO = Path(__file__).resolve().parent.parent / "configs" / "demo.yaml"
 PROGRAMS = ("shards", "mcdist")
-MAX_ATTEMPTS = 3
+MAX_TRIES = 3
+"""Of a part, or of an evaluation; a training has its own setting."""
 MAX_ELEMENTS = 1000
 
 
@@ -53,7 +54,7 @@ def plan_training(config_path: Path, *, overrides: list[str], sweep: list[str], 
         run_dirs.append(Path(config.run.dir))
         argv = ("-m", "mcdist", "train", str(folder / name))
         works.append(Work(argv=argv, run_dir=str(run_dirs[-1].absolute()), prepare=shards_to_build(config, config_path=config_path)))
-    spec = _spec(works, cluster=cluster, commit=commit)
+    spec = _spec(works, cluster=cluster, commit=commit, max_attempts=first.run.max_attempts_without_progress)
     return Plan(_job_name(Path(first.run.dir).name), folder, spec, files, num_elements=len(points) if sweep else 0, run_dirs=tuple(run_dirs))
 
 
@@ -147,12 +148,12 @@ def _check_same_science(config: Config) -> None:
         raise ConfigError(f"{run_dir.root} holds a run with other settings ({'; '.join(changed)}); give this one its own folder with run.dir=PATH")
 
 
-def _spec(works: list[Work], *, cluster: Cluster, commit: str) -> JobSpec:
+def _spec(works: list[Work], *, cluster: Cluster, commit: str, max_attempts: int = MAX_TRIES) -> JobSpec:
     return JobSpec(
         works=tuple(works),
         num_tasks=cluster.num_ranks,
         requeue_failures=False,
-        max_attempts=MAX_ATTEMPTS,
+        max_attempts=max_attempts,
         commit=commit,
     )
 

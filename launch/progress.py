@@ -1,4 +1,8 @@
-"""Progress: how many starts in a row a job ended badly without a new checkpoint. One line a start in the submission's attempts.jsonl."""
+"""Progress: how many starts in a row a job ended badly without a new checkpoint. One line a start in the submission's attempts.jsonl.
+
+The run's own record of its attempts (`mcdist.attempts`) is asked too: it knows of starts that lost their first node, and not of those that ended before they
+held the run folder; this file knows the latter. Starts of earlier submissions do not count: who submits again wants another try.
+"""
 
 import json
 import re
@@ -7,6 +11,7 @@ from pathlib import Path
 
 from launch.outcome import Fate, Outcome
 from launch.spec import Attempt, Work
+from mcdist.attempts import attempts_without_progress
 from mcdist.run_dir import RunDir
 
 _CHECKPOINT = re.compile(r"step_(\d+)")
@@ -36,11 +41,16 @@ def note_attempt(folder: Path, *, attempt: Attempt, outcome: Outcome, work: Work
     }
     with _path(folder).open("a") as file:
         file.write(json.dumps(line) + "\n")
-    return num_without_progress(folder, element=attempt.element)
+    return num_without_progress(folder, attempt=attempt, work=work, num_starts=attempt.restarts + 1)
 
 
-def num_without_progress(folder: Path, *, element: int) -> int:
-    """So many of the last starts of this array element (0 for a plain job) ended badly at one and the same newest checkpoint."""
+def num_without_progress(folder: Path, *, attempt: Attempt, work: Work, num_starts: int) -> int:
+    """So many of the last of `num_starts` starts ended badly without a new checkpoint."""
+    by_run = min(attempts_without_progress(Path(work.run_dir)), num_starts) if work.run_dir else 0
+    return max(by_run, _noted(folder, element=attempt.element))
+
+
+def _noted(folder: Path, *, element: int) -> int:
     try:
         lines = [json.loads(line) for line in _path(folder).read_text().splitlines() if line.endswith("}")]
     except OSError:

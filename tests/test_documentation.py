@@ -74,6 +74,17 @@ def test_every_command_that_is_named_exists_with_its_options(program):
         assert {word for word in words if word.startswith("--")} <= offered, words
 
 
+def test_every_option_of_a_documented_launch_exists():
+    options = {name for param in typer.main.get_command(importlib.import_module("launch.slurm").app).params for name in param.opts}
+    launches = [
+        words for path in DOCUMENTS for block in shell_blocks(path.read_text()) for words in map(shlex.split, block.splitlines()) if "launch/slurm.py" in words
+    ]
+    assert launches
+    for words in launches:
+        own = words[: words.index("--")] if "--" in words else words
+        assert {word for word in own if word.startswith("-")} <= options, words
+
+
 def test_every_configuration_that_is_named_exists():
     named = {name for path in [*DOCUMENTS, *CONFIGS, ROOT / "Makefile"] for name in re.findall(r"configs/[\w/]+\.yaml", path.read_text())}
     assert {path.relative_to(ROOT).as_posix() for path in CONFIGS} <= named

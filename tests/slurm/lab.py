@@ -2,16 +2,20 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from slurm_cluster import SlurmCluster
 
 from mcdist.checkpoint import Checkpoint, list_checkpoints, load_checkpoint
+from mcdist.report.jsonl import read_metrics
 from mcdist.run_dir import RunDir
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -41,19 +45,22 @@ class Lab:
         """The run folder of this test's trainings."""
         return RunDir(self.folder / "run")
 
-    def launch(self, *words: str, step_s: float = 0.0, train: bool = True, check: bool = True, timeout_s: float = 120.0) -> "subprocess.CompletedProcess[str]":
-        """python launch/slurm.py WORDS..., in this test's folder; with `train` on its configuration."""
+    def launch(
+        self, *words: str, step_s: float = 0.0, fault: str = "", train: bool = True, check: bool = True, timeout_s: float = 300.0
+    ) -> "subprocess.CompletedProcess[str]":
+        """python launch/slurm.py WORDS..., in this test's folder; with `train` on its configuration. Each step takes `step_s` longer."""
         (self.folder / "seen").mkdir(exist_ok=True)
         environment = self.cluster.environment | {
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent / "watch")]),
             "MCDIST_TEST_SEEN": str(self.folder / "seen"),
             "MCDIST_TEST_STEP_S": str(step_s),
+            "MCDIST_TEST_FAULT": fault,
             "OMP_NUM_THREADS": "1",
         }
         settings = [str(self.folder / "config.yaml"), f"run.dir={self.run.root}", f"data.train={self.folder / 'shards'}"] if train else []
         options = [word for word in words if word.startswith("-")]
-        overrides = [word for word in words if not word.startswith("-")] if train else []
-        command = [sys.executable, str(ROOT / "launch" / "slurm.py"), *(options if train else words), *settings, *overrides]
+        overrides = [word for word in words if not word.startswith("-")]
+        command = [sys.executable, str(ROOT / "launch" / "slurm.py"), *(options if train else words), *settings, *(overrides if train else [])]
         done = subprocess.run(
             self.cluster.command(*command),
             env=environment,
@@ -67,9 +74,9 @@ class Lab:
         assert not check or done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return done
 
-    def submit(self, *words: str, step_s: float = 0.0, train: bool = True) -> str:
+    def submit(self, *words: str, step_s: float = 0.0, fault: str = "", train: bool = True) -> str:
         """Launch; the id of the (first) job."""
-        said = self.launch(*words, step_s=step_s, train=train).stdout
+        said = self.launch(*words, step_s=step_s, fault=fault, train=train).stdout
         assert "submitted job " in said, said
         return said.split("submitted job ")[1].split()[0]
 
@@ -122,6 +129,27 @@ class Lab:
         for epoch in range(num_steps * GLOBAL_BATCH // NUM_SAMPLES):
             assert sorted(history[epoch * NUM_SAMPLES : (epoch + 1) * NUM_SAMPLES]) == list(range(NUM_SAMPLES))
         assert self.newest().numbers["samples_consumed"] == num_steps * GLOBAL_BATCH
+
+    def num_replayed(self) -> int:
+        """Steps that more than one start trained on a checkpointed state; a batch that was only fetched when the stop came was never trained on."""
+        positions = [position for start in {start for start, *_ in self.batches()} for position in {p for s, p, *_ in self.batches() if s == start}]
+        return sum(count - 1 for count in Counter(positions).values())
+
+    def restarts(self, job_id: str) -> int:
+        """How often SLURM has started the job again."""
+        found = re.search(r"Restarts=(\d+)", self.cluster.ask("scontrol", "show", "job", "-o", job_id))
+        return int(found.group(1)) if found else 0
+
+    def check_same_weights(self, reference: Checkpoint) -> None:
+        """Every tensor of the last checkpoint (weights, momentum, bank) is bit for bit that of a run that nothing disturbed."""
+        tensors = self.newest().tensors
+        assert tensors.keys() == reference.tensors.keys()
+        different = [name for name, tensor in tensors.items() if not torch.equal(tensor, reference.tensors[name])]
+        assert not different, f"{len(different)} of {len(tensors)} tensors differ: {different[:5]}"
+
+    def losses(self) -> list[float]:
+        """The loss of every step, in order."""
+        return [record.value for record in read_metrics(self.run.metrics) if record.name == "loss"]
 
     def newest(self) -> Checkpoint:
         """The newest checkpoint of the run."""

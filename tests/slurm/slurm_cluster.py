@@ -67,7 +67,7 @@ class SlurmCluster:
     def __exit__(self, *exception: object) -> None:
         """End all jobs, then every daemon, the nodes first; forget the names."""
         self.ask("scancel", "-u", "root", timeout_s=5)
-        _until(lambda: not self.ask("squeue", "-h", timeout_s=2).strip(), timeout_s=10)
+        self.wait_until_empty(timeout_s=10)
         for name in (*self.nodes, "slurmctld", "slurmdbd", "mariadbd", "munged"):
             if name in self.daemons:
                 self._end(name)
@@ -103,6 +103,10 @@ class SlurmCluster:
     def plug(self, number: int) -> None:
         """Put it back."""
         self._link(number, "up")
+
+    def wait_until_empty(self, *, timeout_s: float = START_TIMEOUT_S) -> bool:
+        """Whether no job waits or runs any more in time."""
+        return _until(lambda: not self.ask("squeue", "-h", timeout_s=5).strip(), timeout_s=timeout_s)
 
     def wait_until_idle(self, *, timeout_s: float = START_TIMEOUT_S) -> bool:
         """Whether all nodes are free in time."""

@@ -1,12 +1,15 @@
 """On the path of the jobs of these tests: training writes down the samples it is about to train on, and takes its time over each step.
 
 Python imports this by itself at its start. It does nothing but where MCDIST_TEST_SEEN names a folder, and only when `mcdist.build` is imported.
+MCDIST_TEST_FAULT=raise:1:5 has rank 1 fail before its sixth batch of the first start; kill:1:5 has it killed, as by the kernel for want of memory;
+part:2/3 has the second of three parts of an array fail at its first start.
 """
 
 import importlib.abc
 import importlib.machinery
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -24,11 +27,22 @@ class Watched:
 
     def __iter__(self) -> Any:
         with self.path.open("a") as file:
-            for batch in self.loader:
+            for number, batch in enumerate(self.loader):
+                fail_where_told(self.facts["rank"], number)
                 file.write(json.dumps({**self.facts, "indices": batch.indices.tolist(), "time_s": time.time()}) + "\n")
                 file.flush()
                 time.sleep(float(os.environ.get("MCDIST_TEST_STEP_S", "0")))
                 yield batch
+
+
+def fail_where_told(rank: int, number: int) -> None:
+    """The fault this test wants, in the job's first start only."""
+    kind, _, place = os.environ.get("MCDIST_TEST_FAULT", "").partition(":")
+    if place != f"{rank}:{number}" or os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
+        return
+    if kind == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    raise RuntimeError("a fault that this test wants")
 
 
 class Hook(importlib.abc.MetaPathFinder):
@@ -58,5 +72,13 @@ class Hook(importlib.abc.MetaPathFinder):
         return spec
 
 
+def fail_as_a_part() -> None:
+    """The work of an array's element, told by its arguments."""
+    kind, _, part = os.environ.get("MCDIST_TEST_FAULT", "").partition(":")
+    if kind == "part" and part in sys.orig_argv and "-m" in sys.orig_argv and os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
+        os._exit(1)
+
+
 if SEEN:
+    fail_as_a_part()
     sys.meta_path.insert(0, Hook())
