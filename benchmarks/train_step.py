@@ -26,6 +26,7 @@ import torch
 import typer
 from harness import Measurement, measurement, peak_process_mib, publish, run, times_ms, wait_for
 from plain_contrast import plain_contrast
+from pretend_run import fill
 
 from mcdist import build
 from mcdist.config import Config
@@ -113,14 +114,6 @@ def measure(config: Config, *, world: World, num_runs: int) -> list[Measurement]
     if peak_mib is not None:
         rows.append(row([peak_mib], mode="whole process", metric="peak memory", unit="MiB"))
     return rows
-
-
-def fill(state: TrainState) -> None:
-    """Fill the bank with random unit vectors: but for a run's first steps it is full."""
-    size, dim = state.bank.candidates.shape
-    rows = torch.nn.functional.normalize(torch.randn(size, dim, generator=torch.Generator().manual_seed(0)), dim=1).to(state.bank.candidates.device)
-    if size:
-        state.bank.enqueue(rows, valid=torch.ones(size, dtype=torch.bool, device=rows.device))
 
 
 def endless_steps(config: Config, state: TrainState, *, batches: list[Batch]) -> Iterator[Progress]:

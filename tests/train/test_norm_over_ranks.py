@@ -131,6 +131,9 @@ def _check_collectives_do_not_depend_on_masks(world: World, *, norm: str) -> Non
     steady = seen_by_step[3:]  # after two steps DDP lays its buckets out anew, once, and tells the ranks
     assert all(counts == steady[0] for counts in steady), steady
     if norm == "batch":
+        num_bytes = steady[0][1]
+        gradients_bytes = 4 * sum(parameter.numel() for parameter in state.query.parameters())
+        assert num_bytes.total() <= 1.05 * (gradients_bytes + num_bytes["_allgather_base_"])
         assert steady[0][0] == Counter({"_allgather_base_": 1, "allreduce_": 2}), (steady[0], "prototypes; pixel counts, gradients")
 
 
