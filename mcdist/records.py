@@ -48,6 +48,36 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterScore:
+    """One row of an evaluation without ground truth: one encoder's embeddings, clustered under one protocol on one set of object masks.
+
+    `silhouette`: one value a clustering seed, -1..1, how clearly objects belong to their own cluster. `agreement`: adjusted Rand index between seeds,
+    0 as by chance, 1 the same clusters each time. `sizes`: objects of each cluster of the first seed, from the largest down.
+    """
+
+    masks: str
+    protocol: str
+    encoder: str
+    num_objects: int
+    silhouette: tuple[float, ...]
+    agreement: float
+    sizes: tuple[int, ...]
+
+    @property
+    def mean_silhouette(self) -> float:
+        """Mean over the clustering seeds; 0 without one."""
+        return float(numpy.mean(self.silhouette)) if self.silhouette else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An object to show: the place of its photo in the data set, and where it lies there: top, left, bottom, right as shares of the photo."""
+
+    sample: int
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """Everything `mcdist evaluate` found. `headline` is the index in `scores` of the row to quote; `settings` is what was measured how."""
 
@@ -62,6 +92,13 @@ class Evaluation:
     headline: int
     settings: dict[str, Any]
     wall_s: float
+    clusters: tuple[ClusterScore, ...] = ()
+    """Where there was no ground truth: these rows instead of `scores`; `headline` is a place in them, `classes` are background and the clusters by number."""
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether classes were compared with a ground truth."""
+        return not self.clusters
 
     def to_json(self) -> str:
         """The evaluation as JSON text."""
@@ -83,7 +120,10 @@ class Evaluation:
                 )
                 for score in content.pop("scores")
             )
-            return Evaluation(**{**content, "classes": tuple(content["classes"])}, scores=scores)
+            clusters = tuple(
+                ClusterScore(**{**row, "silhouette": tuple(row["silhouette"]), "sizes": tuple(row["sizes"])}) for row in content.pop("clusters", ())
+            )
+            return Evaluation(**{**content, "classes": tuple(content["classes"])}, scores=scores, clusters=clusters)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{where} is no evaluation this mcdist wrote ({error!r}); run: mcdist evaluate RUN") from error
 
@@ -93,7 +133,7 @@ class Panel:
     """One evaluated photo, side by side. All maps `[H, W]` of the photo's own size.
 
     `photo` uint8 `[H, W, 3]`; `proposals` int16 instance map; `saliency` float32 probability; `clusters` uint8 class index the headline
-    row predicts; `truth` uint8 class index, 255 void.
+    row predicts; `truth` uint8 class index, 255 void; None where there is none.
     """
 
     key: str
@@ -101,4 +141,4 @@ class Panel:
     proposals: numpy.ndarray
     saliency: numpy.ndarray
     clusters: numpy.ndarray
-    truth: numpy.ndarray
+    truth: numpy.ndarray | None

@@ -4,7 +4,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
+from typing import Any
 
+import numpy
 import torch
 
 from mcdist import build
@@ -14,12 +16,15 @@ from mcdist.claim import Claim, take
 from mcdist.config import Config
 from mcdist.config_file import load_config, science_differences
 from mcdist.data.loader import evaluation_samples
+from mcdist.data.reader import SampleReader
+from mcdist.data.sample import SEGMENTS_MEMBER, decode_sample
 from mcdist.distributed import World, leave_world
 from mcdist.errors import ConfigError
-from mcdist.evaluate.evaluation import evaluate
+from mcdist.evaluate.evaluation import evaluate, evaluate_unlabelled
 from mcdist.model.encoder import Encoder
 from mcdist.outputs import Outputs, header_facts, publish
-from mcdist.records import Evaluation, Record
+from mcdist.records import Evaluation, Example, Record
+from mcdist.report.clusters import save_clusters
 from mcdist.report.console import Console
 from mcdist.report.html import write_report
 from mcdist.report.panels import save_panels
@@ -111,7 +116,10 @@ def resume(state: TrainState, run_dir: RunDir, *, claim: Claim | None, console: 
 
 
 def evaluate_run(run_dir: RunDir, *, overrides: list[str], which: str) -> Evaluation:
-    """Cluster the run's embeddings beside its baselines' on the validation shards; writes evaluation.json, panels and report.html."""
+    """Cluster the run's embeddings beside its baselines' on the validation shards; writes evaluation.json, panels and report.html.
+
+    Where the shards hold no ground truth, or `data.val` names none and the training shards serve, the clusters are shown without a score.
+    """
     if not run_dir.config.is_file():
         raise ConfigError(f"expected a run at {run_dir.root} (its {run_dir.config.name}), found none; train first: mcdist train CONFIG run.dir={run_dir.root}")
     config = load_config(run_dir.config, overrides=overrides)
@@ -119,37 +127,52 @@ def evaluate_run(run_dir: RunDir, *, overrides: list[str], which: str) -> Evalua
     if world.num_ranks > 1:
         raise ConfigError(f"mcdist evaluate runs as one process, here are {world.num_ranks}; start it without torchrun")
     build.prepare_process(config, world=world)
-    folder = build.build_shards(config.data.val, key="data.val", data=config.data)
+    location = config.data.val or config.data.train
+    folder = build.build_shards(location, key="data.val", data=config.data)
+    has_truth = bool(config.data.val) and folder.num_with(SEGMENTS_MEMBER) > 0
     trained = build.find_checkpoint(run_dir.root, which=which)
     initial = load_checkpoint(run_dir.initial_checkpoint)
     settings = config.evaluate
     with Console(mode=config.report.console, total_steps=min(settings.limit or len(folder), len(folder)), samples_per_step=1) as console:
-        console.say(f"evaluating {run_dir.root} after step {trained.numbers['step']} on {config.data.val}")
-        evaluation, panels = evaluate(
-            evaluation_samples(folder, limit=settings.limit),
-            trained=_encoder(config, trained.tensors, world=world),
-            initial=_encoder(config, initial.tensors, world=world),
-            classes={name: list(ids) for name, ids in settings.classes.items()},
-            dataset=config.data.val,
-            num_photos_in_dataset=len(folder),
-            step=int(trained.numbers["step"]),
-            device=world.device,
-            size_px=settings.size_px,
-            batch=settings.batch,
-            objects=settings.objects,
-            component_area_min=settings.component_area_min,
-            pca_dim=settings.pca_dim,
-            mean_embedding_pca_dim=settings.mean_embedding_pca_dim,
-            num_clusters=settings.num_clusters,
-            num_seeds=settings.num_seeds,
-            num_panels=settings.num_panels,
-            on_progress=_photo_progress(console),
-        )
+        console.say(f"evaluating {run_dir.root} after step {trained.numbers['step']} on {location}")
+        asked: dict[str, Any] = {
+            "trained": _encoder(config, trained.tensors, world=world),
+            "initial": _encoder(config, initial.tensors, world=world),
+            "dataset": location,
+            "num_photos_in_dataset": len(folder),
+            "step": int(trained.numbers["step"]),
+            "device": world.device,
+            "size_px": settings.size_px,
+            "batch": settings.batch,
+            "objects": settings.objects,
+            "component_area_min": settings.component_area_min,
+            "pca_dim": settings.pca_dim,
+            "mean_embedding_pca_dim": settings.mean_embedding_pca_dim,
+            "num_clusters": settings.num_clusters,
+            "num_seeds": settings.num_seeds,
+            "num_panels": settings.num_panels,
+            "on_progress": _photo_progress(console),
+        }
+        samples = evaluation_samples(folder, limit=settings.limit, with_segments=has_truth)
+        examples: tuple[tuple[Example, ...], ...] = ()
+        if has_truth:
+            evaluation, panels = evaluate(samples, classes={name: list(ids) for name, ids in settings.classes.items()}, **asked)
+        else:
+            console.say(
+                f"{location} holds no ground truth{'' if config.data.val else ' to evaluate with (data.val is not set)'}: clusters are shown without a score"
+            )
+            evaluation, panels, examples = evaluate_unlabelled(samples, **asked)
     write_atomically(run_dir.evaluation, evaluation.to_json().encode())
     save_panels(panels, run_dir.panels, classes=evaluation.classes)
+    save_clusters([[_shown(folder, example) for example in cluster] for cluster in examples], run_dir.clusters)
     write_report(run_dir)
     publish(config, run_dir, evaluation)
     return evaluation
+
+
+def _shown(folder: SampleReader, example: Example) -> tuple[numpy.ndarray, tuple[float, float, float, float]]:
+    """An example's photo, and where the object is in it."""
+    return decode_sample(folder.read(example.sample)).photo.permute(1, 2, 0).numpy(), example.box
 
 
 def _photo_progress(console: Console) -> Callable[[int], None]:

@@ -65,6 +65,11 @@ class RunDir:
         return self.root / "panels"
 
     @property
+    def clusters(self) -> Path:
+        """Without ground truth: the most typical objects of each cluster (PNG)."""
+        return self.root / "clusters"
+
+    @property
     def report(self) -> Path:
         """The report: one self-contained HTML file."""
         return self.root / "report.html"

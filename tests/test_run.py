@@ -240,15 +240,24 @@ def test_a_trained_run_is_evaluated_beside_its_baselines(configure: Callable[...
         run.evaluate_run(run_dir, overrides=[], which="step_77")
 
 
-def test_evaluating_without_classes_or_ground_truth_says_what_to_set(configure: Callable[..., Config], shards_at: Callable[..., Path], tmp_path: Path) -> None:
+def test_evaluating_without_classes_says_what_to_set_and_without_ground_truth_shows_clusters(
+    configure: Callable[..., Config], shards_at: Callable[..., Path], tmp_path: Path
+) -> None:
     config = configure("optim.epochs=1")
     run.train_run(config)
     run_dir = RunDir(Path(config.run.dir))
     with pytest.raises(ConfigError, match="evaluate.classes"):
         run.evaluate_run(run_dir, overrides=["evaluate.classes={}"], which="newest")
     bare = shards_at(tmp_path / "bare", 3, members_of=lambda index: {name: content for name, content in draw_members(index).items() if name != "seg.png"})
-    with pytest.raises(ShardError, match="wants the ground truth seg.png"):
-        run.evaluate_run(run_dir, overrides=[f"data.val={bare}"], which="newest")
+    for override in (f"data.val={bare}", "data.val="):
+        evaluation = run.evaluate_run(run_dir, overrides=[override, "evaluate.num_clusters=2"], which="newest")
+        assert not evaluation.has_truth
+        assert evaluation.classes == ("background", "cluster 1", "cluster 2")
+        assert sum(evaluation.clusters[evaluation.headline].sizes) == evaluation.clusters[evaluation.headline].num_objects
+        text = run_dir.report.read_text()
+        assert "No ground truth" in text
+        assert "typical objects of cluster 1" in text
+        assert list(run_dir.clusters.glob("*.png"))
 
 
 def test_photos_whose_masks_never_fit_keep_their_place_and_are_counted(

@@ -250,11 +250,11 @@ def _start_worker(worker: int) -> None:
     stop.serve_only_parent()
 
 
-def evaluation_samples(folder: SampleReader, *, limit: int = 0) -> Iterator[Sample]:
-    """Decoded samples with ground truth, in index order; only the first `limit` where it is not 0.
+def evaluation_samples(folder: SampleReader, *, limit: int = 0, with_segments: bool = True) -> Iterator[Sample]:
+    """Decoded samples, with ground truth unless that is not asked for, in index order; only the first `limit` where it is not 0.
 
     Raises:
         ShardError: a damaged sample, or one without ground truth.
     """
     for index in range(min(limit, len(folder)) if limit else len(folder)):
-        yield from_sound_copy(folder, index, make=lambda raw: decode_sample(raw, with_segments=True), with_segments=True)
+        yield from_sound_copy(folder, index, make=partial(decode_sample, with_segments=with_segments), with_segments=with_segments)

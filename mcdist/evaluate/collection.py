@@ -44,6 +44,8 @@ class Collection:
     histograms: dict[str, list[numpy.ndarray]] = field(default_factory=lambda: {masks: [] for masks in MASKS})
     background: dict[str, numpy.ndarray] = field(default_factory=dict)
     num_objects: Counter = field(default_factory=Counter)
+    places: dict[str, list[tuple[int, tuple[float, float, float, float]]]] = field(default_factory=lambda: {masks: [] for masks in MASKS})
+    """By masks, in row order: each object's photo, and its box there as shares (top, left, bottom, right)."""
     counts: Counter = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -64,7 +66,7 @@ class Collection:
             rows = {masks: self._add_histograms(photo, masks=masks, objects=objects[masks], valid=valid[masks][place]) for masks in MASKS}
             self.counts[NO_TRUTH] += bool((photo.truth == VOID_CLASS).all())
             if self.spread.wants(self.num_photos):
-                self.spread.add(_draft(photo, saliency=saliency[place], predicted=objects[PREDICTED], row_of=rows[PREDICTED]))
+                self.spread.add(_draft(photo, saliency=saliency[place], predicted=objects[PREDICTED], row_of=rows))
             self.num_photos += 1
 
     def _add_vectors(self, photos: list[Prepared], *, embedded: EmbeddedObjects, valid: dict[str, numpy.ndarray]) -> None:
@@ -81,6 +83,7 @@ class Collection:
         histograms = object_histograms(objects, truth=photo.truth, num_objects=len(valid), num_classes=self.num_classes)
         self.background[masks] += histograms[0] + histograms[1:][~valid].sum(axis=0)
         self.histograms[masks].append(histograms[1:][valid])
+        self.places[masks].extend((self.num_photos, _box(objects == number)) for number in numpy.flatnonzero(valid) + 1)
         row_of = numpy.where(valid, self.num_objects[masks] + numpy.cumsum(valid) - 1, -1)
         self.num_objects[masks] += int(valid.sum())
         self.counts[f"{masks}: {NO_OBJECT}"] += not valid.any()
@@ -89,22 +92,37 @@ class Collection:
         return row_of
 
 
-def prepare(sample: Sample, *, size_px: int, labels: LabelMap) -> Prepared:
+def prepare(sample: Sample, *, size_px: int, labels: LabelMap | None) -> Prepared:
     """Resize a photo bilinearly (antialiased) and its proposals to the nearest pixel, both to `size_px` squared; name the true classes.
 
+    Without `labels` the truth is void everywhere.
+
     Raises:
-        DataError: the sample has no ground truth.
+        DataError: the sample has no ground truth, and `labels` name classes.
     """
-    if sample.segments is None:
-        raise DataError(f"evaluation wants the ground truth of {sample.key}, the sample has none; build the shards with labels or set data.val to such shards")
     instances = sample.instances.numpy()
+    if labels is None:
+        truth = numpy.full(instances.shape, VOID_CLASS, dtype=numpy.uint8)
+    elif sample.segments is None:
+        raise DataError(f"evaluation wants the ground truth of {sample.key}, the sample has none; build the shards with labels or set data.val to such shards")
+    else:
+        truth = labels.apply(sample.segments.numpy())
     return Prepared(
         sample=sample,
         image=interpolate(sample.photo[None], size=(size_px, size_px), mode="bilinear", antialias=True)[0],
         proposals=torch.from_numpy(resize_nearest(instances, height=size_px, width=size_px)),
         instances=instances,
-        truth=labels.apply(sample.segments.numpy()),
+        truth=truth,
     )
+
+
+def _box(inside: numpy.ndarray) -> tuple[float, float, float, float]:
+    """Top, left, bottom, right of a mask as shares of its size; the whole where it is empty."""
+    rows, columns = numpy.flatnonzero(inside.any(axis=1)), numpy.flatnonzero(inside.any(axis=0))
+    if not len(rows):
+        return 0.0, 0.0, 1.0, 1.0
+    height, width = inside.shape
+    return float(rows[0] / height), float(columns[0] / width), float((rows[-1] + 1) / height), float((columns[-1] + 1) / width)
 
 
 def stack_proposals(photos: list[Prepared], *, device: torch.device) -> ObjectMasks:
@@ -113,7 +131,7 @@ def stack_proposals(photos: list[Prepared], *, device: torch.device) -> ObjectMa
     return ObjectMasks(objects=stacked.to(device), max_objects=max(1, int(stacked.max())))
 
 
-def _draft(photo: Prepared, *, saliency: numpy.ndarray, predicted: numpy.ndarray, row_of: numpy.ndarray) -> Draft:
+def _draft(photo: Prepared, *, saliency: numpy.ndarray, predicted: numpy.ndarray, row_of: dict[str, numpy.ndarray]) -> Draft:
     return Draft(
         key=photo.sample.key,
         photo=photo.sample.photo.permute(1, 2, 0).numpy(),

@@ -11,14 +11,15 @@ from torch import Tensor, nn
 
 from mcdist.data.sample import Sample
 from mcdist.evaluate.assign import matching_for
-from mcdist.evaluate.collection import Collection, Prepared, prepare, stack_proposals
+from mcdist.evaluate.collection import NO_TRUTH, Collection, Prepared, prepare, stack_proposals
 from mcdist.evaluate.embed import MASKCONTRAST_KMEANS, MASKS, MEAN_EMBEDDING, PREDICTED, PROPOSALS, ObjectMasks, evaluating, evaluation_step
 from mcdist.evaluate.kmeans import NUM_ITERATIONS, NUM_STARTS
-from mcdist.evaluate.labels import label_map
+from mcdist.evaluate.labels import LabelMap, label_map
 from mcdist.evaluate.masks import SALIENCY_LOGIT_MIN, component_objects, photo_objects
 from mcdist.evaluate.panels import EvenSpread, finish_panel, renumbering
 from mcdist.evaluate.table import Table, kept_classes, make_table
-from mcdist.records import Evaluation, Panel
+from mcdist.evaluate.unlabelled import find_clusters
+from mcdist.records import Evaluation, Example, Panel
 
 DROPPED = "predicted: components below component_area_min"
 
@@ -58,18 +59,29 @@ def evaluate(
     """
     start = time.monotonic()
     labels = label_map(classes)
-    collected = Collection(num_classes=len(labels.names), spread=EvenSpread(num_panels))
-    predict_objects = partial(_predict_objects, collected=collected, objects=objects, area_min=component_area_min)
-    with evaluating(trained, initial):
-        for chunk in _chunks(samples, size=batch):
-            photos = [prepare(sample, size_px=size_px, labels=labels) for sample in chunk]
-            _add_photos(collected, photos, trained=trained, initial=initial, device=device, predict_objects=predict_objects)
-            if on_progress is not None:
-                on_progress(collected.num_photos)
+    collected = collect(
+        samples,
+        labels=labels,
+        trained=trained,
+        initial=initial,
+        device=device,
+        size_px=size_px,
+        batch=batch,
+        objects=objects,
+        component_area_min=component_area_min,
+        num_panels=num_panels,
+        on_progress=on_progress,
+    )
     kept = kept_classes(collected, names=labels.names, dataset=dataset)
     pca_dims = {MASKCONTRAST_KMEANS: pca_dim, MEAN_EMBEDDING: mean_embedding_pca_dim}
     table = make_table(collected, kept=kept, names=labels.names, pca_dims=pca_dims, num_clusters=num_clusters, num_seeds=num_seeds)
-    panels = [finish_panel(draft, clustering=table.rows[table.headline], new_index=renumbering(kept)) for draft in collected.spread.chosen()]
+    quoted = table.rows[table.headline]
+    panels = [
+        finish_panel(
+            draft, masks=quoted.score.masks, class_of_object=quoted.class_of_object, class_of_background=quoted.class_of_background, new_index=renumbering(kept)
+        )
+        for draft in collected.spread.chosen()
+    ]
     settings = {
         "classes": {name: [int(raw_id) for raw_id in ids] for name, ids in classes.items()},
         "absent_classes": _absent_classes(table, names=labels.names),
@@ -92,6 +104,106 @@ def evaluate(
         wall_s=time.monotonic() - start,
     )
     return evaluation, panels
+
+
+def evaluate_unlabelled(
+    samples: Iterable[Sample],
+    *,
+    trained: nn.Module,
+    initial: nn.Module,
+    dataset: str,
+    num_photos_in_dataset: int,
+    step: int,
+    device: torch.device,
+    size_px: int,
+    batch: int,
+    objects: str,
+    component_area_min: float,
+    pca_dim: int,
+    mean_embedding_pca_dim: int,
+    num_clusters: int,
+    num_seeds: int,
+    num_panels: int,
+    on_progress: Callable[[int], None] | None = None,
+) -> tuple[Evaluation, list[Panel], tuple[tuple[Example, ...], ...]]:
+    """As `evaluate`, where no ground truth is known: clusters, how clear and steady they are, panels, and for each cluster its most typical objects.
+
+    Raises:
+        DataError: no photos, or fewer than two objects.
+        CheckpointError: an embedding is not finite.
+        MissingExtraError: FAISS is not installed.
+    """
+    start = time.monotonic()
+    collected = collect(
+        samples,
+        labels=None,
+        trained=trained,
+        initial=initial,
+        device=device,
+        size_px=size_px,
+        batch=batch,
+        objects=objects,
+        component_area_min=component_area_min,
+        num_panels=num_panels,
+        on_progress=on_progress,
+    )
+    pca_dims = {MASKCONTRAST_KMEANS: pca_dim, MEAN_EMBEDDING: mean_embedding_pca_dim}
+    found = find_clusters(collected, pca_dims=pca_dims, num_clusters=num_clusters, num_seeds=num_seeds, dataset=dataset)
+    panels = [
+        finish_panel(draft, masks=found.rows[found.headline].masks, class_of_object=found.cluster_of_object, class_of_background=0, new_index=None)
+        for draft in collected.spread.chosen()
+    ]
+    counts = {what: int(number) for what, number in sorted(collected.counts.items()) if what != NO_TRUTH}
+    settings = {
+        "ground truth": "none: no score says whether the clusters are right",
+        "limit": collected.num_photos if collected.num_photos < num_photos_in_dataset else None,
+        "device": device.type,
+        **_mask_settings(size_px=size_px, objects=objects, component_area_min=component_area_min),
+        "pca_dim": dict(pca_dims),
+        "pca": "with whitening, over all objects",
+        "kmeans": {"library": "faiss", "num_clusters": found.num_clusters, "chosen_by": found.chosen_by, "seeds": num_seeds},
+        "counts": counts,
+    }
+    evaluation = Evaluation(
+        step=step,
+        dataset=dataset,
+        classes=("background", *(f"cluster {number}" for number in range(1, found.num_clusters + 1))),
+        num_photos=collected.num_photos,
+        num_photos_in_dataset=num_photos_in_dataset,
+        mask_iou_percent={},
+        scores=(),
+        headline=found.headline,
+        settings=settings,
+        wall_s=time.monotonic() - start,
+        clusters=found.rows,
+    )
+    return evaluation, panels, found.examples
+
+
+def collect(
+    samples: Iterable[Sample],
+    *,
+    labels: LabelMap | None,
+    trained: nn.Module,
+    initial: nn.Module,
+    device: torch.device,
+    size_px: int,
+    batch: int,
+    objects: str,
+    component_area_min: float,
+    num_panels: int,
+    on_progress: Callable[[int], None] | None,
+) -> Collection:
+    """The one pass over the photos; without `labels` no ground truth is asked for."""
+    collected = Collection(num_classes=len(labels.names) if labels else 1, spread=EvenSpread(num_panels))
+    predict_objects = partial(_predict_objects, collected=collected, objects=objects, area_min=component_area_min)
+    with evaluating(trained, initial):
+        for chunk in _chunks(samples, size=batch):
+            photos = [prepare(sample, size_px=size_px, labels=labels) for sample in chunk]
+            _add_photos(collected, photos, trained=trained, initial=initial, device=device, predict_objects=predict_objects)
+            if on_progress is not None:
+                on_progress(collected.num_photos)
+    return collected
 
 
 def _chunks(samples: Iterable[Sample], *, size: int) -> Iterator[list[Sample]]:

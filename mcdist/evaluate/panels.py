@@ -7,21 +7,21 @@ import torch
 from jaxtyping import Float, Int, Int16, UInt8
 from torch.nn.functional import interpolate
 
+from mcdist.evaluate.embed import PREDICTED
 from mcdist.evaluate.labels import VOID_CLASS
-from mcdist.evaluate.protocols import Clustering
 from mcdist.records import Panel
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A photo before the clusters are known. `row_of` gives the row of each object number of `predicted` in the table of objects, -1 for none."""
+    """A photo before the clusters are known. `row_of` gives, by masks, the row of each object number in the table of objects, -1 for none."""
 
     key: str
     photo: UInt8[numpy.ndarray, "H W 3"]
     proposals: Int16[numpy.ndarray, "H W"]
     saliency: Float[numpy.ndarray, "S S"]
     predicted: Int16[numpy.ndarray, "H W"]
-    row_of: Int[numpy.ndarray, " M"]
+    row_of: dict[str, Int[numpy.ndarray, " _"]]
     truth: UInt8[numpy.ndarray, "H W"]
 
 
@@ -49,10 +49,18 @@ class EvenSpread:
         return [self.kept[place] for place in places]
 
 
-def finish_panel(draft: Draft, *, clustering: Clustering, new_index: UInt8[numpy.ndarray, " 256"]) -> Panel:
-    """The panel of a draft. `new_index` renumbers the truth's classes to those that were evaluated."""
-    row_of = numpy.concatenate([[-1], draft.row_of])
-    class_of_number = numpy.where(row_of >= 0, numpy.append(clustering.class_of_object, 0)[row_of], clustering.class_of_background)
+def finish_panel(
+    draft: Draft,
+    *,
+    masks: str,
+    class_of_object: Int[numpy.ndarray, " O"],
+    class_of_background: int,
+    new_index: UInt8[numpy.ndarray, " 256"] | None,
+) -> Panel:
+    """The panel of a draft, whose objects of `masks` were clustered. `new_index` renumbers the truth's classes to those evaluated; None: there is no truth."""
+    row_of = numpy.concatenate([[-1], draft.row_of[masks]])
+    objects = draft.predicted if masks == PREDICTED else draft.proposals.clip(0)
+    class_of_number = numpy.where(row_of >= 0, numpy.append(class_of_object, 0)[row_of], class_of_background)
     height, width = draft.truth.shape
     probability = torch.sigmoid(torch.from_numpy(draft.saliency))[None, None]
     return Panel(
@@ -60,8 +68,8 @@ def finish_panel(draft: Draft, *, clustering: Clustering, new_index: UInt8[numpy
         photo=draft.photo,
         proposals=draft.proposals,
         saliency=interpolate(probability, size=(height, width), mode="bilinear", align_corners=False)[0, 0].numpy(),
-        clusters=class_of_number[draft.predicted].astype(numpy.uint8),
-        truth=new_index[draft.truth],
+        clusters=class_of_number[numpy.where(objects < len(class_of_number), objects, 0)].astype(numpy.uint8),
+        truth=None if new_index is None else new_index[draft.truth],
     )
 
 

@@ -18,6 +18,7 @@ from mcdist.errors import DataError
 from mcdist.records import Evaluation, Record
 from mcdist.report import figures, palette, table
 from mcdist.report.bad_samples import read_bad_samples
+from mcdist.report.clusters import cluster_files, cluster_number
 from mcdist.report.jsonl import read_metrics
 from mcdist.report.panels import COLUMNS, panel_files, panel_key
 from mcdist.run_dir import RunDir, write_atomically
@@ -84,18 +85,21 @@ def _content(run_dir: RunDir) -> dict[str, Any]:
         "starts": [_start_facts(start) for start in starts],
         "config_text": config_text,
         "pictures": [Picture(panel_key(path), _png(path)) for path in panel_files(run_dir.panels)],
-        "columns": COLUMNS,
+        "typical": [Picture(str(cluster_number(path)), _png(path)) for path in cluster_files(run_dir.clusters)],
         **_evaluated(_evaluation(run_dir.evaluation)),
     }
 
 
 def _evaluated(evaluation: Evaluation | None) -> dict[str, Any]:
     if evaluation is None:
-        return {"evaluation": None, "legend": []}
+        return {"evaluation": None, "legend": [], "columns": COLUMNS}
+    if not evaluation.has_truth:
+        return _clustered(evaluation)
     score = table.headline(evaluation)
     groups = table.evaluation_groups(evaluation)
     return {
         "evaluation": evaluation,
+        "columns": COLUMNS,
         "headline": score,
         "baseline": None if score is None else table.baseline_of(evaluation, score=score),
         "groups": groups,
@@ -104,9 +108,31 @@ def _evaluated(evaluation: Evaluation | None) -> dict[str, Any]:
         "legend": list(zip(evaluation.classes, palette.class_colours(len(evaluation.classes)), strict=True))[1:],
         "bars": Markup(figures.class_bars_svg(evaluation)),
         "confusion": Markup(figures.confusion_svg(evaluation)),
-        "evaluation_facts": [Fact(key, str(value)) for key, value in evaluation.settings.items()] + [Fact("time", _duration(evaluation.wall_s))],
+        "evaluation_facts": _evaluation_facts(evaluation),
         "BASELINE": table.BASELINE,
     }
+
+
+def _clustered(evaluation: Evaluation) -> dict[str, Any]:
+    """Without ground truth: clusters by number, their sizes and measures."""
+    quoted = evaluation.clusters[evaluation.headline]
+    colours = palette.class_colours(len(evaluation.classes))
+    return {
+        "evaluation": evaluation,
+        "columns": COLUMNS[:-1],
+        "headline": None,
+        "quoted": quoted,
+        "cluster_rows": evaluation.clusters,
+        "legend": list(zip(evaluation.classes, colours, strict=True))[1:],
+        "sizes": {number: (size, colours[number]) for number, size in enumerate(quoted.sizes, start=1)},
+        "bars": "",
+        "confusion": "",
+        "evaluation_facts": _evaluation_facts(evaluation),
+    }
+
+
+def _evaluation_facts(evaluation: Evaluation) -> list[Fact]:
+    return [Fact(key, str(value)) for key, value in evaluation.settings.items()] + [Fact("time", _duration(evaluation.wall_s))]
 
 
 def _evaluation(path: Path) -> Evaluation | None:

@@ -14,7 +14,7 @@ from mcdist.report.palette import PROPOSALS, VOID, class_colours, rgb
 from mcdist.run_dir import write_atomically
 
 COLUMNS = ("photo", "proposals", "predicted saliency", "clusters", "ground truth")
-"""What a strip shows, left to right."""
+"""What a strip shows, left to right; the last only where there is ground truth."""
 
 _HEIGHT_PX, _WIDTH_MAX_PX, _GAP_PX, _TITLE_PX = 160, 320, 6, 20
 _TITLE_RGBA = (125, 135, 150, 255)
@@ -51,19 +51,20 @@ def panel_key(path: Path) -> str:
 
 
 def panel_strip(panel: Panel, *, classes: tuple[str, ...]) -> bytes:
-    """The five pictures side by side as PNG, 160 px high (320 px wide at most), each with its title; transparent between them."""
+    """The pictures of COLUMNS side by side as PNG, 160 px high (320 px wide at most), each with its title; transparent between them."""
     photo = Image.fromarray(panel.photo)
     scale = min(_HEIGHT_PX / photo.height, _WIDTH_MAX_PX / photo.width)
     size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
     base = numpy.asarray(photo.resize(size, Image.Resampling.LANCZOS), dtype=numpy.float32)
     colours = _class_table(len(classes))
-    pictures = (
+    pictures = [
         base,
         _proposals(base, _resized(panel.proposals, size)),
         _heat(base, _resized(panel.saliency, size, smooth=True)),
         _classes(base, _resized(panel.clusters, size), colours),
-        _classes(base, _resized(panel.truth, size), colours),
-    )
+    ]
+    if panel.truth is not None:
+        pictures.append(_classes(base, _resized(panel.truth, size), colours))
     return _side_by_side(pictures, size=size)
 
 
@@ -118,11 +119,11 @@ def _class_table(num_classes: int) -> numpy.ndarray:
     return numpy.array(rows + [rgb(VOID)] * (256 - len(rows)), dtype=numpy.float32)
 
 
-def _side_by_side(pictures: Iterable[numpy.ndarray], *, size: tuple[int, int]) -> bytes:
+def _side_by_side(pictures: list[numpy.ndarray], *, size: tuple[int, int]) -> bytes:
     width, height = size
-    strip = Image.new("RGBA", (len(COLUMNS) * (width + _GAP_PX) - _GAP_PX, height + _TITLE_PX))
+    strip = Image.new("RGBA", (len(pictures) * (width + _GAP_PX) - _GAP_PX, height + _TITLE_PX))
     draw: Callable[..., None] = ImageDraw.Draw(strip).text
-    for place, (title, picture) in enumerate(zip(COLUMNS, pictures, strict=True)):
+    for place, (title, picture) in enumerate(zip(COLUMNS, pictures, strict=False)):
         left = place * (width + _GAP_PX)
         draw((left + width / 2, 2), title, fill=_TITLE_RGBA, font=ImageFont.load_default(13), anchor="ma")
         strip.paste(Image.fromarray(numpy.clip(numpy.rint(picture), 0, 255).astype(numpy.uint8)), (left, _TITLE_PX))

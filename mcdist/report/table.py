@@ -49,7 +49,9 @@ def baseline_of(evaluation: Evaluation, *, score: Score) -> Score | None:
 
 
 def evaluation_table(evaluation: Evaluation) -> Table:
-    """The table for a terminal; the headline is marked with an arrow."""
+    """The table for a terminal; the headline is marked with an arrow. Without ground truth: the clusters' measures."""
+    if not evaluation.has_truth:
+        return _clusters_table(evaluation)
     table = Table(box=box.ROUNDED, title=caption(evaluation), title_justify="left", title_style="bold", header_style="bold cyan", border_style="bright_black")
     table.add_column("masks")
     table.add_column("protocol", overflow="fold")
@@ -62,6 +64,20 @@ def evaluation_table(evaluation: Evaluation) -> Table:
             first = (group.masks, group.protocol) if place == 0 else ("", "")
             style = "bold green" if row.is_headline else ""
             table.add_row(*first, *_cells(row, mark="▸ "), style=style, end_section=place == len(group.rows) - 1)
+    return table
+
+
+def _clusters_table(evaluation: Evaluation) -> Table:
+    table = Table(box=box.ROUNDED, title=caption(evaluation), title_justify="left", title_style="bold", header_style="bold cyan", border_style="bright_black")
+    for name in ("masks", "protocol", "encoder"):
+        table.add_column(name, overflow="fold")
+    for name in ("objects", "silhouette", "agreement of seeds", "largest cluster", "smallest"):
+        table.add_column(name, justify="right")
+    for place, row in enumerate(evaluation.clusters):
+        quoted = place == evaluation.headline
+        sizes = (f"{row.sizes[0]:,}", f"{row.sizes[-1]:,}") if row.sizes else ("", "")
+        cells = (f"{row.num_objects:,}", f"{row.mean_silhouette:.3f}", f"{row.agreement:.2f}", *sizes)
+        table.add_row(row.masks, row.protocol, f"▸ {row.encoder}" if quoted else row.encoder, *cells, style="bold green" if quoted else "")
     return table
 
 
@@ -79,7 +95,8 @@ def caption(evaluation: Evaluation) -> str:
     """What was evaluated, in one line: data set, photos, step; a subset is called one."""
     subset = evaluation.num_photos < evaluation.num_photos_in_dataset
     photos = f"{evaluation.num_photos:,} of {evaluation.num_photos_in_dataset:,} photos (a subset)" if subset else f"{evaluation.num_photos:,} photos"
-    return f"{evaluation.dataset}, {photos}, {len(evaluation.classes)} classes, after step {evaluation.step:,}"
+    what = f"{len(evaluation.classes)} classes" if evaluation.has_truth else f"no ground truth, {len(evaluation.classes) - 1} clusters"
+    return f"{evaluation.dataset}, {photos}, {what}, after step {evaluation.step:,}"
 
 
 def mean_and_std(score: Score) -> str:
