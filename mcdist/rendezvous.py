@@ -134,7 +134,7 @@ def _judge(store: dist.Store, place: Place, *, until_s: float, timeout_s: int) -
     except dist.DistError:
         verdict = {"machine": _missing(store, place, timeout_s=timeout_s)}
     else:
-        verdict = {"config": _shared_gpu({rank: _guest(store, rank) for rank in here})}
+        verdict = {"config": _gpu_trouble({rank: _guest(store, rank) for rank in here})}
     store.set("verdict", json.dumps(verdict))
     if any(verdict.values()):
         _stay_for_the_others(store, place)
@@ -183,8 +183,15 @@ def _nobody(place: Place, *, timeout_s: int) -> str:
     )
 
 
-def _shared_gpu(guests: dict[int, Guest]) -> str:
-    """What is wrong where two ranks have one GPU; empty where nothing is."""
+def _gpu_trouble(guests: dict[int, Guest]) -> str:
+    """What is wrong where two ranks have one GPU, or some have none; empty where nothing is."""
+    without = [rank for rank, guest in guests.items() if not guest.gpu]
+    if 0 < len(without) < len(guests):
+        hosts = sorted({guests[rank].host for rank in without})
+        return (
+            f"{len(guests) - len(without)} of {len(guests)} ranks have a GPU, rank {_shortened(without)} on {_shortened(hosts)} found none; "
+            "ask for GPUs on every node (--gpus-per-node), see mcdist doctor there, or set run.device=cpu"
+        )
     first_of: dict[Guest, int] = {}
     for rank, guest in guests.items():
         other = first_of.setdefault(guest, rank)

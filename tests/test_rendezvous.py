@@ -1,11 +1,14 @@
 """Ranks meet over a real store, here as threads of one process, or learn within the time given which of them are missing."""
 
+import json
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+import torch.distributed as dist
 
 from mcdist.errors import ConfigError, MachineError
 from mcdist.place import Place
@@ -48,14 +51,41 @@ def test_ranks_that_meet_share_a_store() -> None:
     assert {stores[rank].get("word") for rank in range(3)} == {b"heard by all"}  # type: ignore[attr-defined]
 
 
-def test_every_rank_that_came_names_those_that_did_not() -> None:
-    those = places(4)
-    got = meet_all([those[0], those[2]], timeout_s=3)
-    for error in got.values():
-        assert isinstance(error, MachineError)
-        assert "2 of 4 ranks did not come" in str(error)
-        assert "within 3 s: rank 1, 3; those that came run on" in str(error)
-        assert socket.gethostname() in str(error) or "node" in str(error)
+@pytest.fixture
+def served() -> Iterator[tuple[dist.TCPStore, list[Place]]]:
+    """A store that somebody else serves, as torchrun does, and the places of four ranks at it."""
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    yield store, [replace(place, port=store.port, store_is_served=True) for place in places(4)]
+
+
+def wait_for_key(store: dist.TCPStore, key: str) -> None:
+    until_s = time.monotonic() + 60
+    while not store.check([key]):
+        assert time.monotonic() < until_s, f"{key} does not appear"
+        time.sleep(0.02)
+
+
+def test_every_rank_that_came_names_those_that_did_not(served: tuple[dist.TCPStore, list[Place]]) -> None:
+    store, those = served
+    got: dict[int, object] = {}
+    waiting = threading.Thread(target=lambda: got.update({2: meet_all([those[2]], timeout_s=100)[0]}), daemon=True)
+    waiting.start()
+    wait_for_key(store, "mcdist/a test/rank/2")
+    got[0] = meet_all([those[0]], timeout_s=1)[0]
+    waiting.join(timeout=120)
+    for rank in (0, 2):
+        assert isinstance(got[rank], MachineError)
+        assert f"rank {rank} on " in str(got[rank])
+        assert "2 of 4 ranks did not come" in str(got[rank])
+        assert "within 1 s: rank 1, 3; those that came run on" in str(got[rank])
+
+
+def test_a_rank_that_has_waited_long_enough_sees_for_itself_who_is_missing(served: tuple[dist.TCPStore, list[Place]]) -> None:
+    _, those = served
+    error = meet_all([those[3]], timeout_s=1)[0]
+    assert isinstance(error, MachineError)
+    assert "3 of 4 ranks did not come" in str(error)
+    assert "within 1 s: rank 0, 1, 2; those" in str(error)
 
 
 def test_where_rank_0_is_missing_the_others_say_so() -> None:
@@ -95,8 +125,15 @@ def test_two_ranks_on_one_gpu_are_refused_on_every_rank() -> None:
         assert "3 ranks there share 2 GPUs" in str(error)
 
 
-def test_a_rank_of_an_earlier_attempt_meets_nobody() -> None:
-    first, second = places(2)
-    got = meet_all([first, replace(second, session="an earlier test")], timeout_s=3)
-    assert "did not come" in str(got[0])
-    assert "did not come" in str(got[1])
+def test_a_node_without_gpus_among_others_is_named() -> None:
+    for error in meet_all(places(3), gpus={0: "GPU-a", 2: "GPU-c"}).values():
+        assert isinstance(error, ConfigError)
+        assert "2 of 3 ranks have a GPU, rank 1 on" in str(error)
+
+
+def test_a_rank_of_an_earlier_attempt_meets_nobody(served: tuple[dist.TCPStore, list[Place]]) -> None:
+    store, those = served
+    store.set("mcdist/an earlier test/verdict", json.dumps({}))
+    for rank in range(3):
+        store.set(f"mcdist/an earlier test/rank/{rank}", json.dumps(["a host", ""]))
+    assert "3 of 4 ranks did not come" in str(meet_all([those[0]], timeout_s=1)[0])
