@@ -86,6 +86,7 @@ def build_encoder(model: ModelConfig, *, pretrained: bool = True, sum_over_ranks
     encoder = Encoder(backbone, decoder=decoder, decoder_channels=channels, embedding_dim=model.embedding_dim, embedding_from=model.embedding_from)
     convert_norm(encoder, kind=model.norm, sum_over_ranks=sum_over_ranks)
     freeze_before(encoder.backbone, trainable_from=model.trainable_from)
+    encoder.set_recompute(model.recompute)
     return encoder.to(memory_format=torch.channels_last)
 
 

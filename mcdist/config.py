@@ -170,6 +170,8 @@ class ModelConfig:
     """batch (statistics of each rank's own images, as the paper's code) | sync (of all ranks' images) | shuffled (batch, but key images change
     ranks before the key encoder, so that an image's two views are not normalised beside the same others; MoCo) | group | frozen (running
     statistics, affine fixed)."""
+    recompute: bool = False
+    """Efficiency: activations of each backbone stage and of the decoder are computed again in the backward pass, not kept."""
     trainable_from: int = 0
     """Backbone stages before this one stay as they start (0: all train, 5: none trains); beyond the paper."""
     momentum: float = 0.999
@@ -413,6 +415,7 @@ class Config:
             f"the section deepspeed ({', '.join(map(str, self.deepspeed))}) wants optim.engine=deepspeed, got {self.optim.engine}; "
             "take it out or set the engine",
         )
+        _require(not (self.model.recompute and self.optim.compile), "model.recompute=true wants optim.compile=false, got true")
         batch, parts = self.optim.global_batch, self.optim.accumulation_steps
         _require(batch % parts == 0, f"optim.global_batch {batch} is not divisible by optim.accumulation_steps {parts}")
         _require(

@@ -57,6 +57,7 @@ def as_flat(config: Config) -> dict[str, Any]:
 SCIENCE_SECTIONS = ("views", "model", "loss", "optim")
 SCIENCE_KEYS = ("run.seed", "data.train", "data.block", "data.num_lanes", "data.bad_samples", "checkpoint.init_from")
 EFFICIENCY_KEYS = (
+    "model.recompute",
     "optim.accumulation_steps",
     "optim.micro_batch",
     "optim.precision",

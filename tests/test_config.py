@@ -168,8 +168,14 @@ def test_deepspeeds_own_settings_are_one_value_that_is_written_and_read_back(wri
     assert load_config(tmp_path / "again.yaml") == config
 
 
+def test_recomputing_and_compiling_exclude_each_other(write):
+    with pytest.raises(ConfigError, match="model.recompute=true wants optim.compile=false"):
+        load_config(write(""), overrides=["model.recompute=true", "optim.compile=true"])
+
+
 def test_the_engine_is_not_science(write):
-    now = load_config(write(""), overrides=["optim.engine=deepspeed", "optim.zero_stage=2", "optim.offload_optimizer=true", "deepspeed={steps_per_print: 5}"])
+    engine = ["optim.engine=deepspeed", "optim.zero_stage=2", "optim.offload_optimizer=true", "deepspeed={steps_per_print: 5}"]
+    now = load_config(write(""), overrides=["model.recompute=true", *engine])
     assert science_differences(load_config(write("")), now) == []
 
 

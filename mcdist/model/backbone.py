@@ -11,6 +11,7 @@ from mcdist.errors import ConfigError, MissingExtraError
 from mcdist.model.dilation import dilate
 from mcdist.model.norm import convert_norm
 from mcdist.model.pretrained import load_weights
+from mcdist.model.recompute import recomputed
 
 STRIDE = 8
 
@@ -34,11 +35,13 @@ class Backbone(nn.Module):
         super().__init__()
         self.stages = nn.ModuleList(stages)
         self.num_channels = num_channels
+        self.recompute = False
+        """Whether each stage's activations are computed again in the backward pass."""
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
         """Features, not normalised."""
         for stage in self.stages:
-            image = stage(image)
+            image = recomputed(stage, image) if self.recompute else stage(image)
         return image
 
 

@@ -4,6 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mcdist.model.backbone import Backbone
+from mcdist.model.recompute import recomputed
 from mcdist.types import Embedded
 
 
@@ -18,9 +19,14 @@ class Encoder(nn.Module):
         self.backbone = backbone
         self.decoder = decoder
         self.embedding_from = embedding_from
+        self.recompute = False
         self.embedding = nn.Conv2d(decoder_channels if embedding_from == "decoder" else backbone.num_channels, embedding_dim, 1, bias=False)
         self.saliency = nn.Conv2d(decoder_channels, 1, 1)
         nn.init.orthogonal_(self.embedding.weight)  # a projection that keeps the decoder's geometry, as far as its rank goes
+
+    def set_recompute(self, recompute: bool) -> None:
+        """Compute the activations of each backbone stage and of the decoder again in the backward pass, and keep only what lies between."""
+        self.recompute = self.backbone.recompute = recompute
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Embedded:
         """`image` normalised as in `mcdist.data.normalise`; H and W multiples of 8."""
@@ -28,5 +34,5 @@ class Encoder(nn.Module):
 
     def head(self, features: Float[Tensor, "B C h w"]) -> Embedded:
         """The part after the backbone, for whoever needs the backbone's features as well."""
-        decoded = self.decoder(features)
+        decoded = recomputed(self.decoder, features) if self.recompute else self.decoder(features)
         return Embedded(self.embedding(decoded if self.embedding_from == "decoder" else features), self.saliency(decoded))

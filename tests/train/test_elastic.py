@@ -114,6 +114,23 @@ def _check(tmp_path: Path, shards: Path, starts: list[tuple[int, str]]) -> None:
 
 
 @pytest.mark.slow
+def test_a_deterministic_run_that_was_continued_on_as_many_ranks_ends_bit_equal(tmp_path: Path, make_shards: Callable[..., Path]) -> None:
+    """Four ranks, since two numbers add up the same in either order; small buckets, which DDP lays out anew after a start's first step."""
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    shards = make_shards(NUM_SAMPLES)
+    whole, parts = (
+        load_config(tmp_path / "config.yaml", overrides=[f"data.train={shards}", f"run.dir={tmp_path / name}", "run.deterministic=true", "optim.lr=0.01"])
+        for name in ("whole", "parts")
+    )
+    on_ranks(4, _start, whole, tmp_path / "whole_seen", False, notes=tmp_path)
+    for number in range(3):
+        on_ranks(4, _start, parts, tmp_path / f"seen_{number}", number < 2, notes=tmp_path)
+    want, got = _weights(whole), _weights(parts)
+    assert got.keys() == want.keys()
+    assert not [name for name in want if not torch.equal(got[name], want[name])]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "starts",
     [

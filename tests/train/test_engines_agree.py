@@ -33,6 +33,7 @@ HALF_CASES = [("zero_0", "bf16"), ("zero_1", "bf16"), ("zero_2", "bf16"), ("zero
 LOSS_TOLERANCE = {"fp32": 1e-5, "bf16": 5e-3, "fp16": 5e-3}
 NORM_TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 5e-2}
 MOVES = [("ddp", "zero_2"), ("zero_2", "zero_1"), ("zero_1", "ddp")]
+FOUR = ("ddp", "zero_1", "zero_2")
 NUM_STEPS = 4
 
 pytestmark = pytest.mark.slow
@@ -84,12 +85,23 @@ def _write(state: TrainState, path: Path, curve: list[dict[str, float]]) -> None
         save_file(tensors, path.with_suffix(".safetensors"))
 
 
+def _train_four(rank: int, folder: Path) -> None:
+    world = join_world(device="cpu", timeout_s=60)
+    try:
+        for engine in FOUR:
+            state = make_state(engine, world=world)
+            _write(state, folder / f"four_{engine}", take_steps(state, seeds=range(NUM_STEPS), accumulation_steps=2))
+    finally:
+        leave_world()
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All of it in the same two processes: importing DeepSpeed is what takes time."""
+    """All of it in the same two processes, then in the same four: importing DeepSpeed is what takes time."""
     skip_without_deepspeed()
     folder = tmp_path_factory.mktemp("engines")
     on_ranks(2, _train_all, folder, notes=folder)
+    on_ranks(4, _train_four, folder, notes=folder)
     return folder
 
 
@@ -115,6 +127,12 @@ def assert_same_state(folder: Path, got: str, want: str) -> None:
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_deepspeed_has_the_curve_of_ddp(trained: Path, name: str, engine: str) -> None:
     assert_same_curve(trained, f"{name}_{engine}", f"{name}_ddp")
+
+
+@pytest.mark.parametrize("engine", FOUR)
+def test_four_ranks_have_the_curve_of_two(trained: Path, engine: str) -> None:
+    assert_same_curve(trained, f"four_{engine}", "sgd_ddp")
+    assert_same_state(trained, f"four_{engine}", "sgd_ddp")
 
 
 @pytest.mark.parametrize(("engine", "precision"), HALF_CASES)
