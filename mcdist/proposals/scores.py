@@ -15,6 +15,7 @@ BETA_SQUARED = 0.3
 """Weight of precision against recall in the F-measure of saliency (Achanta et al., CVPR 2009)."""
 BOUNDARY_TOLERANCE = 0.008
 """Share of the diagonal within which two boundaries agree (DAVIS)."""
+VOID_STRIP_PX = 5.0
 RECALL_IOU = 0.5
 RECALL_AT = (1, 5, 10)
 OBJECT_SHARE_MIN = 0.002
@@ -45,7 +46,7 @@ class TruthScores:
         self.union += int((found | wanted).sum())
         if wanted.any():
             self.photo_iou.append(iou(found, wanted))
-            self.boundary_f.append(boundary_f(found, wanted=wanted, counted=counted))
+            self.boundary_f.append(boundary_f(instances > 0, wanted=wanted, counted=counted))
         if confidence is not None:
             self._add_confidence(confidence[counted], wanted=wanted[counted])
         self._add_recall(instances, truth=truth)
@@ -134,11 +135,18 @@ class ShapeScores:
 def boundary_f(found: Bool[numpy.ndarray, "H W"], *, wanted: Bool[numpy.ndarray, "H W"], counted: Bool[numpy.ndarray, "H W"]) -> float:
     """F-measure of the outlines, each pixel right where the other outline is within BOUNDARY_TOLERANCE of the diagonal (Perazzi et al., CVPR 2016).
 
-    Outlines beside void are not counted.
+    A thin strip of void around an object, as VOC draws it, is shared out to the nearest side; outlines deeper inside void are not counted.
     """
     tolerance = max(1.0, BOUNDARY_TOLERANCE * float(numpy.hypot(*found.shape)))
-    inner = counted & ~ndimage.binary_dilation(~counted) if not counted.all() else counted
-    one, other = outline(found) & inner, outline(wanted) & inner
+    if not counted.all():
+        if not counted.any():
+            return 1.0
+        depth, nearest = ndimage.distance_transform_edt(~counted, return_indices=True)
+        wanted = wanted[tuple(nearest)]
+        near = depth <= VOID_STRIP_PX
+    else:
+        near = counted
+    one, other = outline(found) & near, outline(wanted) & near
     if not one.any() or not other.any():
         return float(one.any() == other.any())
     precision = float((ndimage.distance_transform_edt(~other)[one] <= tolerance).mean())

@@ -1,6 +1,10 @@
 """Methods by name: built in or of other packages, with options read as their defaults' types."""
 
+import re
+from pathlib import Path
+
 import pytest
+from proposal_pictures import disc, iou
 
 from mcdist.errors import ConfigError
 from mcdist.proposals.registry import BUILT_IN, make_method, names, options_of
@@ -15,6 +19,17 @@ def test_another_package_adds_a_method_by_an_entry_point(other_package):
     assert "red" in names()
     method = make_method("red", options={"wait_s": "0.5"})
     assert (method.name, method.parameters) == ("red", {"wait_s": 0.5})
+
+
+def test_the_method_that_the_document_shows_is_one(other_package):
+    """docs/proposals.md, "A method of your own"."""
+    text = (Path(__file__).parents[2] / "docs" / "proposals.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    (other_package / "documented_method.py").write_text(code)
+    (other_package / "other_proposals-1.0.dist-info" / "entry_points.txt").write_text("[mcdist.proposals]\nred = documented_method:make\n")
+    photo, truth = disc()
+    proposal = make_method("red", options={"least": "150"})([photo], names=["a.jpg"])[0]
+    assert iou(proposal.instances > 0, truth) > 0.9
 
 
 @pytest.mark.parametrize(

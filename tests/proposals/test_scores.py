@@ -73,6 +73,16 @@ def test_a_boundary_within_the_tolerance_counts_and_one_beyond_does_not():
     assert boundary_f(numpy.zeros_like(wanted), wanted=wanted, counted=everywhere) == 0
 
 
+def test_a_strip_of_void_around_an_object_is_shared_out():
+    wanted = numpy.zeros((100, 100), dtype=bool)
+    wanted[30:70, 30:70] = True
+    counted = numpy.ones_like(wanted)
+    counted[27:73, 27:73] = False
+    counted[33:67, 33:67] = True
+    assert boundary_f(wanted, wanted=wanted & counted, counted=counted) == pytest.approx(1.0)
+    assert boundary_f(numpy.roll(wanted, 15, axis=1), wanted=wanted & counted, counted=counted) < 0.7
+
+
 def test_shapes_tell_coverage_number_and_size():
     shapes = ShapeScores()
     one = numpy.zeros((10, 10), dtype=numpy.int16)
