@@ -7,7 +7,7 @@ Weak: so many photos a rank. Strong: so many over all ranks. Each rank is bound 
 said. In every round each rank takes a step alone (yet beside the others), one without exchanging gradients, a whole one, and one bare
 all-reduce of the gradients (benchmarks/scaling_trial.py), so that what else the machine does falls on all of them. A step's time is that of its slowest rank.
 
-    outside    (together - alone) / alone: waiting, other collectives, bookkeeping
+    outside    (together - alone) / alone: waiting, other collectives, bookkeeping; also in CPU time, which does not count waiting
     overlap    1 - (whole - together) / exchange: the part of the all-reduce that hides behind the backward pass
     predicted  alone + alpha-beta network (fitted to bare collectives of the same start), with the overlap of the first weak case for all others
 
@@ -18,7 +18,7 @@ import json as json_format
 import time
 from dataclasses import asdict
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Annotated, Any
 
 import torch
@@ -40,6 +40,7 @@ def trial(*, num_ranks: int, local_batch: int, options: tuple[str, ...]) -> dict
     said = on_ranks(TRIAL, "--local-batch", str(local_batch), *options, num_ranks=num_ranks, timeout_s=400)
     slowest = {mode: [max(times) for times in zip(*(rank["steps"][mode] for rank in said), strict=True)] for mode in said[0]["steps"]}
     found = {"num_ranks": num_ranks, "local_batch": local_batch, "steps_s": slowest, "gradients_bytes": said[0]["gradients_bytes"]}
+    found["cpu_s"] = {mode: [mean(times) for times in zip(*(rank["cpu"][mode] for rank in said), strict=True)] for mode in slowest}
     found |= {"first_step_s": max(rank["first_step_s"] for rank in said), "checkpoint": said[0]["checkpoint"], "traffic": said[0].get("traffic")}
     return found | {"network_s": network_of(said) if num_ranks > 1 else None}
 
@@ -67,6 +68,7 @@ def summarise(case: dict[str, Any]) -> dict[str, Any]:
         outside = median((together - alone) / alone for alone, together, _, _ in rounds)
         exposed = median(whole - together for _, together, whole, _ in rounds)
         found |= {"together_s": medians["together"], "exchange_s": medians["exchange"], "outside_percent": 100 * outside}
+        found["outside_cpu_percent"] = 100 * (median(case["cpu_s"]["together"]) / median(case["cpu_s"]["alone"]) - 1)
         found |= {"exposed_s": exposed, "overlap": min(1.0, max(0.0, 1 - exposed / medians["exchange"]))}
     return found
 
@@ -136,7 +138,7 @@ def main(
         if "predicted_s" in case:
             print(
                 f"{case['num_ranks']} ranks, {case['scaling']}: measured {1000 * case['whole_s']:.0f} ms, predicted {1000 * case['predicted_s']:.0f} ms; "
-                f"outside {case['outside_percent']:.1f} %, overlap {100 * case['overlap']:.0f} %"
+                f"outside {case['outside_percent']:.1f} % ({case['outside_cpu_percent']:.1f} % of the CPU's time), overlap {100 * case['overlap']:.0f} %"
             )
     write_atomically(json, json_format.dumps(circumstances() | found, indent=1).encode() + b"\n")
 

@@ -6,7 +6,8 @@
     whole     what training does
     exchange  the gradients' all-reduce on its own, every rank waiting for it
 
-A rank prints one JSON object. Every step begins with all ranks at a barrier that is not timed; its time is the slowest rank's (scaling.py takes it).
+Every step begins with all ranks at a barrier that is not timed; its time is the slowest rank's (scaling.py takes it). A rank prints one JSON
+object, with the CPU's time beside the clock's: other work on the machine changes it less, and waiting is not in it.
 """
 
 import json
@@ -88,12 +89,12 @@ def all_gather(num_bytes: int, *, num_ranks: int) -> Callable[[], object]:
     return lambda: dist.all_gather_into_tensor(everyone, own)
 
 
-def timed_s(action: Callable[[], object], *, world: World) -> float:
-    """From the moment that all ranks are ready to this rank's end."""
+def timed_s(action: Callable[[], object], *, world: World) -> tuple[float, float]:
+    """(clock, CPU over all threads) from the moment that all ranks are ready to this rank's end."""
     world.barrier()
-    began_s = time.perf_counter()
+    began_s, cpu_began_s = time.perf_counter(), time.process_time()
     action()
-    return time.perf_counter() - began_s
+    return time.perf_counter() - began_s, time.process_time() - cpu_began_s
 
 
 def network_s(world: World) -> dict[str, list[list[float]]]:
@@ -101,8 +102,8 @@ def network_s(world: World) -> dict[str, list[list[float]]]:
     if world.num_ranks == 1:
         return {}
     return {
-        "all_reduce": [[timed_s(all_reduce(size), world=world) for _ in range(NETWORK_REPEATS)] for size in NETWORK_BYTES],
-        "all_gather": [[timed_s(all_gather(size, num_ranks=world.num_ranks), world=world) for _ in range(NETWORK_REPEATS)] for size in NETWORK_BYTES],
+        "all_reduce": [[timed_s(all_reduce(size), world=world)[0] for _ in range(NETWORK_REPEATS)] for size in NETWORK_BYTES],
+        "all_gather": [[timed_s(all_gather(size, num_ranks=world.num_ranks), world=world)[0] for _ in range(NETWORK_REPEATS)] for size in NETWORK_BYTES],
     }
 
 
@@ -131,10 +132,12 @@ def measure(config: Config, *, world: World, num_rounds: int) -> dict[str, Any]:
             _, actions["together"] = stepper(config, world=world)
         actions["exchange"] = all_reduce(gradients_bytes)
         found["traffic"] = traffic_of(whole_state, whole, world=world)
-    found["steps"] = {name: [] for name in actions}
+    found["steps"], found["cpu"] = {name: [] for name in actions}, {name: [] for name in actions}
     for _ in range(num_rounds):
         for name, action in actions.items():
-            found["steps"][name].append(timed_s(action, world=world))
+            clock_s, cpu_s = timed_s(action, world=world)
+            found["steps"][name].append(clock_s)
+            found["cpu"][name].append(cpu_s)
     found["checkpoint"] = checkpoint_facts(whole_state)
     return found
 

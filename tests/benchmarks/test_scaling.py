@@ -131,6 +131,7 @@ def made_case(num_ranks: int) -> dict[str, object]:
         "num_ranks": num_ranks, "scaling": "weak", "local_batch": 4, "gradients_bytes": 100, "first_step_s": 9.0, "traffic": traffic,
         "checkpoint": {"bytes": 2**20, "copy_s": 0.01, "write_s": 0.02}, "network_s": None,
         "steps_s": times if num_ranks > 1 else {"alone": times["alone"], "whole": times["alone"]},
+        "cpu_s": {"alone": [1.0], "together": [1.02]},
     }  # fmt: skip
 
 
@@ -138,6 +139,7 @@ def test_the_page_gets_the_measured_tables_between_its_marks(module: Callable[[s
     scaling, page = module("scaling"), module("scale_page")
     cases = [case | scaling.summarise(case) for case in (made_case(1), made_case(2))]
     assert cases[1]["overlap"] == pytest.approx(1 - 0.25 / 0.5)
+    assert cases[1]["outside_cpu_percent"] == pytest.approx(2)
     assert cases[1]["outside_percent"] == pytest.approx(100 * 0.05 / 1.1)
     found = {"model": "a model", "machine": "a machine", "versions": {"torch": "2"}, "commit": "c", "date": "today", "num_cores": 2, "cases": cases}
     cases[1]["predicted_s"] = 1.54
