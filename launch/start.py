@@ -16,7 +16,6 @@ from launch.spec import write_spec
 from launch.submission import Request, batch_text, check_path, submit
 from mcdist.errors import ConfigError, MachineError
 from mcdist.report.job_view import JobView
-from mcdist.run_dir import RunDir
 
 SOURCE = Path(__file__).resolve().parent.parent
 
@@ -42,8 +41,8 @@ def start_here(plans: Sequence[Plan], *, cluster: Cluster) -> int:
 
 def start_there(plans: Sequence[Plan], *, cluster: Cluster, wait: bool) -> int:
     """Submit the plans, each after the one before it has ended well, and with `wait` follow them. Returns the exit code."""
-    for run_dir in plans[0].run_dirs:
-        _refuse_second(run_dir)
+    if plans[0].run_dirs:
+        _refuse_second(plans[0].folder.parent)
     followed: list[list[Followed]] = []
     for plan, request in zip(plans, requests_of(plans, cluster=cluster), strict=True):
         _write(plan)
@@ -55,8 +54,12 @@ def start_there(plans: Sequence[Plan], *, cluster: Cluster, wait: bool) -> int:
         followed.append(_elements(plan, job_id=job_id))
     if not wait:
         return 0
-    with JobView() as view:
-        return max(follow(jobs, view=view) for jobs in followed)
+    try:
+        with JobView() as view:
+            return max(follow(jobs, view=view) for jobs in followed)
+    except KeyboardInterrupt:
+        typer.echo("no longer watched; what was submitted goes on")
+        return 130
 
 
 def _elements(plan: Plan, *, job_id: str) -> list[Followed]:
@@ -80,12 +83,13 @@ def _write(plan: Plan) -> None:
     take_snapshot(SOURCE, to=plan.folder / "code")
 
 
-def _refuse_second(run_dir: Path) -> None:
+def _refuse_second(launch: Path) -> None:
     """A run folder has one job at a time; training itself refuses too, but only when the second one starts."""
-    for path in sorted(RunDir(run_dir).launch.glob("*/job_id")):
+    for path in sorted(launch.glob("*/job_id")):
         job_id = path.read_text().strip()
         state, place = queue_state(job_id)
         if state and state not in OVER:
             raise ConfigError(
-                f"job {job_id} on {run_dir} is {state} ({place}); wait for it, end it with: scancel {job_id}, or give this run its own folder with run.dir=PATH"
+                f"job {job_id} on {launch.parent} is {state} ({place}); wait for it, end it with: scancel {job_id}, or give this run its own folder "
+                "with run.dir=PATH"
             )

@@ -156,7 +156,7 @@ def test_a_second_job_on_one_run_folder_is_refused(launch: Launch, config: list[
     _cluster(path)
     launch("--nodes", "2", *config)
     _stub(path, "squeue", "echo 'PENDING|(Priority)'")
-    assert "job 17 on run is PENDING ((Priority))" in launch("--nodes", "2", *config, code=2).stderr
+    assert "/run is PENDING ((Priority)); wait for it, end it with: scancel 17" in launch("--nodes", "2", *config, code=2).stderr
 
 
 def test_a_sweep_is_an_array_with_a_run_folder_each(launch: Launch, config: list[str], path: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from launch.cluster import Cluster
 from launch.submission import Request, batch_text
-from mcdist.errors import ConfigError
+from mcdist.errors import ConfigError, MissingExtraError
 
 FOLDER = Path("/runs/one/launch/0001")
 GOLDEN = """#!/bin/bash
@@ -90,6 +90,12 @@ def test_the_setup_is_the_users_own_shell_and_keeps_its_lines() -> None:
 def test_a_run_folder_that_could_mean_something_to_slurm_or_a_shell_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="a run folder on a cluster wants letters"):
         batch_text(_request(Path("/work") / name / "launch" / "0001"))
+
+
+def test_without_submitit_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'mcdist\[slurm\]'"):
+        batch_text(_request())
 
 
 def test_a_folder_with_spaces_reaches_the_shell_as_one_word(tmp_path: Path) -> None:

@@ -3,15 +3,11 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from lab import CONFIG, NUM_SAMPLES, Lab
+from lab import Lab, Undisturbed, make_lab
 from slurm_cluster import ClusterError, SlurmCluster, install
-from tiny_shards import tiny_shards
-
-from mcdist.checkpoint import Checkpoint
 
 
 def _running(*, isolated: bool) -> Iterator[SlurmCluster]:
@@ -24,7 +20,7 @@ def _running(*, isolated: bool) -> Iterator[SlurmCluster]:
         cluster = SlurmCluster(root / "cluster", isolated=isolated)
         try:
             cluster.__enter__()
-        except ClusterError as error:
+        except (ClusterError, OSError) as error:
             pytest.skip(f"no SLURM cluster can be started here: {error}")
         try:
             yield cluster
@@ -46,32 +42,18 @@ def isolated_cluster() -> Iterator[SlurmCluster]:
     yield from _running(isolated=True)
 
 
-@dataclass(frozen=True)
-class Undisturbed:
-    """What a run on two ranks comes to where nothing happens: its last checkpoint and its losses."""
-
-    last: Checkpoint
-    losses: list[float]
-
-
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, cluster: SlurmCluster) -> Undisturbed:
     """Trained once, as local processes: what SLURM does to a job must not change it."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    lab = _make_lab(folder, cluster)
+    lab = make_lab(folder, cluster)
     lab.launch("--cluster=local", "--nodes=2")
     lab.check_each_sample_once_an_epoch()
     return Undisturbed(lab.newest(), lab.losses())
 
 
-def _make_lab(folder: Path, cluster: SlurmCluster) -> Lab:
-    (folder / "config.yaml").write_text(CONFIG)
-    tiny_shards(folder / "shards", NUM_SAMPLES)
-    return Lab(folder, cluster)
-
-
 def _lab(folder: Path, cluster: SlurmCluster) -> Iterator[Lab]:
-    yield _make_lab(folder, cluster)
+    yield make_lab(folder, cluster)
     cluster.ask("scancel", "-u", "root")
     cluster.wait_until_empty()
     assert cluster.wait_until_idle(), cluster.log_tails()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from slurm_cluster import SlurmCluster
+from tiny_shards import tiny_shards
 
 from mcdist.checkpoint import Checkpoint, list_checkpoints, load_checkpoint
 from mcdist.report.jsonl import read_metrics
@@ -46,14 +47,14 @@ class Lab:
         return RunDir(self.folder / "run")
 
     def launch(
-        self, *words: str, step_s: float = 0.0, fault: str = "", train: bool = True, check: bool = True, timeout_s: float = 300.0
+        self, *words: str, step_s: tuple[float, ...] = (0.0,), fault: str = "", train: bool = True, check: bool = True, timeout_s: float = 300.0
     ) -> "subprocess.CompletedProcess[str]":
-        """python launch/slurm.py WORDS..., in this test's folder; with `train` on its configuration. Each step takes `step_s` longer."""
+        """python launch/slurm.py WORDS..., in this test's folder; with `train` on its configuration. Each step takes `step_s` longer, start by start."""
         (self.folder / "seen").mkdir(exist_ok=True)
         environment = self.cluster.environment | {
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent / "watch")]),
             "MCDIST_TEST_SEEN": str(self.folder / "seen"),
-            "MCDIST_TEST_STEP_S": str(step_s),
+            "MCDIST_TEST_STEP_S": ",".join(map(str, step_s)),
             "MCDIST_TEST_FAULT": fault,
             "OMP_NUM_THREADS": "1",
         }
@@ -74,7 +75,7 @@ class Lab:
         assert not check or done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return done
 
-    def submit(self, *words: str, step_s: float = 0.0, fault: str = "", train: bool = True) -> str:
+    def submit(self, *words: str, step_s: tuple[float, ...] = (0.0,), fault: str = "", train: bool = True) -> str:
         """Launch; the id of the (first) job."""
         said = self.launch(*words, step_s=step_s, fault=fault, train=train).stdout
         assert "submitted job " in said, said
@@ -158,5 +159,20 @@ class Lab:
     def everything(self) -> str:
         """All logs: of the tasks, and the ends of the daemons'."""
         logs = sorted(path for path in self.folder.rglob("*.out") if path.is_file())
-        texts = [f"=== {path.name}\n{path.read_text(errors='replace')[-3000:]}" for path in logs]
+        texts = [f"=== {path.name}\n{path.read_text(errors='replace')[-2000:]}" for path in logs]
         return "\n".join([self.cluster.ask("squeue", "-a", "-t", "all"), *texts, self.cluster.log_tails()])
+
+
+def make_lab(folder: Path, cluster: SlurmCluster) -> Lab:
+    """A lab with its configuration and shards in `folder`."""
+    (folder / "config.yaml").write_text(CONFIG)
+    tiny_shards(folder / "shards", NUM_SAMPLES)
+    return Lab(folder, cluster)
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """What a run on two ranks comes to where nothing happens: its last checkpoint and its losses."""
+
+    last: Checkpoint
+    losses: list[float]

@@ -13,9 +13,8 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent.parent), str(Path(__file__).resolve().parent.parent)]
 
-from lab import CONFIG, NUM_SAMPLES, Lab
+from lab import Lab, make_lab
 from slurm_cluster import SlurmCluster, install
-from tiny_shards import tiny_shards
 
 
 def import_torch_s(num_processes: int) -> float:
@@ -29,7 +28,7 @@ def import_torch_s(num_processes: int) -> float:
 def first_step_s(lab: Lab, *, nodes: int) -> float:
     """From the call of launch/slurm.py to the first step that is written down."""
     began_s = time.monotonic()
-    job_id = lab.submit(f"--nodes={nodes}", step_s=0.2)
+    job_id = lab.submit(f"--nodes={nodes}", step_s=(0.2,))
     lab.wait_for(lambda: lab.run.metrics.is_file() and lab.run.metrics.stat().st_size > 0, "the first step", timeout_s=600)
     took_s = time.monotonic() - began_s
     lab.cluster.ask("scancel", job_id)
@@ -38,7 +37,7 @@ def first_step_s(lab: Lab, *, nodes: int) -> float:
 
 def crash_s(lab: Lab) -> tuple[float, float]:
     """From a node's crash until the job is running again, and until a step was done that had not been done before it."""
-    job_id = lab.submit("--nodes=2", step_s=0.5)
+    job_id = lab.submit("--nodes=2", step_s=(0.5,))
     lab.wait_for_step(6)
     began_s = time.monotonic()
     lab.cluster.kill_node(2)
@@ -61,9 +60,7 @@ def main() -> int:
             labs = []
             for name in ("first_step", "crash"):
                 (root / name).mkdir()
-                (root / name / "config.yaml").write_text(CONFIG)
-                tiny_shards(root / name / "shards", NUM_SAMPLES)
-                labs.append(Lab(root / name, cluster))
+                labs.append(make_lab(root / name, cluster))
             imports_s = import_torch_s(4)
             print(f"importing torch and mcdist.run, 4 processes at once: {imports_s:.1f} s", flush=True)
             took_s = first_step_s(labs[0], nodes=4)

@@ -6,14 +6,15 @@ Written for SLURM 22.05 as Debian 12 has it.
 """
 
 import ctypes
+import fcntl
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "slurmdbd", "mariadbd", "sbatch", "srun", "ip")
@@ -104,6 +105,23 @@ class SlurmCluster:
         """Put it back."""
         self._link(number, "up")
 
+    @contextmanager
+    def configured(self, *changes: tuple[str, str]) -> Iterator[None]:
+        """Other settings for a while: (a text of slurm.conf, what stands there instead)."""
+        path = self.root / "slurm.conf"
+        before = path.read_text()
+        after = before
+        for old, new in changes:
+            assert old in after, f"{old} is not in slurm.conf"
+            after = after.replace(old, new)
+        try:
+            path.write_text(after)
+            self.ask("scontrol", "reconfigure")
+            yield
+        finally:
+            path.write_text(before)
+            self.ask("scontrol", "reconfigure")
+
     def wait_until_empty(self, *, timeout_s: float = START_TIMEOUT_S) -> bool:
         """Whether no job waits or runs any more in time."""
         return _until(lambda: not self.ask("squeue", "-h", timeout_s=5).strip(), timeout_s=timeout_s)
@@ -112,9 +130,9 @@ class SlurmCluster:
         """Whether all nodes are free in time."""
         return _until(lambda: self.ask("sinfo", "-h", "-N", "-p", "main", "-t", "idle", "-o", "%N").split() == sorted(self.nodes), timeout_s=timeout_s)
 
-    def log_tails(self, num_lines: int = 15) -> str:
-        """The ends of all daemons' logs, for a message."""
-        paths = sorted((self.root / "log").glob("*"))
+    def log_tails(self, num_lines: int = 8) -> str:
+        """The ends of the daemons' logs, for a message."""
+        paths = sorted(path for path in (self.root / "log").glob("*.log") if path.name not in (f"{name}.log" for name in self.nodes))
         return "\n".join(f"--- {path.name}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-num_lines:]) for path in paths)
 
     def _start(self) -> None:
@@ -209,8 +227,7 @@ class SlurmCluster:
 
     def _learn_names(self) -> None:
         if not self.isolated:
-            with HOSTS.open("a") as hosts:
-                hosts.writelines(f"127.0.0.1{number} {name}\n" for number, name in enumerate(self.nodes, start=1))
+            _change_hosts(lambda text: text + "".join(f"127.0.0.1{number} {name}\n" for number, name in enumerate(self.nodes, start=1)))
             return
         control = f"{self.tag}ctl"
         hosts = f"127.0.0.1 localhost {self.host}\n{CONTROLLER_IP} ctl\n" + "".join(f"10.77.0.{n} {name}\n" for n, name in enumerate(self.nodes, start=1))
@@ -232,8 +249,8 @@ class SlurmCluster:
 
     def _forget_names(self) -> None:
         if not self.isolated:
-            kept = [line for line in HOSTS.read_text().splitlines(keepends=True) if not line.rstrip().endswith(tuple(self.nodes))]
-            HOSTS.write_text("".join(kept))  # written in place: in a container it may be a mount, which cannot be renamed over
+            own = tuple(f" {name}" for name in self.nodes)
+            _change_hosts(lambda text: "".join(line for line in text.splitlines(keepends=True) if not line.rstrip().endswith(own)))
             return
         for name in (f"{self.tag}ctl", *self.nodes):
             subprocess.run(["ip", "netns", "del", name], capture_output=True, timeout=20, check=False)
@@ -292,6 +309,16 @@ def _apt_install() -> str:
         if ours:
             policy.unlink()
     return ""
+
+
+def _change_hosts(change: Callable[[str], str]) -> None:
+    """Written in place, since in a container it may be a mount that cannot be renamed over; one at a time."""
+    with HOSTS.open("r+") as hosts:
+        fcntl.flock(hosts, fcntl.LOCK_EX)
+        text = change(hosts.read())
+        hosts.seek(0)
+        hosts.write(text)
+        hosts.truncate()
 
 
 def _free_ports(number: int) -> list[int]:

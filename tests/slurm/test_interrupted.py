@@ -4,14 +4,13 @@ With the same number of ranks the weights are, bit for bit, those of a run that 
 """
 
 import pytest
-from conftest import Undisturbed
-from lab import Lab
+from lab import Lab, Undisturbed
 
 pytestmark = pytest.mark.slurm
 
 
 def test_a_cancelled_job_is_not_requeued_and_a_second_one_goes_on(lab: Lab, undisturbed: Undisturbed) -> None:
-    job_id = lab.submit("--nodes=2", step_s=0.5)
+    job_id = lab.submit("--nodes=2", step_s=(1.5, 0.0))
     lab.wait_for_step(5)
     lab.cluster.ask("scancel", job_id)
     lab.wait_for_end(job_id, state="CANCELLED")
@@ -37,7 +36,7 @@ def test_a_job_whose_rank_was_killed_starts_again_from_its_last_checkpoint(lab: 
 
 
 def test_a_job_that_is_told_twice_to_go_is_requeued_twice_and_replays_nothing(lab: Lab, undisturbed: Undisturbed) -> None:
-    job_id = lab.submit("--nodes=2", step_s=0.5)
+    job_id = lab.submit("--nodes=2", step_s=(1.0, 1.0, 0.0))
     for starts, step in enumerate((4, 9)):
         lab.wait_for_step(step, starts=starts)
         lab.cluster.ask("scancel", "--signal=USR2", job_id)
@@ -49,7 +48,7 @@ def test_a_job_that_is_told_twice_to_go_is_requeued_twice_and_replays_nothing(la
 
 
 def test_a_preempted_job_gives_way_and_goes_on(lab: Lab, undisturbed: Undisturbed) -> None:
-    job_id = lab.submit("--nodes=2", step_s=0.5)
+    job_id = lab.submit("--nodes=2", step_s=(1.5, 0.0))
     lab.wait_for_step(5)
     urgent = lab.cluster.ask("sbatch", "--parsable", "-p", "high", "-N4", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 2").strip()
     lab.wait_for_end(urgent)
@@ -60,9 +59,23 @@ def test_a_preempted_job_gives_way_and_goes_on(lab: Lab, undisturbed: Undisturbe
     assert lab.num_replayed() == 0
 
 
+def test_a_job_that_is_preempted_by_sigterm_alone_waits_for_slurm_to_requeue_it(lab: Lab, undisturbed: Undisturbed) -> None:
+    """Without preempt_send_user_signal: what comes looks like scancel, and a job that left by itself would not be started again."""
+    job_id = lab.submit("--nodes=2", step_s=(1.5, 0.0))
+    lab.wait_for_step(5)
+    with lab.cluster.configured(("SlurmctldParameters=preempt_send_user_signal", "SlurmctldParameters="), ("GraceTime=30", "GraceTime=12")):
+        urgent = lab.cluster.ask("sbatch", "--parsable", "-p", "high", "-N4", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 2").strip()
+        lab.wait_for_end(urgent)
+    lab.wait_for_end(job_id)
+    assert lab.restarts(job_id) == 1
+    lab.check_each_sample_once_an_epoch()
+    lab.check_same_weights(undisturbed.last)
+    assert lab.num_replayed() == 0
+
+
 def test_a_job_is_saved_before_its_time_is_over_and_goes_on(lab: Lab, undisturbed: Undisturbed) -> None:
     # SLURM looks at time limits every 30 s, so it tells the ranks 30 to 60 s after a start; 60 s are left to save
-    job_id = lab.submit("--nodes=2", "--time=2", "--signal-delay-s=60", step_s=4)
+    job_id = lab.submit("--nodes=2", "--time=2", "--signal-delay-s=60", step_s=(4.0, 1.0))
     lab.wait_for_end(job_id)
     assert lab.restarts(job_id) >= 1
     lab.check_each_sample_once_an_epoch()
@@ -71,7 +84,7 @@ def test_a_job_is_saved_before_its_time_is_over_and_goes_on(lab: Lab, undisturbe
 
 
 def test_a_job_that_loses_a_node_goes_on_with_another(lab: Lab, undisturbed: Undisturbed) -> None:
-    job_id = lab.submit("--nodes=2", step_s=0.5)
+    job_id = lab.submit("--nodes=2", step_s=(1.5, 0.0))
     lab.wait_for_step(6)
     lab.cluster.kill_node(2)
     try:
@@ -85,7 +98,7 @@ def test_a_job_that_loses_a_node_goes_on_with_another(lab: Lab, undisturbed: Und
 
 
 def test_a_run_goes_on_with_fewer_nodes(lab: Lab, undisturbed: Undisturbed) -> None:
-    job_id = lab.submit("--nodes=4", step_s=0.5)
+    job_id = lab.submit("--nodes=4", step_s=(1.5, 0.0))
     lab.wait_for_step(6)
     lab.cluster.ask("scancel", "--signal=TERM", job_id)
     lab.wait_for_end(job_id, state="FAILED")

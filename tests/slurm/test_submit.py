@@ -1,8 +1,7 @@
 """Jobs go to a real SLURM and end well: every sample once an epoch, results in the run folder; impossible ones do not even begin."""
 
 import pytest
-from conftest import Undisturbed
-from lab import NUM_STEPS, Lab
+from lab import NUM_STEPS, Lab, Undisturbed
 
 pytestmark = pytest.mark.slurm
 
@@ -36,7 +35,7 @@ def test_a_sweep_trains_a_run_for_each_value(lab: Lab) -> None:
 
 
 def test_a_second_job_on_one_run_folder_is_refused(lab: Lab) -> None:
-    job_id = lab.submit("--nodes=1", step_s=5)
+    job_id = lab.submit("--nodes=1", step_s=(5.0,))
     refused = lab.launch("--nodes=1", check=False)
     assert refused.returncode == 2 and f"job {job_id} on" in refused.stderr, refused.stderr
     lab.cluster.ask("scancel", job_id)
