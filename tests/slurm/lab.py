@@ -31,7 +31,8 @@ run: {{device: cpu, num_threads: 1, seed: 3, deterministic: true, rendezvous_tim
 checkpoint: {{every_steps: 4}}
 report: {{mlflow: "off", log_every_steps: 1, console: "off"}}
 """
-START_TIMEOUT_S, END_TIMEOUT_S = 180.0, 300.0
+START_TIMEOUT_S, END_TIMEOUT_S = 300.0, 600.0
+"""Guards against a hang only: on a busy machine importing torch alone takes a minute."""
 
 
 @dataclass
@@ -97,6 +98,12 @@ class Lab:
         over = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "DEADLINE")
         self.wait_for(lambda: self.state(job_id) in over, f"the end of job {job_id}", timeout_s=END_TIMEOUT_S)
         assert self.state(job_id) == state, f"job {job_id} is {self.state(job_id)}, not {state}\n{self.everything()}"
+
+    def run_something_urgent(self) -> None:
+        """A job of a higher partition that takes all nodes, to its end."""
+        job_id = self.cluster.ask("sbatch", "--parsable", "-p", "high", "-N4", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 2").strip()
+        assert job_id, "sbatch did not take the urgent job"
+        self.wait_for_end(job_id)
 
     def wait_for_step(self, step: int, *, starts: int = 0) -> None:
         """Wait until a rank is about to do the step after `step`, in a start after the first `starts`."""
