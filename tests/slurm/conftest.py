@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from lab import Lab, Undisturbed, make_lab
-from slurm_cluster import ClusterError, SlurmCluster, install
+from slurm_cluster import ClusterError, SlurmCluster
+from slurm_install import install
 
 
 def _running(*, isolated: bool) -> Iterator[SlurmCluster]:

@@ -14,7 +14,8 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent.parent), str(Path(__file__).resolve().parent.parent)]
 
 from lab import Lab, make_lab
-from slurm_cluster import SlurmCluster, install
+from slurm_cluster import SlurmCluster
+from slurm_install import install
 
 
 def import_torch_s(num_processes: int) -> float:

@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PROGRAMS = ("munged", "slurmctld", "slurmd", "slurmdbd", "mariadbd", "sbatch", "srun", "ip")
-PACKAGES = ("munge", "slurmctld", "slurmd", "slurmdbd", "slurm-client", "mariadb-server-core", "iproute2")
+from slurm_conf import PARTITIONS, SLURM_CONF, SLURMDBD_CONF
+
 HOSTS = Path("/etc/hosts")
 NETNS = Path("/etc/netns")
 CONTROLLER_IP = "10.77.0.254"
-GPUS_PER_NODE, CPUS_PER_NODE, MEMORY_MIB = 2, 2, 4000
+GPUS_PER_NODE = 2
 START_TIMEOUT_S = 90.0
 
 
@@ -276,41 +276,6 @@ class SlurmCluster:
                 os.kill(int(process.name), signal.SIGKILL)
 
 
-def install() -> str:
-    """Install what is missing; "" where SLURM can be run here, else the reason why not."""
-    if os.geteuid() != 0:
-        return "a SLURM cluster of their own needs root"
-    if shutil.which("apt-get") is None:
-        return "SLURM is installed on Debian only (no apt-get here)"
-    if any(shutil.which(program) is None for program in PROGRAMS):
-        failure = _apt_install()
-        if failure:
-            return failure
-    missing = [program for program in PROGRAMS if shutil.which(program) is None]
-    return f"{', '.join(missing)} are missing after installing {', '.join(PACKAGES)}" if missing else ""
-
-
-def _apt_install() -> str:
-    policy = Path("/usr/sbin/policy-rc.d")
-    ours = not policy.exists()
-    if ours:  # no service of the packages shall start by itself
-        policy.write_text("#!/bin/sh\nexit 101\n")
-        policy.chmod(0o755)
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    try:
-        for words in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *PACKAGES]):
-            command = ["apt-get", "-o", "DPkg::Lock::Timeout=120", *words]
-            done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False)
-            if done.returncode:
-                return f"apt-get {words[0]} failed: {done.stderr.strip()[-300:]}"
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"apt-get did not work: {error}"
-    finally:
-        if ours:
-            policy.unlink()
-    return ""
-
-
 def _change_hosts(change: Callable[[str], str]) -> None:
     """Written in place, since in a container it may be a mount that cannot be renamed over; one at a time."""
     with HOSTS.open("r+") as hosts:
@@ -352,76 +317,3 @@ def _only_child(pid: int) -> int:
 def _die_with_parent() -> None:
     """A cluster whose tests were killed ends too."""
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-
-
-SLURM_CONF = """ClusterName=testcluster
-SlurmctldHost={host}({address})
-SlurmctldPort={ports[0]}
-SlurmUser=root
-SlurmdUser=root
-AuthType=auth/munge
-# cred_expire is also how long a requeued job waits before it may start again (120 s by default, and where less than 5 is asked)
-AuthInfo=socket={root}/munge/munge.socket,cred_expire=5
-CredType=cred/munge
-StateSaveLocation={root}/state
-SlurmdSpoolDir={root}/spool/%n
-SlurmctldPidFile={root}/run/slurmctld.pid
-SlurmdPidFile={root}/spool/%n/slurmd.pid
-SlurmctldLogFile={root}/log/slurmctld.log
-SlurmdLogFile={root}/log/slurmd-%n.log
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
-MpiDefault=none
-SwitchType=switch/none
-# the cores claimed need not exist
-SlurmdParameters=config_overrides
-SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU
-SchedulerType=sched/backfill
-SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0,sched_min_interval=200000
-# quick reactions; the defaults are minutes
-SlurmctldTimeout=10
-SlurmdTimeout=5
-InactiveLimit=0
-MinJobAge=300
-KillWait=3
-CompleteWait=0
-ReturnToService=2
-JobRequeue=1
-FirstJobId={first_job_id}
-EnforcePartLimits=ALL
-MessageTimeout=10
-TCPTimeout=2
-PreemptType=preempt/partition_prio
-PreemptMode=REQUEUE
-SlurmctldParameters=preempt_send_user_signal
-GresTypes=gpu
-AccountingStorageType=accounting_storage/slurmdbd
-AccountingStorageHost=127.0.0.1
-AccountingStoragePort={ports[2]}
-AccountingStoragePass={root}/munge/munge.socket
-AccountingStorageTRES=gres/gpu
-NodeName=DEFAULT CPUs=2 Boards=1 SocketsPerBoard=1 CoresPerSocket=2 ThreadsPerCore=1 RealMemory=4000 Gres=gpu:2 State=UNKNOWN
-"""
-
-PARTITIONS = """
-PartitionName=main Nodes={everyone} Default=YES MaxTime=24:00:00 State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=30
-PartitionName=high Nodes={everyone} Default=NO MaxTime=24:00:00 State=UP PriorityTier=10 PreemptMode=OFF
-"""
-
-SLURMDBD_CONF = """AuthType=auth/munge
-AuthInfo=socket={root}/munge/munge.socket
-DbdHost=localhost
-DbdAddr=127.0.0.1
-DbdPort={ports[2]}
-SlurmUser=root
-LogFile={root}/log/slurmdbd.log
-PidFile={root}/run/slurmdbd.pid
-StorageType=accounting_storage/mysql
-StorageHost=127.0.0.1
-StoragePort={ports[1]}
-StorageUser=slurm
-StoragePass=unused
-StorageLoc=slurm_acct
-"""

@@ -10,7 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from slurm_cluster import SlurmCluster, install
+from slurm_cluster import SlurmCluster
+from slurm_install import install
 
 
 def main(command: list[str]) -> int:
