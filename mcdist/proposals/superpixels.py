@@ -95,9 +95,10 @@ class Superpixels:
         return values.astype(numpy.float32)[self.labels]
 
 
-def make_superpixels(lab: Float32[numpy.ndarray, "h w 3"], *, num: int = 200, compactness: float = 15.0) -> Superpixels:
-    """SLIC (Achanta et al., PAMI 2012) with about `num` patches."""
-    labels = slic(lab, n_segments=num, compactness=compactness, max_num_iter=NUM_ITERATIONS, convert2lab=False, start_label=0, channel_axis=-1)
+def make_superpixels(lab: Float32[numpy.ndarray, "h w 3"], *, num: int = 200, compactness: float = 20.0) -> Superpixels:
+    """SLIC (Achanta et al., PAMI 2012) with about `num` patches. `compactness`: the difference in Lab that weighs as much as a patch's width."""
+    spread = float(lab.max() - lab.min()) or 1.0  # scikit-image stretches the values to 0..1 first
+    labels = slic(lab, n_segments=num, compactness=compactness / spread, max_num_iter=NUM_ITERATIONS, convert2lab=False, start_label=0, channel_axis=-1)
     count = int(labels.max()) + 1
     flat = labels.ravel()
     areas = numpy.bincount(flat, minlength=count).astype(numpy.float32)
