@@ -1,6 +1,7 @@
 """The command line: mcdist train, evaluate, report, proposals, doctor. Errors a user can cause are one sentence and an exit code."""
 # ruff: noqa: E402
 
+import os
 import sys
 
 from mcdist.stop import listen
@@ -13,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from mcdist.errors import McdistError
+from mcdist.errors import McdistError, RankLostError
 from mcdist.propose import proposals
 from mcdist.run_dir import RunDir
 
@@ -91,6 +92,10 @@ def main() -> None:
     """Entry point of the `mcdist` command."""
     try:
         app()
+    except RankLostError as error:
+        typer.echo(f"mcdist: {error}", err=True)
+        sys.stdout.flush()
+        os._exit(error.exit_code)  # what is left of the exchange with the lost rank may wait for it
     except McdistError as error:
         typer.echo(f"mcdist: {error}", err=True)
         sys.exit(error.exit_code)

@@ -1,12 +1,19 @@
 """Agree: what one rank meets, all ranks leave with, after the same step and with the same exit code. Nobody waits for a rank that left."""
 
+import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
+import torch.distributed as dist
+
 from mcdist.distributed import World
-from mcdist.errors import REQUEUE, McdistError
+from mcdist.errors import REQUEUE, McdistError, RankLostError
 from mcdist.stop import StopWish
+
+COLLECTIVE_WORDS = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
+"""Gloo's errors are plain RuntimeErrors."""
 
 Result = TypeVar("Result")
 
@@ -33,3 +40,25 @@ def agreed_exit_code(stop: StopWish, *, world: World) -> int:
         if world.begin_any(stop.exit_code == code)():
             return code
     return 0
+
+
+@contextmanager
+def lost_ranks_told(*, world: World) -> Iterator[None]:
+    """A collective that fails inside raises RankLostError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if lost := as_lost_rank(error, world=world):
+            raise lost from error
+        raise
+
+
+def as_lost_rank(error: RuntimeError, *, world: World) -> RankLostError | None:
+    """What a failed collective means, in one sentence; None where the error is of another kind. The libraries' own text is pages of C++."""
+    said = re.sub(r"^\[[^\]]*:\d+\] *", "", str(error).strip()).partition("\n")[0].partition(". ")[0]
+    if world.num_ranks == 1 or not (isinstance(error, dist.DistError) or any(word in str(error) for word in COLLECTIVE_WORDS)):
+        return None
+    return RankLostError(
+        f"rank {world.rank} of {world.num_ranks} lost touch with another rank: {said[:300]}; that rank died, hangs or was cut off, its last words say why; "
+        "the last checkpoint is intact: the same command continues from it"
+    )

@@ -7,18 +7,18 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from mcdist.errors import CheckpointError, MachineError
 from mcdist.run_dir import write_atomically
+from mcdist.tensor_file import write_tensors
 
 SCHEMA_VERSION = 2
 STATE_NAME = "state.safetensors"
@@ -35,20 +35,19 @@ class Checkpoint:
     numbers: dict[str, Any]
 
 
-def save_checkpoint(path: Path, *, tensors: dict[str, Tensor], numbers: dict[str, Any], folder: Path | None = None) -> None:
+def save_checkpoint(path: Path, *, tensors: Mapping[str, Tensor], numbers: dict[str, Any], folder: Path | None = None) -> None:
     """Write `path` completely or not at all: made beside, or in `folder` (of the same disk), and renamed. An earlier one of that name is replaced at the end.
 
     Raises:
         MachineError: no space or no permission; earlier checkpoints are untouched.
     """
     beside = (folder or path.parent) / f".{path.name}.{os.getpid()}"
-    content = save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
-    meta = {"schema_version": SCHEMA_VERSION, "sha256": hashlib.sha256(content).hexdigest(), "num_bytes": len(content), **numbers}
     try:
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=folder is None)
-        _write(beside / STATE_NAME, content)
-        _write(beside / META_NAME, json.dumps(meta, indent=1).encode())
+        sha256, num_bytes = write_tensors(beside / STATE_NAME, tensors)
+        meta = {"schema_version": SCHEMA_VERSION, "sha256": sha256, "num_bytes": num_bytes, **numbers}
+        write_atomically(beside / META_NAME, json.dumps(meta, indent=1).encode())
         if path.exists():
             path.rename(path.with_name(f".{path.name}.old"))
         beside.replace(path)
@@ -57,7 +56,7 @@ def save_checkpoint(path: Path, *, tensors: dict[str, Tensor], numbers: dict[str
     except OSError as error:
         shutil.rmtree(beside, ignore_errors=True)
         raise MachineError(
-            f"cannot write the checkpoint {path} ({len(content) / 2**20:.0f} MiB): {error.strerror}; the earlier ones are intact: "
+            f"cannot write the checkpoint {path} ({_mib(tensors):.0f} MiB): {_reason(error)}; the earlier ones are intact: "
             "free some space and run the same command again"
         ) from error
 
@@ -138,11 +137,12 @@ def prune(folder: Path, *, keep: int) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+def _mib(tensors: Mapping[str, Tensor]) -> float:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) / 2**20
+
+
+def _reason(error: OSError) -> str:
+    return str((error.__cause__ or error) if isinstance(error, MachineError) else error.strerror)
 
 
 def _flush_folder(folder: Path) -> None:

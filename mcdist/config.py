@@ -47,6 +47,9 @@ class RunConfig:
     """How long any one exchange between the ranks may take before the run counts as hung."""
     network_interface: str = ""
     """Interface that ranks talk over, such as ib0, where a node has several; empty: the libraries choose."""
+    hang_timeout_s: float = 600.0
+    """A rank that makes no step for so long writes down where its threads stand and leaves with exit code 7; the first step may take three times as long.
+    0: never. It wants more than a step and the writing of a checkpoint take."""
     lease_s: float = 60.0
     """How long nothing may be heard of the job that holds the run folder before another takes it over. What is known to be dead is not waited for."""
     max_attempts_without_progress: int = 3
@@ -58,6 +61,7 @@ class RunConfig:
         _at_least("run.num_threads", self.num_threads, 0)
         _at_least("run.rendezvous_timeout_s", self.rendezvous_timeout_s, 1)
         _at_least("run.collective_timeout_s", self.collective_timeout_s, 1)
+        _at_least("run.hang_timeout_s", self.hang_timeout_s, 0)
         _at_least("run.lease_s", self.lease_s, 1)
         _at_least("run.max_attempts_without_progress", self.max_attempts_without_progress, 1)
         _require(
@@ -325,6 +329,8 @@ class CheckpointConfig:
     every_steps: int = 200
     keep: int = 3
     """Newest checkpoints kept; the best one (lowest mean loss over an interval) is kept besides."""
+    asynchronous: bool = True
+    """Written beside the training from a copy in host memory; false: training waits until it is on the disk."""
     init_from: str = ""
     """Run folder or checkpoint whose weights the encoders start from."""
 

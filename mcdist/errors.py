@@ -53,6 +53,10 @@ class MachineError(McdistError, OSError):
     exit_code = 7
 
 
+class RankLostError(MachineError):
+    """Another rank died or hangs, or this one made no step for too long. The last checkpoint is intact, and starting again may help."""
+
+
 class HeldError(McdistError):
     """The run folder is held by another job that lives."""
 

@@ -1,23 +1,29 @@
 """Outputs: what a run leaves behind while it trains and after its evaluation. Only rank 0 writes; the other ranks keep step."""
 
+import copy
 import json
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from mcdist.agree import first_alone
 from mcdist.checkpoint import list_checkpoints, mark_best, name_of, prune, save_checkpoint
 from mcdist.claim import Claim
 from mcdist.config import Config
 from mcdist.config_file import as_flat, dump_config
 from mcdist.environment import describe_environment
-from mcdist.errors import MissingExtraError
+from mcdist.errors import McdistError, MissingExtraError
 from mcdist.records import Evaluation, Record
 from mcdist.report.bad_samples import BadSamplesFile
 from mcdist.report.console import Console
 from mcdist.report.jsonl import MetricsFile
 from mcdist.report.mlflow_sink import MlflowSink, default_tracking_uri
 from mcdist.run_dir import RunDir
+from mcdist.saver import Saver
 from mcdist.train.state import TrainState
 
 
@@ -27,6 +33,8 @@ class Outputs:
     def __init__(self, config: Config, run_dir: RunDir, state: TrainState, *, claim: Claim | None, console: Console) -> None:
         """`claim`: rank 0's hold of the run folder; None on the other ranks."""
         self.config, self.run_dir, self.claim, self.console = config, run_dir, claim, console
+        self.world = state.engine.world
+        self.saver = Saver(asynchronous=config.checkpoint.asynchronous)
         self.best_loss = float("inf")
         self.losses: list[float] = []
         self.metrics: MetricsFile | None = None
@@ -45,6 +53,13 @@ class Outputs:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        """A checkpoint that is being written is finished, whatever ends the run."""
+        try:
+            self.saver.wait()
+        except McdistError as error:
+            if kind is None:
+                raise
+            self.console.warn(str(error))
         if self.metrics is not None:
             self.metrics.close()
         if self.mlflow is not None:
@@ -69,20 +84,40 @@ class Outputs:
             self.console.warn(f"{len(lines)} samples could not be read and took part void everywhere, all in {self.run_dir.bad_samples}; the first: {reason}")
 
     def save(self, state: TrainState) -> None:
-        """A checkpoint at this step; the newest few and the one with the lowest training loss since the last save stay."""
+        """A checkpoint of this step, written beside the training; the newest few and the one with the lowest training loss since the last save stay."""
         tensors = state.tensors()
+        if self.claim is None:
+            return
+        loss = sum(self.losses) / len(self.losses) if self.losses else None
+        is_best, self.losses = loss is not None and loss < self.best_loss, []
+        if is_best and loss is not None:
+            self.best_loss = loss
+        numbers = copy.deepcopy({**state.numbers(), "loss": loss})
+        self.saver.save(tensors, write=partial(self._write, numbers=numbers, is_best=is_best))
+
+    def must_stop(self) -> bool:
+        """Whether going on is of no use: a checkpoint could not be written, or a newer attempt holds the run folder. `settle` says which."""
+        return self.saver.has_failed or (self.claim is not None and self.claim.lost)
+
+    def settle(self) -> None:
+        """All ranks wait until the last checkpoint is on the disk; what kept rank 0 from writing ends them all."""
+        first_alone(self._settle, world=self.world)
+
+    def _settle(self) -> None:
+        self.saver.wait()
         if self.claim is not None:
-            path = self.run_dir.checkpoints / name_of(state.step)
-            loss = sum(self.losses) / len(self.losses) if self.losses else float("inf")
-            with self.claim.fenced() as folder:
-                save_checkpoint(path, tensors=tensors, numbers={**state.numbers(), "loss": loss if self.losses else None}, folder=folder)
-                if loss < self.best_loss:
-                    self.best_loss = loss
-                    mark_best(path, folder=folder)
-            self.claim.note(saved_step=state.step)
-            prune(self.run_dir.checkpoints, keep=self.config.checkpoint.keep)
-            self.losses = []
-        state.engine.world.barrier()
+            self.claim.check()
+
+    def _write(self, tensors: Mapping[str, Tensor], *, numbers: dict[str, Any], is_best: bool) -> None:
+        """Runs beside the training."""
+        assert self.claim is not None
+        path = self.run_dir.checkpoints / name_of(numbers["step"])
+        with self.claim.fenced() as folder:
+            save_checkpoint(path, tensors=tensors, numbers=numbers, folder=folder)
+            if is_best:
+                mark_best(path, folder=folder)
+        self.claim.note(saved_step=numbers["step"])
+        prune(self.run_dir.checkpoints, keep=self.config.checkpoint.keep)
 
     def _write_facts(self, state: TrainState, *, claim: Claim) -> None:
         world = state.engine.world

@@ -10,7 +10,7 @@ import numpy
 import torch
 
 from mcdist import build
-from mcdist.agree import agreed_exit_code, first_alone
+from mcdist.agree import agreed_exit_code, first_alone, lost_ranks_told
 from mcdist.checkpoint import list_checkpoints, load_checkpoint, load_newest, save_checkpoint
 from mcdist.claim import Claim, take
 from mcdist.config import Config
@@ -32,6 +32,7 @@ from mcdist.run_dir import RunDir, write_atomically
 from mcdist.stop import StopWish
 from mcdist.train.loop import Progress, train
 from mcdist.train.state import TrainState, load_module
+from mcdist.watchdog import Watchdog
 
 PROGRESS_EVERY_S = 5.0
 
@@ -41,7 +42,8 @@ def train_run(config: Config) -> int:
     with StopWish() as stop:
         world = build.build_world(config)
         try:
-            return _train(config, world=world, stop=stop)
+            with lost_ranks_told(world=world):
+                return _train(config, world=world, stop=stop)
         finally:
             leave_world()
 
@@ -66,6 +68,7 @@ def _train(config: Config, *, world: World, stop: StopWish) -> int:
         )
         claim = first_alone(lambda: take(run_dir.root, attempts=run_dir.attempts, lease_s=config.run.lease_s, say=console.say), world=world)
         stack.enter_context(claim or nullcontext())
+        stack.enter_context(lost_ranks_told(world=world))
         resume(state, run_dir, claim=claim, console=console)
         if state.step >= loop.num_steps:
             console.say(f"{run_dir.root} is trained: {state.step} of {loop.num_steps} steps; evaluate it with: mcdist evaluate {run_dir.root}")
@@ -82,12 +85,20 @@ def _train(config: Config, *, world: World, stop: StopWish) -> int:
         loader = build.build_batches(config, folder, world=world, consumed=state.samples_consumed, num_steps=loop.num_steps - state.step)
         batches = stack.enter_context(closing(iter(loader)))
         progress: Iterator[Progress] = train(
-            state, batches, settings=loop, step=build.step_settings(config), should_stop=stop, on_bad_samples=outputs.list_bad_samples
+            state,
+            batches,
+            settings=loop,
+            step=build.step_settings(config),
+            should_stop=lambda: stop() or outputs.must_stop(),
+            on_bad_samples=outputs.list_bad_samples,
         )
+        watchdog = stack.enter_context(Watchdog(timeout_s=config.run.hang_timeout_s, rank=world.rank, folder=run_dir.stacks, log=run_dir.log))
         for now in progress:
+            watchdog.beat()
             outputs.log(now.records)
             if now.stopped or now.step == loop.num_steps or now.step % config.checkpoint.every_steps == 0:
                 outputs.save(state)
+        outputs.settle()
         if state.step < loop.num_steps:
             console.say(f"stopped after step {state.step} of {loop.num_steps} and saved; the same command continues")
             return leave(stop, claim=claim, world=world)

@@ -55,6 +55,11 @@ class RunDir:
         return self.root / "attempts"
 
     @property
+    def stacks(self) -> Path:
+        """Where the threads of a rank stood that hung, one file `rank_NNNNN.txt` each; absent where none did."""
+        return self.root / "stacks"
+
+    @property
     def evaluation(self) -> Path:
         """The evaluation's table and counts as JSON."""
         return self.root / "evaluation.json"

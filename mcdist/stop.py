@@ -17,6 +17,7 @@ import os
 import signal
 import threading
 import time
+from multiprocessing.process import BaseProcess
 from types import FrameType
 
 from mcdist.errors import REQUEUE
@@ -100,11 +101,17 @@ def block() -> None:
 
 
 def serve_only_parent() -> None:
-    """For a data worker: the cluster's signals are its parent's to answer; a SIGTERM from the parent itself still ends it."""
+    """For a data worker: the cluster's signals are its parent's to answer. A SIGTERM from the parent itself still ends it, and so does the parent's end.
+
+    Else a parent that is killed would leave workers and their server behind for ever, since each of the two lives as long as the other.
+    """
     for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
-    if parent is not None and signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ()):
+    if parent is None:
+        return
+    threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
+    if signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ()):
         threading.Thread(target=_end_when_told, args=(parent.pid,), name="signals", daemon=True).start()
 
 
@@ -124,6 +131,11 @@ def _listen() -> None:
         if num_interrupts > 1:
             time.sleep(LEAVE_WITHIN_S)
             os._exit(128 + signal.SIGINT)
+
+
+def _end_with(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def _end_when_told(parent_pid: int) -> None:

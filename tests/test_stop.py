@@ -200,6 +200,16 @@ def _children(pid: int) -> list[int]:
     return found
 
 
+def test_a_run_that_is_killed_leaves_no_process_behind(tmp_path: Path, make_shards: Callable[..., Path]) -> None:
+    run_dir = RunDir(tmp_path / "run")
+    with training(tmp_path, make_shards(12)) as process:
+        _wait_for(lambda: _has_logged(run_dir), process=process)
+        children = _children(process.pid)
+        assert len(children) >= 3, "the tracker, the server and a worker"
+        process.kill()
+        process.communicate(timeout=DEADLINE_S)  # ends when nobody holds the pipes any more
+
+
 @pytest.mark.slow
 def test_workers_and_their_server_live_through_signals_that_a_cluster_sends_them(tmp_path: Path, make_shards: Callable[..., Path]) -> None:
     """Only the children get them, so the run trains on to its end."""

@@ -218,3 +218,18 @@ def test_peak_memory_counts_what_a_call_holds(benchmark_named: Callable[[str], M
     if peak is None:
         pytest.skip("this system does not tell the peak of a process's memory")
     assert 12 <= peak <= 64
+
+
+def test_the_cost_of_a_checkpoint_is_measured_both_ways(run_benchmark: Callable[..., Rows], tmp_path: Path, make_shards: Callable[..., Path]) -> None:
+    (tmp_path / "config.yaml").write_text("")
+    settings = [f"data.train={make_shards(4)}", *SMALL_MODEL, *SMALL_STEP]
+    rows = run_benchmark("checkpoint", str(tmp_path / "config.yaml"), *settings, "--num-rounds", "2", "--num-steps", "2", "--folder", str(tmp_path))
+    assert {row["benchmark"] for row in rows} == {"checkpoint"}
+    a_save = [("a save", "cost"), ("every 200 steps", "share of the step time"), ("a save", "longest step")]
+    wanted = [
+        ("no save", "training", "step time"),
+        ("no save", "training", "longest step"),
+        *((way, *what) for way in ("synchronous", "asynchronous") for what in a_save),
+    ]
+    assert [(row["provider"], row["mode"], row["metric"]) for row in rows] == wanted
+    assert not list(tmp_path.glob("tmp*"))

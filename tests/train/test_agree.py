@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+import torch
+import torch.distributed as dist
 from many_ranks import on_ranks
 
-from mcdist.agree import agreed_exit_code, first_alone
-from mcdist.distributed import join_world, leave_world
+from mcdist.agree import agreed_exit_code, as_lost_rank, first_alone
+from mcdist.distributed import World, join_world, leave_world
 from mcdist.errors import REQUEUE, HeldError
 from mcdist.stop import StopWish
 
@@ -32,3 +34,24 @@ def _agree(rank: int) -> None:
 
 def test_an_error_of_the_first_rank_and_a_signal_of_any_end_all_ranks_alike(tmp_path: Path) -> None:
     on_ranks(2, _agree, notes=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("[/src/gloo/tcp/pair.cc:561] Connection closed by peer [10.0.0.7]:21384. This is typically"), "by peer [10.0.0.7]:21384;"),
+        (dist.DistBackendError("NCCL error in: ProcessGroupNCCL.cpp:1\nframe #0: c10::Error"), "NCCL error in: ProcessGroupNCCL.cpp:1;"),
+        (RuntimeError("[/src/gloo/tcp/buffer.cc:81] Timed out waiting 600000ms for recv"), "another rank: Timed out waiting 600000ms"),
+    ],
+)
+def test_a_failed_exchange_is_one_sentence(error: RuntimeError, said: str) -> None:
+    lost = as_lost_rank(error, world=World(0, 2, torch.device("cpu")))
+    assert lost is not None
+    assert said in str(lost)
+    assert "\n" not in str(lost)
+    assert lost.exit_code == 7
+
+
+def test_other_errors_and_those_of_a_rank_alone_are_no_lost_rank() -> None:
+    assert as_lost_rank(RuntimeError("mat1 and mat2 shapes cannot be multiplied"), world=World(0, 2, torch.device("cpu"))) is None
+    assert as_lost_rank(RuntimeError("gloo"), world=World(0, 1, torch.device("cpu"))) is None
