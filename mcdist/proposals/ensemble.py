@@ -71,7 +71,7 @@ def make(
     *,
     device: str = "cpu",
     side_px: int = 256,
-    superpixels: int = 200,
+    superpixels: int = 300,
     members: str = "barrier_distance,manifold_ranking,background_detection",
     weights: str = "1,1,0.25",
     threshold: str = "otsu",
