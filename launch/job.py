@@ -83,7 +83,8 @@ def work_environment(folder: Path, spec: JobSpec) -> dict[str, str]:
 
 
 class _Parent:
-    """Starts the work and waits for it. Notices (USR1, USR2) go on to it until it ends; other signals reach it by themselves, SLURM tells every process."""
+    """Starts the work and waits for it. Notices (USR1, USR2) go on to it until it ends, SIGTERM once. SLURM signals every process, so SIGINT, of which a
+    second one means something else, is passed on only where this process alone is told."""
 
     def __init__(self) -> None:
         self.notice = 0
@@ -96,7 +97,7 @@ class _Parent:
         for number in NOTICES:
             signal.signal(number, self._note)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda got, _: child.send_signal(got) if child.poll() is None else None)
+            signal.signal(number, lambda got, _: child.send_signal(got) if got == signal.SIGTERM or "MCDIST_LOCAL" in os.environ else None)
         while True:
             try:
                 code = child.wait(timeout=AGAIN_S)

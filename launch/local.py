@@ -14,9 +14,10 @@ from pathlib import Path
 from types import FrameType
 
 from launch.cluster import Cluster
+from launch.outcome import ASKED_AGAIN
 from launch.spec import read_spec
 
-ASKED_AGAIN = 75
+NOTICES = (signal.SIGUSR1, signal.SIGUSR2)
 
 
 def run_locally(folder: Path, *, cluster: Cluster) -> int:
@@ -40,6 +41,8 @@ def _run_element(folder: Path, *, cluster: Cluster, element: int, signals: "_Sig
             "SLURM_RESTART_COUNT": str(restarts),
         }
         code = _run_once(folder, cluster=cluster, environment=environment, signals=signals)
+        if signals.came in NOTICES:  # answered: the ranks saved
+            signals.came = 0
         if code != ASKED_AGAIN or signals.came:
             return code
         restarts += 1

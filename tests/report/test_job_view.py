@@ -2,6 +2,7 @@
 
 from io import StringIO
 
+import pytest
 import rich.console
 
 from mcdist.records import Record
@@ -30,3 +31,21 @@ def test_what_slurm_says_is_no_markup() -> None:
     with JobView(file=file) as view:
         view.update([JobRow("17", "RUNNING", "[red]n1[/red]")])
     assert "[red]n1[/red]" in file.getvalue()
+
+
+class Terminal(StringIO):
+    """A terminal that remembers what was written."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_the_table_is_live_and_its_last_state_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    file = Terminal()
+    with JobView(file=file) as view:
+        view.update([JobRow("17", "PENDING", "(Priority)")])
+        view.update([JobRow("17", "COMPLETED", "n1", RECORDS)])
+    shown = file.getvalue()
+    assert "PENDING" in shown and shown.index("PENDING") < shown.rindex("COMPLETED") and "loss 1.2346" in shown
