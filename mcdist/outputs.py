@@ -2,6 +2,7 @@
 
 import copy
 import json
+import uuid
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -46,8 +47,11 @@ class Outputs:
             with claim.fenced() as folder:
                 self.metrics = MetricsFile(run_dir.metrics, after_step=state.step, folder=folder)
             self.bad_samples = BadSamplesFile(run_dir.bad_samples, after_step=state.step)
-            self.mlflow = start_mlflow(config, run_dir, console=console)
             self._write_facts(state, claim=claim)
+            self.mlflow = start_mlflow(config, run_dir, console=console)
+            if self.mlflow is not None and self.mlflow.run_id is not None:
+                *earlier, start = _starts(run_dir)
+                claim.write(run_dir.environment, _listed([*earlier, {**start, "mlflow_run_id": self.mlflow.run_id}]))
 
     def __enter__(self) -> "Outputs":
         return self
@@ -123,10 +127,8 @@ class Outputs:
         world = state.engine.world
         device = torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else "cpu"
         start = describe_environment(device=device, num_ranks=world.num_ranks, precision=self.config.optim.precision)
-        if self.mlflow is not None:
-            start["mlflow_run_id"] = self.mlflow.run_id
-        starts = [*_starts(self.run_dir), start]
-        claim.write(self.run_dir.environment, json.dumps(starts, indent=1).encode() + b"\n")
+        earlier = _starts(self.run_dir)
+        claim.write(self.run_dir.environment, _listed([*earlier, {**start, "run_key": _run_key(earlier) or uuid.uuid4().hex}]))
         claim.write(self.run_dir.config, dump_config(self.config).encode())
 
 
@@ -150,13 +152,15 @@ def start_mlflow(config: Config, run_dir: RunDir, *, console: Console) -> Mlflow
     """The run's MLflow run: a new one, or the one its last start opened. None where tracking is off or, with `auto`, not installed."""
     if config.report.mlflow == "off":
         return None
-    earlier = [start["mlflow_run_id"] for start in _starts(run_dir) if "mlflow_run_id" in start]
+    starts = _starts(run_dir)
+    earlier = [start["mlflow_run_id"] for start in starts if start.get("mlflow_run_id")]
     try:
         return MlflowSink.start(
             uri=config.report.mlflow_uri or default_tracking_uri(run_dir.mlflow_database),
             experiment=config.report.mlflow_experiment,
             run_name=run_dir.root.name,
             run_id=earlier[-1] if earlier else None,
+            key=_run_key(starts),
             parameters=as_flat(config),
             warn=console.warn,
         )
@@ -178,6 +182,15 @@ def header_facts(config: Config, run_dir: RunDir, state: TrainState, *, num_samp
         "device": f"{world.num_ranks} x {world.device}, {config.optim.precision}",
         "steps": f"{num_steps:,} of {config.optim.global_batch} photos, {config.optim.epochs} epochs",
     }
+
+
+def _run_key(starts: list[dict[str, Any]]) -> str:
+    """What stands for the run at the tracker, the same in all its starts; empty where none has it."""
+    return next((start["run_key"] for start in starts if str(start.get("run_key", "")).isalnum()), "")
+
+
+def _listed(starts: list[dict[str, Any]]) -> bytes:
+    return json.dumps(starts, indent=1).encode() + b"\n"
 
 
 def _starts(run_dir: RunDir) -> list[dict[str, Any]]:

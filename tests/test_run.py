@@ -364,6 +364,34 @@ def test_a_damaged_metrics_file_is_an_error_and_not_lost(configure: Callable[...
     assert path.read_text().startswith("not json\n")
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_all_starts_are_one_mlflow_run_though_one_was_killed_before_it_saved(configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    config = configure("optim.epochs=1", "report.mlflow=on")
+    run_dir = RunDir(Path(config.run.dir))
+    original = run.train
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "train", lambda *arguments, **settings: _dies(original(*arguments, **settings)))
+        with pytest.raises(KeyboardInterrupt):
+            run.train_run(config)
+    assert not list_checkpoints(run_dir.checkpoints)
+    starts = json.loads(run_dir.environment.read_text())
+    assert starts[0].pop("mlflow_run_id")
+    run_dir.environment.write_text(json.dumps(starts))  # as if it had died before it knew
+    assert run.train_run(config) == 0
+    starts = json.loads(run_dir.environment.read_text())
+    assert len({start["run_key"] for start in starts}) == 1
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{run_dir.mlflow_database}")
+    runs = client.search_runs([client.get_experiment_by_name("mcdist").experiment_id])
+    assert [found.info.run_id for found in runs] == [starts[1]["mlflow_run_id"]]
+
+
+def _dies(steps: Iterator) -> Iterator:
+    next(steps)
+    raise KeyboardInterrupt
+    yield
+
+
 def test_the_environment_and_the_configuration_are_kept_with_every_start(configure: Callable[..., Config]) -> None:
     config = configure("optim.epochs=1")
     run.train_run(config)

@@ -26,6 +26,7 @@ MAX_WAITING = 200_000
 RETRY_AFTER_S = 60.0
 """A failing server is asked again after so long, so that its timeouts do not stall training."""
 
+_KEY_TAG = "mcdist.run"
 _BATCH = 1000
 _PARAMETERS_A_CALL = 100
 _MAX_VALUE = 6000
@@ -38,11 +39,17 @@ def default_tracking_uri(database: Path) -> str:
 
 
 class MlflowSink:
-    """One MLflow run. `run_id` goes into the checkpoint, so that a resumed run continues it; None until the server has answered once."""
+    """One MLflow run. `run_id` is kept with the run, so that a resumed one continues it; None until the server has answered once.
 
-    def __init__(self, *, uri: str, experiment: str, run_name: str, run_id: str | None, parameters: dict[str, Any], warn: Callable[[str], None]) -> None:
+    `key` stands for the run folder and is a tag of the MLflow run: a start that was killed before it could keep the id, or that never had an answer,
+    leaves an MLflow run that the next start finds.
+    """
+
+    def __init__(
+        self, *, uri: str, experiment: str, run_name: str, run_id: str | None, key: str, parameters: dict[str, Any], warn: Callable[[str], None]
+    ) -> None:
         """Use `MlflowSink.start`, which also connects."""
-        self.run_id = run_id
+        self.run_id, self._key = run_id, key
         self._uri, self._experiment, self._run_name, self._parameters, self._warn = uri, experiment, run_name, parameters, warn
         self._client: Any = None
         self._waiting: deque[tuple[int, Record]] = deque()
@@ -53,15 +60,22 @@ class MlflowSink:
 
     @staticmethod
     def start(
-        *, uri: str, experiment: str, run_name: str, run_id: str | None, parameters: dict[str, Any], warn: Callable[[str], None] | None = None
+        *,
+        uri: str,
+        experiment: str,
+        run_name: str,
+        run_id: str | None,
+        parameters: dict[str, Any],
+        key: str = "",
+        warn: Callable[[str], None] | None = None,
     ) -> "MlflowSink":
-        """Create the MLflow run, or continue `run_id`; a server that does not answer is warned of and asked again later.
+        """Create the MLflow run, or continue `run_id`, or else the one of `key` (empty: none); a server that is away is warned of and asked again later.
 
         Raises:
             MissingExtraError: mlflow is not installed.
         """
         _import_quietly()
-        sink = MlflowSink(uri=uri, experiment=experiment, run_name=run_name, run_id=run_id, parameters=parameters, warn=warn or _warn)
+        sink = MlflowSink(uri=uri, experiment=experiment, run_name=run_name, run_id=run_id, key=key, parameters=parameters, warn=warn or _warn)
         sink._try(sink._connect)
         return sink
 
@@ -119,8 +133,7 @@ class MlflowSink:
         if self.run_id is not None and not self._continue_run(client):
             self.run_id = None
         if self.run_id is None:
-            run = client.create_run(_experiment_id(client, name=self._experiment, uri=self._uri), run_name=self._run_name)
-            self.run_id = run.info.run_id
+            self.run_id = self._find_or_create(client)
         self._send_parameters(client)
         self._client = client
 
@@ -134,6 +147,14 @@ class MlflowSink:
             self._warn(f"MLflow at {self._uri} has no run {self.run_id} to continue; a new one is made")
             return False
         return True
+
+    def _find_or_create(self, client: Any) -> str:
+        experiment = _experiment_id(client, name=self._experiment, uri=self._uri)
+        found = client.search_runs([experiment], filter_string=f"tags.`{_KEY_TAG}` = '{self._key}'", max_results=1) if self._key else []
+        if found:
+            client.update_run(found[0].info.run_id, status="RUNNING")
+            return str(found[0].info.run_id)
+        return str(client.create_run(experiment, run_name=self._run_name, tags={_KEY_TAG: self._key} if self._key else None).info.run_id)
 
     def _send_parameters(self, client: Any) -> None:
         """New parameters as such; one whose value changed since the run's start becomes a tag, since MLflow never changes a parameter."""

@@ -45,6 +45,20 @@ def test_a_resumed_run_continues_its_mlflow_run_with_parameters_metrics_and_arti
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_a_start_that_could_not_keep_its_id_leaves_a_run_that_the_next_one_continues(tmp_path: Path) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    uri = default_tracking_uri(tmp_path / "mlflow.db")
+    given = {"uri": uri, "experiment": "mcdist", "run_name": "a", "run_id": None, "parameters": {}}
+    first = MlflowSink.start(**given, key="0123abcd")
+    again = MlflowSink.start(**given, key="0123abcd")
+    other = MlflowSink.start(**given, key="4567cdef")
+    assert again.run_id == first.run_id is not None
+    assert other.run_id not in (None, first.run_id)
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    assert len(client.search_runs([client.get_experiment_by_name("mcdist").experiment_id])) == 2
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_a_server_that_is_away_costs_one_warning_and_gets_what_it_missed_once_it_is_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mlflow = pytest.importorskip("mlflow")
     warned: list[str] = []
