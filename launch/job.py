@@ -39,6 +39,12 @@ def this_attempt() -> Attempt:
     )
 
 
+def slurm_name() -> str:
+    """What SLURM's commands call this job. An element's own number will not do: the last element has the number of the whole array."""
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
+
+
 def prepare(folder: Path) -> int:
     """0 where the tasks may start."""
     spec, attempt = read_spec(folder), this_attempt()
@@ -119,7 +125,7 @@ def _wait_where_preempted() -> None:
     """SLURM starts a job again that it preempted, but not one that ended by itself in its grace time: wait to be ended."""
     until_s = time.monotonic() + PREEMPTED_WAIT_S
     while time.monotonic() < until_s:
-        facts = job_facts(os.environ["SLURM_JOB_ID"])
+        facts = job_facts(slurm_name())
         if facts.get("JobState") != "RUNNING" or facts.get("PreemptTime", "None") in ("None", "N/A"):
             return
         time.sleep(1.0)
@@ -129,7 +135,7 @@ def _requeue(outcome: Outcome) -> int:
     """Have SLURM start this job again, unless it is being ended: then what SLURM wants holds."""
     if "MCDIST_LOCAL" in os.environ:
         return 75
-    job_id = os.environ["SLURM_JOB_ID"]
+    job_id = slurm_name()
     state = job_facts(job_id).get("JobState")
     if state != "RUNNING":
         _say(f"not started again by itself: SLURM has the job as {state}")

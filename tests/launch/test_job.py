@@ -108,13 +108,14 @@ def test_a_work_dies_with_its_parent(tmp_path: Path) -> None:
 _WRITE_PID = "import os, sys, time, pathlib; pathlib.Path(sys.argv[1]).write_text(str(os.getpid())); time.sleep(300)"
 
 
-def test_a_job_that_asked_for_it_is_requeued(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("array", "name"), [({}, "17"), ({"SLURM_ARRAY_JOB_ID": "17", "SLURM_ARRAY_TASK_ID": "0"}, "17_0")])
+def test_a_job_that_asked_for_it_is_requeued_and_of_an_array_this_element_alone(tmp_path: Path, array: dict[str, str], name: str) -> None:
     folder = _submission(tmp_path / "0001", "-c", "")
     write_end(TaskEnd(rank=0, code=75, time_s=1.0), folder=Attempt("17", 0, 0).folder(folder))
     _stub(tmp_path / "bin", "scontrol", f'echo "$@" >> {tmp_path}/asked; case "$1" in show) echo "JobId=17 JobState=RUNNING";; requeue) kill -9 $PPID;; esac')
-    done = _job("settle", str(folder), "0", PATH=f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    done = _job("settle", str(folder), "0", PATH=f"{tmp_path / 'bin'}:/usr/bin:/bin", **array)
     assert done.returncode == -9, done.stdout + done.stderr  # as SLURM ends the script of a job that it requeues
-    assert (tmp_path / "asked").read_text().splitlines()[-1] == "requeue 17"
+    assert (tmp_path / "asked").read_text().splitlines() == [f"show job -o {name}", f"requeue {name}"]
 
 
 @pytest.mark.parametrize("state", ["CANCELLED", "COMPLETING", "TIMEOUT", "PREEMPTED"])
