@@ -5,6 +5,7 @@ Debian and root; what is missing is installed. No nodes beyond this machine, no 
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ def main(command: list[str]) -> int:
     if reason:
         print(f"no SLURM cluster: {reason}", file=sys.stderr)
         return 1
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the cluster too
     root = Path(tempfile.mkdtemp(prefix="mcdist-slurm-"))
     root.chmod(0o755)
     try:
