@@ -100,7 +100,7 @@ def _parameters(request: Request) -> dict[str, Any]:
         "stderr_to_stdout": True,
         "additional_parameters": {"requeue": True, "kill-on-invalid-dep": "yes", **({"mem": cluster.mem} if cluster.mem else {})},
         "setup": [*cluster.setup.splitlines(), *on_first_node, f"{python} -m launch.job prepare {folder} || exit $?"],
-        "srun_args": [*STEP_OPTIONS, *_container_options(request)],
+        "srun_args": [*STEP_OPTIONS, *_step_cores(cluster), *_container_options(request)],
         "teardown": [f"exec {python} -m launch.job settle {folder} $?"],
     }
 
@@ -109,6 +109,11 @@ def _task_command(request: Request) -> str:
     image = [] if request.cluster.container_kind != "apptainer" else ["apptainer", "exec", "--nv", "--bind", str(_outside(request)), request.cluster.container]
     python = "python" if request.cluster.container else sys.executable
     return shlex.join([*image, python, "-u", "-m", "launch.job", "task", str(request.folder)])
+
+
+def _step_cores(cluster: Cluster) -> list[str]:
+    """Said to srun too: since SLURM 22.05 a step does not take it from its job, and each task would be bound to one core."""
+    return [f"--cpus-per-task={cluster.cpus_per_task}"] if cluster.cpus_per_task else []
 
 
 def _container_options(request: Request) -> list[str]:

@@ -11,7 +11,7 @@ from launch.cluster import Cluster
 from launch.submission import Request, batch_text
 from mcdist.errors import ConfigError, MissingExtraError
 
-FOLDER = Path("/runs/one/launch/0001")
+FOLDER = Path("/r/launch/0001")
 GOLDEN = """#!/bin/bash
 
 # Parameters
@@ -27,7 +27,7 @@ GOLDEN = """#!/bin/bash
 #SBATCH --nodes=4
 #SBATCH --ntasks-per-node=8
 #SBATCH --open-mode=append
-#SBATCH --output=/runs/one/launch/0001/%j_0_log.out
+#SBATCH --output=/r/launch/0001/%j_0_log.out
 #SBATCH --partition=gpu
 #SBATCH --qos=long
 #SBATCH --requeue
@@ -36,16 +36,16 @@ GOLDEN = """#!/bin/bash
 
 # setup
 module load cuda
-export PYTHONPATH=/runs/one/launch/0001/code${PYTHONPATH:+:$PYTHONPATH} PYTHONSAFEPATH=1
-PYTHON -m launch.job prepare /runs/one/launch/0001 || exit $?
+export PYTHONPATH=/r/launch/0001/code${PYTHONPATH:+:$PYTHONPATH} PYTHONSAFEPATH=1
+PYTHON -m launch.job prepare /r/launch/0001 || exit $?
 
 # command
 export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output /runs/one/launch/0001/%j_%t_log.out --open-mode=append --kill-on-bad-exit=1 PYTHON -u -m launch.job task /runs/one/launch/0001
+srun --unbuffered --output /r/launch/0001/%j_%t_log.out --open-mode=append --kill-on-bad-exit=1 --cpus-per-task=12 PYTHON -u -m launch.job task /r/launch/0001
 
 
 # teardown
-exec PYTHON -m launch.job settle /runs/one/launch/0001 $?"""
+exec PYTHON -m launch.job settle /r/launch/0001 $?"""
 
 
 def _request(folder: Path = FOLDER, **changes: object) -> Request:
