@@ -10,7 +10,6 @@ import numpy
 import torch
 from torch.optim import Optimizer
 
-from mcdist.allocator import return_freed_tensors
 from mcdist.checkpoint import Checkpoint, best_checkpoint, list_checkpoints, load_checkpoint
 from mcdist.config import Config, DataConfig, ModelConfig
 from mcdist.data import loader
@@ -58,8 +57,6 @@ def prepare_process(config: Config, *, world: World) -> None:
     numpy.random.seed(config.run.seed % 2**32)
     torch.manual_seed(config.run.seed)
     torch.set_num_threads(config.run.num_threads or world.num_cores)
-    if world.device.type == "cpu":
-        return_freed_tensors()
     if config.run.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
