@@ -69,12 +69,14 @@ class SlurmCluster:
         """End all jobs, then every daemon, the nodes first; forget the names."""
         self.ask("scancel", "-u", "root", timeout_s=5)
         self.wait_until_empty(timeout_s=10)
-        for name in (*self.nodes, "slurmctld", "slurmdbd", "mariadbd", "munged"):
-            if name in self.daemons:
-                self._end(name)
-        for name in self.nodes:
-            self._kill_processes_of(name)
-        self._forget_names()
+        try:
+            for name in (*self.nodes, "slurmctld", "slurmdbd", "mariadbd", "munged"):
+                if name in self.daemons:
+                    self._end(name)
+            for name in self.nodes:
+                self._kill_processes_of(name)
+        finally:
+            self._forget_names()
 
     def kill_node(self, number: int) -> None:
         """A node crashes: its slurmd, slurmstepds and tasks are gone at once, and the controller is told nothing."""

@@ -21,7 +21,7 @@ def main(command: list[str]) -> int:
     if reason:
         print(f"no SLURM cluster: {reason}", file=sys.stderr)
         return 1
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the cluster too
+    signal.signal(signal.SIGTERM, _leave)
     root = Path(tempfile.mkdtemp(prefix="mcdist-slurm-"))
     root.chmod(0o755)
     try:
@@ -30,6 +30,12 @@ def main(command: list[str]) -> int:
             return subprocess.run(command or [os.environ.get("SHELL", "/bin/sh")], env=cluster.environment, check=False).returncode
     finally:
         shutil.rmtree(root, ignore_errors=True)
+
+
+def _leave(number: int, frame: object) -> None:
+    """Ends the cluster too; a second signal (timeout sends two) shall not end that half-way."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 if __name__ == "__main__":
