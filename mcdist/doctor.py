@@ -61,6 +61,8 @@ def examine() -> list[Finding]:
             "MLflow": _mlflow,
             "submitit": _submitit,
             "pycocotools": _pycocotools,
+            "timm": _timm,
+            "ONNX Runtime": _onnxruntime,
             "SLURM": _slurm,
         }
         return list(pool.map(_examine, probes, probes.values()))
@@ -168,6 +170,17 @@ def _submitit() -> Finding:
 
 def _pycocotools() -> Finding:
     return _package("pycocotools", distribution="pycocotools", code="import pycocotools.mask", remedy="pip install 'mcdist[coco]'")
+
+
+def _timm() -> Finding:
+    """ViTs for the proposal methods on patch features."""
+    return _package("timm", distribution="timm", code="", remedy="pip install 'mcdist[vit]'")
+
+
+def _onnxruntime() -> Finding:
+    """Saliency networks as proposal methods; onnxruntime-gpu fills the same folder."""
+    distribution = "onnxruntime-gpu" if _version("onnxruntime-gpu") else "onnxruntime"
+    return _package("ONNX Runtime", distribution=distribution, code="import onnxruntime", remedy="pip install 'mcdist[saliency]'")
 
 
 def _slurm() -> Finding:

@@ -58,7 +58,7 @@ class SelfTraining:
 
 
 @dataclass(frozen=True, slots=True)
-class SelfTrained:
+class SelfTrainingResult:
     """`network`: the file of the last round. `masks`: its proposals for the photos it learnt from."""
 
     network: Path
@@ -76,7 +76,7 @@ def self_train(
     keep_gib: float = 16.0,
     overwrite: bool = False,
     say: Say = lambda _: None,
-) -> SelfTrained:
+) -> SelfTrainingResult:
     """Train `settings.num_rounds` networks, the first on `masks`, each further one on what its forerunner predicts; write the last one's proposals.
 
     Writes OUT/network.safetensors, OUT/masks/, OUT/losses.jsonl, and OUT/self_training.json last. `keep_gib`: disk for features while it lasts. `say` hears a
@@ -102,7 +102,7 @@ def self_train(
     )
     learnt_from = json.loads((out / "learnt_from.json").read_text())
     write_atomically(out / "self_training.json", _json({**facts, "learnt_from": learnt_from, "proposed": proposed.summary.to_dict()}))
-    return SelfTrained(network=network, masks=proposed)
+    return SelfTrainingResult(network=network, masks=proposed)
 
 
 def _train(teacher: Teacher, *, out: Path, settings: SelfTraining, device: torch.device, keep_gib: float, say: Say) -> None:
