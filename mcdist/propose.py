@@ -78,7 +78,7 @@ def self_train_command(
     photos: Photos,
     masks: Annotated[Path, typer.Option("--masks", help="What to learn from: a folder of proposals, of any method.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="Folder for the network and its masks (OUT/masks).", show_default=False)],
-    rounds: Annotated[int, typer.Option(min=1, help="Each further round learns from the masks of the one before.")] = 2,
+    rounds: Annotated[int, typer.Option(min=1, help="Each further round learns from what the network of the one before predicts.")] = 1,
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of each round, 16 photos each.")] = 200,
     size_px: Annotated[int, typer.Option(help="Photos are squared to this; a multiple of 32.")] = 256,
     backbone: Annotated[str, typer.Option(help="resnet18, resnet50 or efficientnet_lite0.")] = "efficientnet_lite0",

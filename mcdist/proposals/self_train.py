@@ -41,7 +41,7 @@ class SelfTraining:
     precision: str = "fp32"
     width: int = 32
     size_px: int = 256
-    num_rounds: int = 2
+    num_rounds: int = 1
     num_steps: int = 200
     batch: int = 16
     seed: int = 0

@@ -24,12 +24,13 @@ WARM_UP_STEPS = 10
 
 @dataclass(frozen=True, slots=True)
 class StudentSettings:
-    """`ema`: how much of the average each step keeps. `q`: of `robust_loss`. The learning rate falls by a cosine to 0."""
+    """`ema`: how much of the average each step keeps. `q`, `balance`: of `robust_loss`. The learning rate falls by a cosine to 0."""
 
     lr: float = 1e-3
     weight_decay: float = 1e-3
     ema: float = 0.99
     q: float = 0.7
+    balance: float = 0.0
 
 
 class Student:
@@ -51,7 +52,7 @@ class Student:
             mirrored_B = torch.rand(len(masks)) < 0.5
             self.network.train()
             logits = self.network.head([_mirror(level, mirrored_B).to(self.device) for level in levels])[:, 0]
-        loss = robust_loss(logits, _mirror(masks, mirrored_B).to(self.device), q=self.settings.q)
+        loss = robust_loss(logits, _mirror(masks, mirrored_B).to(self.device), q=self.settings.q, balance=self.settings.balance)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
