@@ -3,6 +3,7 @@
 import importlib
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 
 from mcdist.config import Config
 from mcdist.config_file import as_flat, known_keys, load_config
+from mcdist.proposals.registry import options_of
 from mcdist.run_dir import RunDir
 
 ROOT = Path(__file__).parent.parent
@@ -92,9 +94,17 @@ def test_every_configuration_that_is_named_exists():
 
 
 def test_every_setting_in_a_documented_command_is_one():
-    given = {word.partition("=")[0] for words in words_after("mcdist") for word in words if "=" in word}
+    given = {word.partition("=")[0] for words in words_after("mcdist") for before, word in pairwise(words) if "=" in word and before != "--option"}
     assert given
     assert given <= set(known_keys())
+
+
+def test_every_option_of_a_documented_proposal_method_is_one():
+    calls = [words for words in words_after("mcdist") if words[:2] == ["proposals", "make"] and "--option" in words]
+    assert calls
+    for words in calls:
+        given = {word.partition("=")[0] for before, word in pairwise(words) if before == "--option"}
+        assert given <= options_of(words[2]).keys(), words
 
 
 def test_every_setting_the_documents_mention_is_one():
