@@ -22,12 +22,13 @@ CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 
 
 def shell_blocks(text: str) -> list[str]:
-    return re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    """With lines that go on in the next one joined."""
+    return [block.replace("\\\n", " ") for block in re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)]
 
 
 def commands() -> list[list[str]]:
     """Every command in a shell block of a document or in the head of a configuration, in words."""
-    lines = [line for path in DOCUMENTS for block in shell_blocks(path.read_text()) for line in block.replace("\\\n", " ").splitlines()]
+    lines = [line for path in DOCUMENTS for block in shell_blocks(path.read_text()) for line in block.splitlines()]
     lines += [line.removeprefix("# ").removeprefix("Command").strip() for path in CONFIGS for line in path.read_text().splitlines() if line.startswith("# ")]
     starts = ("mcdist ", "make ", "torchrun ", "python -m shards ", "python -m mcdist ")
     return [shlex.split(line, comments=True) for line in lines if line.startswith(starts)]
