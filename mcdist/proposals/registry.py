@@ -86,7 +86,8 @@ def options_of(name: str) -> dict[str, Any]:
     return {key: value.default for key, value in parameters.items() if key != "device" and value.kind is not value.VAR_KEYWORD}
 
 
-def _entry_points() -> list[importlib.metadata.EntryPoint]:
+def _entry_points() -> list[Any]:
+    """Of importlib.metadata's class, or of the package importlib_metadata's own: where that is imported (mlflow does), it finds distributions too."""
     return sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name)
 
 

@@ -1,6 +1,7 @@
 """Methods by name: built in or of other packages, with options read as their defaults' types."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,17 @@ def test_another_package_adds_a_method_by_an_entry_point(other_package):
     assert "red" in names()
     method = make_method("red", options={"wait_s": "0.5"})
     assert (method.name, method.parameters) == ("red", {"wait_s": 0.5})
+
+
+def test_another_package_adds_a_method_where_importlib_metadata_finds_it(other_package):
+    """The package importlib_metadata, once imported, gives entry points of a class of its own; mlflow imports it."""
+    importlib_metadata = pytest.importorskip("importlib_metadata")
+    before = list(sys.meta_path)
+    try:
+        sys.meta_path.insert(0, importlib_metadata.MetadataPathFinder())
+        assert "red" in names()
+    finally:
+        sys.meta_path[:] = before
 
 
 def test_the_method_that_the_document_shows_is_one(other_package):
