@@ -16,7 +16,6 @@ from mcdist.errors import MachineError
 
 Levels = list[Float[Tensor, "B _ _ _"]]
 GIBIBYTE = 1024**3
-COMPUTED_AT_A_TIME = 8
 
 
 class LevelStore:
@@ -45,10 +44,8 @@ class LevelStore:
         """One batch on the CPU."""
         missing = [index for index in dict.fromkeys(indices) if not self.known[index]]
         fresh: dict[int, list[Tensor]] = {}
-        for begin in range(0, len(missing), COMPUTED_AT_A_TIME):
-            some = missing[begin : begin + COMPUTED_AT_A_TIME]
-            found = [level.cpu() for level in self.compute(self.read(some))]
-            fresh.update((index, [level[place] for level in found]) for place, index in enumerate(some))
+        for index in missing:  # alone: the sums of a batch are taken in another order, and what is missing differs after a stop
+            fresh[index] = [level[0].cpu() for level in self.compute(self.read([index]))]
         self._keep(fresh)
         rows = [fresh[index] if index in fresh else self._read_kept(index) for index in indices]
         return [torch.stack(level) for level in zip(*rows, strict=True)]
