@@ -17,7 +17,6 @@ import os
 import signal
 import threading
 import time
-from multiprocessing.process import BaseProcess
 from types import FrameType
 
 from mcdist.errors import REQUEUE
@@ -105,12 +104,14 @@ def serve_only_parent() -> None:
 
     Else a parent that is killed would leave workers and their server behind for ever, since each of the two lives as long as the other.
     """
+    from mcdist.processes import end_with_parent  # here, since nothing slow may be imported before `listen`
+
     for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is None:
         return
-    threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
+    end_with_parent()
     if signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ()):
         threading.Thread(target=_end_when_told, args=(parent.pid,), name="signals", daemon=True).start()
 
@@ -131,11 +132,6 @@ def _listen() -> None:
         if num_interrupts > 1:
             time.sleep(LEAVE_WITHIN_S)
             os._exit(128 + signal.SIGINT)
-
-
-def _end_with(parent: BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
 
 
 def _end_when_told(parent_pid: int) -> None:

@@ -5,12 +5,10 @@ Every shard is its own job, so a build that was stopped keeps what it finished, 
 
 import multiprocessing
 import os
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,8 @@ import torch
 
 from mcdist.data.manifest import MANIFEST_NAME, Manifest, write_manifest
 from mcdist.data.shard_index import index_name
-from mcdist.errors import DataError, MachineError
+from mcdist.errors import DataError
+from mcdist.processes import end_with_parent, results_of
 from shards.out_folder import open_folder, remove_ours
 from shards.pack_ffcv import Packing
 from shards.shard_job import ShardDone, ShardJob, finished_shard, run_shard_job, shard_jobs
@@ -166,16 +165,7 @@ def _outcomes(jobs: list[ShardJob], *, source: Source, num_workers: int) -> Gene
             yield job, run_shard_job(job, source)
         return
     with _pool(num_workers) as pool:
-        futures = {pool.submit(run_shard_job, job, source): job for job in jobs}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BrokenProcessPool as error:
-            raise MachineError(
-                "a worker process ended suddenly, most likely for want of memory; run the same command again with fewer --workers: finished shards are kept"
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        yield from results_of(pool, {pool.submit(run_shard_job, job, source): job for job in jobs}, finished="shards")
 
 
 @contextmanager
@@ -188,17 +178,10 @@ def _pool(num_workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _begin_worker() -> None:
-    """One thread a worker: the workers are the parallelism. A worker whose build was killed would wait for its next job for ever: it goes too."""
+    """One thread a worker: the workers are the parallelism."""
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    end_with_parent()
 
 
 def _manifest_of(done: list[ShardDone], *, plan: Plan) -> Manifest:

@@ -7,8 +7,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -16,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from mcdist.data.picture_folder import PHOTO_SUFFIXES, check_folder, is_text, named_twice, pictures_in
-from mcdist.errors import DataError, MachineError
+from mcdist.errors import DataError
+from mcdist.processes import death_told, results_of
 from mcdist.proposals.outcome import SAME_NAME, PhotoOutcome, Summary, check_not_all_failed, summarise
 from mcdist.proposals.proposal_folder import ProposalFolder
 from mcdist.proposals.read_photo import UNREADABLE
@@ -24,6 +24,7 @@ from mcdist.proposals.worker import MethodFacts, Task, Worker, begin, bytes_of, 
 
 PHOTOS_A_TASK = 16
 """A task costs a message there and back: some photos go together."""
+FINISHED = "photos"
 MAX_FRAMES = 128
 """Longer sequences are cut: all frames of a call are in memory."""
 
@@ -169,17 +170,12 @@ class _Pool:
         self.pool = pool
 
     def facts(self) -> MethodFacts:
-        with _told_death():
+        with death_told(finished=FINISHED):
             return self.pool.submit(describe).result()
 
     def propose_all(self, tasks: list[list[str]]) -> Iterator[list[PhotoOutcome]]:
-        with _told_death():
-            futures: list[Future[list[PhotoOutcome]]] = [self.pool.submit(propose, names) for names in tasks]
-            try:
-                for future in as_completed(futures):
-                    yield future.result()
-            finally:
-                self.pool.shutdown(wait=True, cancel_futures=True)
+        futures = {self.pool.submit(propose, names): None for names in tasks}
+        return (outcomes for _, outcomes in results_of(self.pool, futures, finished=FINISHED))
 
 
 @contextmanager
@@ -206,13 +202,3 @@ def one_thread_each() -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-@contextmanager
-def _told_death() -> Iterator[None]:
-    try:
-        yield
-    except BrokenProcessPool as error:
-        raise MachineError(
-            "a worker process ended suddenly, most likely for want of memory; run the same command again with fewer --workers: finished photos are kept"
-        ) from error

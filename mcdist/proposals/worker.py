@@ -4,9 +4,7 @@ A spawned process that imports neither torch nor typer for a classical method: i
 """
 
 import json
-import multiprocessing
 import os
-import threading
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from mcdist.data.grey_png import encode_grey_png
 from mcdist.data.stored_map import MAX_STORED_OBJECTS, encode_map
 from mcdist.errors import ConfigError, DataError, MachineError, McdistError
 from mcdist.map_values import VOID
+from mcdist.processes import end_with_parent
 from mcdist.proposals.outcome import FAILED, NOTHING_FOUND, ONE_COLOUR, PROPOSED, TOO_SMALL, PhotoOutcome
 from mcdist.proposals.proposal import CannotProposeError, Method, Proposal
 from mcdist.proposals.proposal_folder import SCHEMA_VERSION, ProposalFolder
@@ -200,9 +199,9 @@ _worker: Worker | McdistError | None = None
 
 
 def begin(task: Task) -> None:
-    """Make this process's worker, or keep the reason why there is none for whoever asks. The process ends with the one that started it, which may be killed."""
+    """Make this process's worker, or keep the reason why there is none for whoever asks."""
     global _worker
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     try:
         _worker = Worker(task)
     except McdistError as error:
@@ -231,10 +230,3 @@ def _this_worker() -> Worker:
         raise _worker
     assert _worker is not None
     return _worker
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
