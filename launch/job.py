@@ -17,11 +17,11 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from launch.outcome import QUIET, Fate, Outcome, judge
+from launch.outcome import QUIET, RANK_LOST, Fate, Outcome, judge
 from launch.progress import note_attempt, num_without_progress
 from launch.slurm_commands import job_facts
 from launch.spec import Attempt, JobSpec, TaskEnd, read_ends, read_spec, write_end
-from mcdist.errors import McdistError
+from mcdist.errors import REQUEUE, McdistError
 
 NOTICES = (signal.SIGUSR1, signal.SIGUSR2)
 AGAIN_S = 1.0
@@ -52,7 +52,7 @@ def prepare(folder: Path) -> int:
     num = num_without_progress(folder, attempt=attempt, work=work, num_starts=attempt.restarts)
     if num >= spec.max_attempts:
         _say(f"given up: {num} starts in a row ended without a new checkpoint; the tasks' logs in {folder} say why. Submit again to try again")
-        return 7
+        return RANK_LOST
     return subprocess.run([sys.executable, *work.prepare], env=work_environment(folder, spec), check=False).returncode if work.prepare else 0
 
 
@@ -134,7 +134,7 @@ def _wait_where_preempted() -> None:
 def _requeue(outcome: Outcome) -> int:
     """Have SLURM start this job again, unless it is being ended: then what SLURM wants holds."""
     if "MCDIST_LOCAL" in os.environ:
-        return 75
+        return REQUEUE
     job_id = slurm_name()
     state = job_facts(job_id).get("JobState")
     if state != "RUNNING":

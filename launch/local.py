@@ -14,8 +14,8 @@ from pathlib import Path
 from types import FrameType
 
 from launch.cluster import Cluster
-from launch.outcome import ASKED_AGAIN
 from launch.spec import read_spec
+from mcdist.errors import REQUEUE
 
 NOTICES = (signal.SIGUSR1, signal.SIGUSR2)
 
@@ -43,7 +43,7 @@ def _run_element(folder: Path, *, cluster: Cluster, element: int, signals: "_Sig
         code = _run_once(folder, cluster=cluster, environment=environment, signals=signals)
         if signals.came in NOTICES:  # answered: the ranks saved
             signals.came = 0
-        if code != ASKED_AGAIN or signals.came:
+        if code != REQUEUE or signals.came:
             return code
         restarts += 1
 

@@ -1,17 +1,17 @@
 """Outcome: from how the tasks ended, what becomes of the job. A pure function, asked on the first node after the tasks are gone."""
 
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from launch.spec import TaskEnd
+from mcdist.errors import REQUEUE, ConfigError, RankLostError
 
-ASKED_AGAIN = 75
-"""Exit code of a rank that saved and wants to go on in another start: EX_TEMPFAIL."""
-RANK_LOST = 7
-STOPPED = (130, 143)
+RANK_LOST, WRONG_COMMAND = RankLostError.exit_code, ConfigError.exit_code
+STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 """Ctrl-C and SIGTERM: saved and left for good; SLURM itself starts again whom it preempted."""
-QUIET = (ASKED_AGAIN, *STOPPED)
+QUIET = (REQUEUE, *STOPPED)
 """Codes that all ranks agree on: a task tells srun 0 instead, so that the first to leave does not get the others killed."""
 
 
@@ -40,15 +40,15 @@ def judge(ends: Sequence[TaskEnd], *, num_tasks: int, step_code: int, requeue_fa
     The earliest bad end is the cause: srun kills the others. A task without a record was killed together with what would have written it.
     """
     bad = [end for end in ends if end.code]
-    asked = [end for end in bad if end.code == ASKED_AGAIN]
+    asked = [end for end in bad if end.code == REQUEUE]
     if asked:
-        return Outcome(Fate.again, ASKED_AGAIN, f"rank {asked[0].rank} saved and asks to go on")
+        return Outcome(Fate.again, REQUEUE, f"rank {asked[0].rank} saved and asks to go on")
     if not bad and len(ends) == num_tasks and step_code == 0:
         return Outcome(Fate.done, 0, "all tasks ended well")
     if bad and bad[0].code in STOPPED and step_code == 0:
         return Outcome(Fate.stopped, bad[0].code, "the tasks were told to stop, saved and left")
     if bad and bad[0].code < 128 and bad[0].code != RANK_LOST:
-        fate = Fate.again_if_progress if requeue_failures and bad[0].code != 2 else Fate.failed
+        fate = Fate.again_if_progress if requeue_failures and bad[0].code != WRONG_COMMAND else Fate.failed
         return Outcome(fate, bad[0].code, f"task {bad[0].rank} ended with exit code {bad[0].code}")
     lost = _lost(bad, present={end.rank for end in ends}, num_tasks=num_tasks)
     return Outcome(Fate.again_if_progress, RANK_LOST, lost)

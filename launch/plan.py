@@ -7,7 +7,7 @@ from pathlib import Path
 from launch.cluster import Cluster
 from launch.spec import JobSpec, Work
 from mcdist.config import Config
-from mcdist.config_file import dump_config, load_config, science_differences
+from mcdist.config_file import check_same_science, dump_config, load_config
 from mcdist.data.division import num_micro_batches
 from mcdist.data.manifest import MANIFEST_NAME
 from mcdist.data.order import check_division
@@ -48,7 +48,7 @@ def plan_training(config_path: Path, *, overrides: list[str], sweep: list[str], 
         if point:
             config = replace(config, run=replace(config.run, dir=str(Path(first.run.dir) / ",".join(point).replace("/", "_"))))
         _check_ranks(config, num_ranks=cluster.num_ranks)
-        _check_same_science(config)
+        check_same_science(config, RunDir(Path(config.run.dir)))
         name = f"config-{number}.yaml" if point else "config.yaml"
         files[name] = dump_config(config)
         run_dirs.append(Path(config.run.dir))
@@ -136,16 +136,6 @@ def _check_ranks(config: Config, *, num_ranks: int) -> None:
     shared = {"global_batch": optim.global_batch, "num_lanes": num_lanes, "num_ranks": num_ranks}
     num = num_micro_batches(micro_batch=optim.micro_batch, accumulation_steps=optim.accumulation_steps, **shared)
     check_division(accumulation_steps=num, **shared)
-
-
-def _check_same_science(config: Config) -> None:
-    """As training itself checks when it starts, but before the queue."""
-    run_dir = RunDir(Path(config.run.dir))
-    if not run_dir.config.is_file() or not any(run_dir.checkpoints.glob("step_*")):
-        return
-    changed = science_differences(load_config(run_dir.config), config)
-    if changed:
-        raise ConfigError(f"{run_dir.root} holds a run with other settings ({'; '.join(changed)}); give this one its own folder with run.dir=PATH")
 
 
 def _spec(works: list[Work], *, cluster: Cluster, commit: str, max_attempts: int = MAX_TRIES) -> JobSpec:

@@ -5,27 +5,19 @@ held the run folder; this file knows the latter. Starts of earlier submissions d
 """
 
 import json
-import re
 import time
 from pathlib import Path
 
 from launch.outcome import Fate, Outcome
 from launch.spec import Attempt, Work
 from mcdist.attempts import attempts_without_progress
-from mcdist.run_dir import RunDir
-
-_CHECKPOINT = re.compile(r"step_(\d+)")
+from mcdist.run_dir import RunDir, list_checkpoints
 
 
 def newest_step(run_dir: str) -> int:
     """The step of the newest checkpoint, by its folder's name; -1 where there is none."""
-    if not run_dir:
-        return -1
-    try:
-        found = [_CHECKPOINT.fullmatch(path.name) for path in RunDir(Path(run_dir)).checkpoints.iterdir()]
-    except OSError:
-        return -1
-    return max((int(match.group(1)) for match in found if match), default=-1)
+    names = [path.name.removeprefix("step_") for path in list_checkpoints(RunDir(Path(run_dir)).checkpoints)] if run_dir else []
+    return max((int(name) for name in names if name.isdecimal()), default=-1)
 
 
 def note_attempt(folder: Path, *, attempt: Attempt, outcome: Outcome, work: Work) -> int:

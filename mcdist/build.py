@@ -10,7 +10,7 @@ import numpy
 import torch
 from torch.optim import Optimizer
 
-from mcdist.checkpoint import Checkpoint, best_checkpoint, list_checkpoints, load_checkpoint
+from mcdist.checkpoint import Checkpoint, best_checkpoint, load_checkpoint
 from mcdist.config import Config, DataConfig, ModelConfig
 from mcdist.data import loader
 from mcdist.data.cached_files import CachedFiles, stage
@@ -29,7 +29,7 @@ from mcdist.model.decoder import make_decoder
 from mcdist.model.encoder import Encoder
 from mcdist.model.norm import convert_norm
 from mcdist.model.sync_norm import SumOverRanks
-from mcdist.run_dir import RunDir
+from mcdist.run_dir import RunDir, list_checkpoints
 from mcdist.train.deepspeed_settings import deepspeed_settings
 from mcdist.train.engine import Engine
 from mcdist.train.engine_ddp import EngineDDP

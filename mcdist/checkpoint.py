@@ -17,12 +17,11 @@ from safetensors.torch import load as load_tensors
 from torch import Tensor
 
 from mcdist.errors import CheckpointError, MachineError
-from mcdist.run_dir import write_atomically
+from mcdist.run_dir import META_NAME, list_checkpoints, write_atomically
 from mcdist.tensor_file import write_tensors
 
 SCHEMA_VERSION = 2
 STATE_NAME = "state.safetensors"
-META_NAME = "meta.json"
 BEST_NAME = "best"
 
 
@@ -83,16 +82,6 @@ def load_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(path, load_tensors(content), meta)
     except SafetensorError as error:
         raise CheckpointError(f"{path} is damaged: {error}; use an earlier checkpoint") from error
-
-
-def name_of(step: int) -> str:
-    """Folder name of the checkpoint after `step` steps; names sort by step."""
-    return f"step_{step:08d}"
-
-
-def list_checkpoints(folder: Path) -> list[Path]:
-    """Complete checkpoints, oldest first."""
-    return sorted(path for path in folder.glob("step_*") if (path / META_NAME).is_file())
 
 
 def load_newest(folder: Path, *, warn: Callable[[str], None]) -> Checkpoint | None:

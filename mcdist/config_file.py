@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mcdist.config import Config
 from mcdist.errors import ConfigError
+from mcdist.run_dir import RunDir, list_checkpoints
 
 
 class _Loader(yaml.SafeLoader):
@@ -78,6 +79,22 @@ def science_differences(before: Config, now: Config) -> list[str]:
     old, new = as_flat(before), as_flat(now)
     science = [key for key in new if key in SCIENCE_KEYS or (key.partition(".")[0] in SCIENCE_SECTIONS and key not in EFFICIENCY_KEYS)]
     return [f"{key}: {old.get(key)} -> {new[key]}" for key in science if old.get(key) != new[key]]
+
+
+def check_same_science(config: Config, run_dir: RunDir) -> None:
+    """A run folder holds one experiment: only efficiency and orchestration may change between its starts.
+
+    Raises:
+        ConfigError: the folder's run has a checkpoint and other science.
+    """
+    if not run_dir.config.is_file() or not list_checkpoints(run_dir.checkpoints):
+        return
+    changed = science_differences(load_config(run_dir.config), config)
+    if changed:
+        raise ConfigError(
+            f"{run_dir.root} holds a run with other settings ({'; '.join(changed)}); give this one its own folder with run.dir=PATH, "
+            f"or start from its weights with checkpoint.init_from={run_dir.root}"
+        )
 
 
 def _flatten(content: Any, *, prefix: str) -> list[tuple[str, Any]]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mcdist.agree import first_alone
-from mcdist.checkpoint import list_checkpoints, mark_best, name_of, prune, save_checkpoint
+from mcdist.checkpoint import mark_best, prune, save_checkpoint
 from mcdist.claim import Claim
 from mcdist.config import Config
 from mcdist.config_file import as_flat, dump_config
@@ -23,7 +23,7 @@ from mcdist.report.bad_samples import BadSamplesFile
 from mcdist.report.console import Console
 from mcdist.report.jsonl import MetricsFile
 from mcdist.report.mlflow_sink import MlflowSink, default_tracking_uri
-from mcdist.run_dir import RunDir
+from mcdist.run_dir import RunDir, list_checkpoints, name_of
 from mcdist.saver import Saver
 from mcdist.train.state import TrainState
 

@@ -11,10 +11,10 @@ import torch
 
 from mcdist import build
 from mcdist.agree import agreed_exit_code, first_alone, lost_ranks_told
-from mcdist.checkpoint import list_checkpoints, load_checkpoint, load_newest, save_checkpoint
+from mcdist.checkpoint import load_checkpoint, load_newest, save_checkpoint
 from mcdist.claim import Claim, take
 from mcdist.config import Config
-from mcdist.config_file import load_config, science_differences
+from mcdist.config_file import check_same_science, load_config
 from mcdist.data.loader import evaluation_samples
 from mcdist.data.reader import SampleReader
 from mcdist.data.sample import SEGMENTS_MEMBER, decode_sample
@@ -54,7 +54,7 @@ def _train(config: Config, *, world: World, stop: StopWish) -> int:
     folder = build.build_shards(config.data.train, key="data.train", data=config.data)
     loop = build.loop_settings(config, num_samples=len(folder), num_ranks=world.num_ranks)
     run_dir = RunDir(Path(config.run.dir)).create()
-    _check_same_science(config, run_dir)
+    check_same_science(config, run_dir)
     state = build.build_state(config, world=world)
 
     with ExitStack() as stack:
@@ -205,15 +205,3 @@ def _encoder(config: Config, tensors: dict[str, torch.Tensor], *, world: World) 
     encoder = build.build_encoder(config.model, pretrained=False)
     load_module(encoder, tensors, prefix="query/")
     return encoder.to(world.device).eval()
-
-
-def _check_same_science(config: Config, run_dir: RunDir) -> None:
-    """A run folder holds one experiment: only efficiency and orchestration may change between its starts."""
-    if not run_dir.config.is_file() or not list_checkpoints(run_dir.checkpoints):
-        return
-    changed = science_differences(load_config(run_dir.config), config)
-    if changed:
-        raise ConfigError(
-            f"{run_dir.root} holds a run with other settings ({'; '.join(changed)}); give this one its own folder with run.dir=PATH, "
-            f"or start from its weights with checkpoint.init_from={run_dir.root}"
-        )

@@ -7,6 +7,9 @@ from typing import TextIO
 
 from mcdist.errors import MachineError
 
+META_NAME = "meta.json"
+"""In a checkpoint's folder, written last."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunDir:
@@ -96,6 +99,16 @@ class RunDir:
         except OSError as error:
             raise MachineError(f"cannot create the run folder {self.root}: {error.strerror}; choose another with run.dir=PATH") from error
         return self
+
+
+def name_of(step: int) -> str:
+    """Folder name of the checkpoint after `step` steps; names sort by step."""
+    return f"step_{step:08d}"
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Complete checkpoints, oldest first."""
+    return sorted(path for path in folder.glob("step_*") if (path / META_NAME).is_file())
 
 
 def open_in_place(path: Path, content: bytes, *, folder: Path | None = None) -> TextIO:

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from mcdist import checkpoint
-from mcdist.checkpoint import best_checkpoint, list_checkpoints, load_checkpoint, load_newest, mark_best, name_of, prune, save_checkpoint
+from mcdist.checkpoint import best_checkpoint, load_checkpoint, load_newest, mark_best, prune, save_checkpoint
 from mcdist.errors import CheckpointError, MachineError
+from mcdist.run_dir import list_checkpoints, name_of
 
 
 def _save(folder: Path, step: int) -> Path:

@@ -16,12 +16,12 @@ import torch
 
 from mcdist import attempts
 from mcdist.attempts import Attempt, attempts_without_progress, list_attempts, read_attempt, this_process
-from mcdist.checkpoint import list_checkpoints, load_checkpoint, name_of, save_checkpoint
+from mcdist.checkpoint import load_checkpoint, save_checkpoint
 from mcdist.claim import Claim, take
 from mcdist.errors import REQUEUE, ConfigError, HeldError, MachineError, SupersededError
 from mcdist.records import Record
 from mcdist.report.jsonl import MetricsFile, read_metrics
-from mcdist.run_dir import RunDir
+from mcdist.run_dir import RunDir, list_checkpoints, name_of
 
 LONG_S, SHORT_S = 1000.0, 1.0
 DEADLINE_S = 60

@@ -11,12 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mcdist.checkpoint import list_checkpoints
 from mcdist.distributed import World, join_world
 from mcdist.errors import ConfigError, MachineError
 from mcdist.report.bad_samples import read_bad_samples
 from mcdist.report.jsonl import read_metrics
-from mcdist.run_dir import RunDir
+from mcdist.run_dir import RunDir, list_checkpoints
 
 CONFIG = """
 data: {num_workers: 0, block: 4, num_lanes: 4}

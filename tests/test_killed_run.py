@@ -13,11 +13,10 @@ from safetensors.torch import load_file
 
 from mcdist import build, run
 from mcdist.attempts import list_attempts
-from mcdist.checkpoint import list_checkpoints
 from mcdist.config_file import load_config
 from mcdist.data.batch import Batch
 from mcdist.report.jsonl import read_metrics
-from mcdist.run_dir import RunDir
+from mcdist.run_dir import RunDir, list_checkpoints
 
 NUM_SAMPLES, GLOBAL_BATCH, EPOCHS, NUM_KILLS = 20, 4, 4, 4
 NUM_STEPS = EPOCHS * NUM_SAMPLES // GLOBAL_BATCH

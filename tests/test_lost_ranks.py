@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from mcdist.attempts import attempts_without_progress, list_attempts
-from mcdist.checkpoint import list_checkpoints
 from mcdist.report.jsonl import read_metrics
-from mcdist.run_dir import RunDir
+from mcdist.run_dir import RunDir, list_checkpoints
 
 CONFIG = """
 data: {num_workers: 1, block: 4, num_lanes: 4}

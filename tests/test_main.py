@@ -12,8 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mcdist import __main__ as command_line
-from mcdist.checkpoint import list_checkpoints
-from mcdist.run_dir import RunDir
+from mcdist.run_dir import RunDir, list_checkpoints
 
 CONFIG = """
 data: {num_workers: 1, block: 4, num_lanes: 4}

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from mcdist.checkpoint import list_checkpoints, load_checkpoint
+from mcdist.checkpoint import load_checkpoint
 from mcdist.data.order import micro_batches
-from mcdist.run_dir import RunDir
+from mcdist.run_dir import RunDir, list_checkpoints
 
 NUM_SAMPLES, GLOBAL_BATCH, NUM_LANES, BLOCK, EPOCHS, STOP_AFTER = 30, 12, 6, 2, 2, 2
 NUM_STEPS = EPOCHS * NUM_SAMPLES // GLOBAL_BATCH

@@ -14,7 +14,6 @@ from tiny_shards import draw_members, photo_bytes
 
 from mcdist import claim, run
 from mcdist.attempts import list_attempts
-from mcdist.checkpoint import list_checkpoints
 from mcdist.claim import Claim, take
 from mcdist.config import Config
 from mcdist.config_file import load_config
@@ -24,7 +23,7 @@ from mcdist.errors import CheckpointError, ConfigError, DataError, HeldError, Sh
 from mcdist.report.bad_samples import read_bad_samples
 from mcdist.report.html import write_report
 from mcdist.report.jsonl import read_metrics
-from mcdist.run_dir import RunDir
+from mcdist.run_dir import RunDir, list_checkpoints
 
 SMALL = """
 data: {num_workers: 0, block: 4, num_lanes: 4}

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from mcdist.checkpoint import list_checkpoints, load_newest, name_of, save_checkpoint
+from mcdist.checkpoint import load_newest, save_checkpoint
 from mcdist.errors import MachineError
+from mcdist.run_dir import list_checkpoints, name_of
 from mcdist.saver import Saver
 
 DEADLINE_S = 120

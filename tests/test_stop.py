@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from mcdist.checkpoint import list_checkpoints
 from mcdist.errors import REQUEUE
 from mcdist.report.jsonl import read_metrics
-from mcdist.run_dir import RunDir
+from mcdist.run_dir import RunDir, list_checkpoints
 from mcdist.stop import NOTICES, StopWish
 
 CONFIG = """

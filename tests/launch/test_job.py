@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from launch.spec import Attempt, JobSpec, TaskEnd, Work, read_ends, write_end, write_spec
+from mcdist.run_dir import META_NAME, name_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TIMEOUT_S = 120
@@ -143,7 +144,9 @@ def test_a_job_that_loses_ranks_starts_again_only_while_it_makes_progress(tmp_pa
     folder = _submission(tmp_path / "0001", "-c", "", run_dir=str(run_dir))
     codes = []
     for restarts, step in enumerate([4, 8, 8, 8]):
-        (run_dir / "checkpoints" / f"step_{step:08d}").mkdir(parents=True, exist_ok=True)
+        checkpoint = run_dir / "checkpoints" / name_of(step)
+        checkpoint.mkdir(parents=True, exist_ok=True)
+        (checkpoint / META_NAME).touch()
         write_end(TaskEnd(rank=0, code=137, time_s=1.0), folder=Attempt("17", 0, restarts).folder(folder))
         codes.append(_job("settle", str(folder), "137", SLURM_RESTART_COUNT=str(restarts), MCDIST_LOCAL="1").returncode)
     assert codes == [75, 75, 75, 7]

@@ -15,9 +15,9 @@ import torch
 from slurm_cluster import SlurmCluster
 from tiny_shards import tiny_shards
 
-from mcdist.checkpoint import Checkpoint, list_checkpoints, load_checkpoint
+from mcdist.checkpoint import Checkpoint, load_checkpoint
 from mcdist.report.jsonl import read_metrics
-from mcdist.run_dir import RunDir
+from mcdist.run_dir import RunDir, list_checkpoints
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NUM_SAMPLES, GLOBAL_BATCH, EPOCHS = 48, 8, 3

@@ -3,8 +3,8 @@
 import pytest
 from lab import Lab
 
-from mcdist.checkpoint import list_checkpoints, load_checkpoint
-from mcdist.run_dir import RunDir
+from mcdist.checkpoint import load_checkpoint
+from mcdist.run_dir import RunDir, list_checkpoints
 
 pytestmark = pytest.mark.slurm
 

@@ -16,11 +16,10 @@ from many_ranks import on_ranks, skip_without_deepspeed
 from safetensors.torch import load_file
 
 from mcdist import build, run
-from mcdist.checkpoint import list_checkpoints
 from mcdist.config import Config
 from mcdist.config_file import load_config
 from mcdist.report.jsonl import read_metrics
-from mcdist.run_dir import RunDir
+from mcdist.run_dir import RunDir, list_checkpoints
 
 GLOBAL_BATCH, NUM_SAMPLES, EPOCHS = 8, 24, 3
 STEPS_A_START = 3

@@ -14,12 +14,11 @@ from safetensors.torch import load_file, save_file
 from test_step import SETTINGS, make_batch, make_state
 
 from mcdist import run
-from mcdist.checkpoint import list_checkpoints
 from mcdist.config import Config
 from mcdist.config_file import load_config
 from mcdist.data.batch import Batch
 from mcdist.distributed import World, join_world, leave_world, pack, unpack
-from mcdist.run_dir import RunDir
+from mcdist.run_dir import RunDir, list_checkpoints
 from mcdist.train.state import TrainState
 from mcdist.train.step import gather, train_step
 from mcdist.types import Pooled
