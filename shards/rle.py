@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 from jaxtyping import UInt8
 
-from mcdist.data.coco_runs import runs_of
+from mcdist.data.coco_runs import check_runs, runs_of
 from mcdist.errors import DataError, MissingExtraError
 
 OUTSIDE_TOLERANCE_PX = 1.0
@@ -42,8 +42,7 @@ def decode_segmentation(segmentation: Any, *, width: int, height: int, where: st
         raise DataError(f"{where}: the run lengths are of size {segmentation['size']}, the photo is [{height}, {width}] (height, width); make them again")
     counts = segmentation["counts"]
     runs = counts if isinstance(counts, list) else runs_of(counts, where=where)
-    if any(type(run) is not int or run < 0 for run in runs) or sum(runs) != width * height:
-        raise DataError(f"{where}: the run lengths do not add up to the photo's {width * height} pixels; make them again")
+    check_runs(runs, width=width, height=height, where=where)
     encoded = mask.frPyObjects({"size": [height, width], "counts": runs}, height, width) if isinstance(counts, list) else segmentation
     return mask.decode(encoded)
 

@@ -9,10 +9,15 @@ from jaxtyping import Bool
 from mcdist.errors import DataError
 
 
-def mask_of_runs(counts: Sequence[int], *, width: int, height: int, where: str) -> Bool[numpy.ndarray, "H W"]:
-    """The mask of run lengths; DataError where they do not add up to the size."""
+def check_runs(counts: Sequence[Any], *, width: int, height: int, where: str) -> None:
+    """Raises DataError where `counts` are no run lengths, or do not add up to the size."""
     if any(type(run) is not int or run < 0 for run in counts) or sum(counts) != width * height:
         raise DataError(f"{where}: the run lengths do not add up to the photo's {width * height} pixels; make them again")
+
+
+def mask_of_runs(counts: Sequence[int], *, width: int, height: int, where: str) -> Bool[numpy.ndarray, "H W"]:
+    """The mask of run lengths; DataError where they do not add up to the size."""
+    check_runs(counts, width=width, height=height, where=where)
     flat = numpy.repeat(numpy.arange(len(counts)) % 2 == 1, counts)
     return flat.reshape(width, height).T
 

@@ -1,7 +1,7 @@
 """hierarchy: regions merged from the most alike up, after Arbelaez et al., PAMI 2011, the paper's alternative to saliency ("boundary").
 
-Superpixels are merged two by two, each time the pair whose common edge is weakest: the mean difference in colour along the edge, weighted by how large the
-regions are (Ward), so that the tree is balanced. It is cut where `regions` are left; those that are no background are the objects.
+Superpixels are merged two by two, each time the neighbours whose mean colours differ least, weighted by how large they are (Ward), so that the tree is
+balanced. It is cut where `regions` are left; those that are no background are the objects.
 """
 
 import heapq
@@ -11,8 +11,8 @@ from jaxtyping import Int
 from numpy import ndarray
 
 from mcdist.proposals.components import AREA_MIN_SHARE
-from mcdist.proposals.felzenszwalb import check_regions, region_proposal
 from mcdist.proposals.proposal import Method, Pixels, Proposal
+from mcdist.proposals.regions import check_regions, region_proposal
 from mcdist.proposals.saliency import View, shrunk
 from mcdist.proposals.superpixels import Superpixels
 

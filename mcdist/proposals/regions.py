@@ -1,7 +1,12 @@
 """Regions: from a partition of the photo to objects. Regions know no background, so the border decides."""
 
+from typing import Any
+
 import numpy
 from jaxtyping import Float64, Int, Int16
+
+from mcdist.errors import ConfigError
+from mcdist.proposals.proposal import Pixels, Proposal
 
 
 def border_share(regions: Int[numpy.ndarray, "h w"]) -> Float64[numpy.ndarray, " R"]:
@@ -26,3 +31,27 @@ def objects_of_regions(regions: Int[numpy.ndarray, "h w"], *, area_min_share: fl
     number = numpy.zeros(len(areas), dtype=numpy.int16)
     number[chosen] = numpy.arange(1, len(chosen) + 1)
     return number[regions]
+
+
+def region_proposal(regions: Int[numpy.ndarray, "h w"], *, photo: Pixels, parameters: dict[str, Any]) -> Proposal:
+    """The regions that are no background, at the photo's size."""
+    objects = objects_of_regions(
+        regions, area_min_share=parameters["area_min_share"], border_max_share=parameters["border_max_share"], max_objects=parameters["max_objects"]
+    )
+    return Proposal(nearest(objects, height=photo.shape[0], width=photo.shape[1]))
+
+
+def nearest(values: Int[numpy.ndarray, "h w"], *, height: int, width: int) -> Int[numpy.ndarray, "H W"]:
+    """A map at another size: the value under each pixel's centre."""
+    rows = (2 * numpy.arange(height) + 1) * values.shape[0] // (2 * height)
+    columns = (2 * numpy.arange(width) + 1) * values.shape[1] // (2 * width)
+    return values[rows[:, None], columns]
+
+
+def check_regions(parameters: dict[str, Any], *, method: str) -> None:
+    """Raises ConfigError for a parameter of regions out of range."""
+    if parameters["side_px"] < 32 or parameters["max_objects"] < 1:
+        raise ConfigError(f"{method}: side_px wants at least 32 and max_objects 1, got {parameters['side_px']} and {parameters['max_objects']}")
+    for key in ("area_min_share", "border_max_share"):
+        if not 0 <= parameters[key] <= 1:
+            raise ConfigError(f"{method}: {key} wants a share in 0..1, got {parameters[key]:g}")
