@@ -96,9 +96,9 @@ def summarise(outcomes: Iterable[PhotoOutcome]) -> Summary:
 
 
 def check_not_all_failed(outcomes: Iterable[PhotoOutcome], *, num_photos: int) -> None:
-    """Raises DataError where a method fails again and again: more than 20 photos, and more than 5 % of all. Then it is the method, not a photo."""
+    """Raises DataError where a method fails again and again: more than 20 photos and more than 5 % of all, or every one. Then it is the method, not a photo."""
     failed = [outcome for outcome in outcomes if outcome.outcome == FAILED]
-    if len(failed) > max(20, 0.05 * num_photos):
+    if failed and (len(failed) > max(20, 0.05 * num_photos) or len(failed) == num_photos):
         first = failed[0]
         raise DataError(
             f"the method failed on {len(failed)} of {num_photos:,} photos; the first, {first.photo}: {first.reason} "

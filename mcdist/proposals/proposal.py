@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy
 from jaxtyping import Bool, Float32, Int16, UInt8
 
-from mcdist.errors import DataError
+from mcdist.errors import ConfigError, DataError
 
 Pixels = UInt8[numpy.ndarray, "_ _ 3"]
 
@@ -99,3 +99,14 @@ class Method:
     def propose(self, photo: Pixels, *, name: str) -> Proposal:
         """The Proposal of one photo; see `__call__`."""
         raise NotImplementedError
+
+
+LEAST = {"side_px": 32, "superpixels": 4, "barrier_px": 16, "spectrum_px": 8, "regions": 2, "max_objects": 1, "scale": 0, "sigma": 0}
+"""What sizes and numbers must at least be, by the name that all methods give them."""
+
+
+def check_least(parameters: dict[str, Any], *, method: str) -> None:
+    """Raises ConfigError for a parameter below its `LEAST`, or that is no number."""
+    for key, least in LEAST.items():
+        if key in parameters and not parameters[key] >= least:
+            raise ConfigError(f"{method}: {key} wants at least {least}, got {parameters[key]}")

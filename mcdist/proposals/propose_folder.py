@@ -17,7 +17,7 @@ from typing import Any
 from mcdist.data.picture_folder import PHOTO_SUFFIXES, check_folder, is_text, named_twice, pictures_in
 from mcdist.errors import DataError
 from mcdist.processes import death_told, results_of
-from mcdist.proposals.outcome import SAME_NAME, PhotoOutcome, Summary, check_not_all_failed, summarise
+from mcdist.proposals.outcome import FAILED, SAME_NAME, PhotoOutcome, Summary, check_not_all_failed, summarise
 from mcdist.proposals.proposal_folder import ProposalFolder
 from mcdist.proposals.read_photo import UNREADABLE
 from mcdist.proposals.worker import MethodFacts, Task, Worker, begin, bytes_of, describe, facts_of, propose
@@ -112,9 +112,9 @@ def propose_folder(
 
 
 def _kept(folder: ProposalFolder, *, names: list[str], photos: Path) -> dict[str, PhotoOutcome]:
-    """Outcomes of earlier runs that still hold: the photo is there with the same size, and its mask is as it was written."""
+    """Outcomes of earlier runs that still hold: the photo is there with the same size, and its mask is as it was written. What failed is tried again."""
     earlier = folder.read_outcomes()
-    found = (earlier[name] for name in names if name in earlier)
+    found = (earlier[name] for name in names if name in earlier and earlier[name].outcome != FAILED)
     return {outcome.photo: outcome for outcome in found if outcome.photo_bytes == bytes_of(photos / outcome.photo) and folder.is_sound(outcome)}
 
 

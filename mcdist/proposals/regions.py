@@ -6,7 +6,7 @@ import numpy
 from jaxtyping import Float64, Int, Int16
 
 from mcdist.errors import ConfigError
-from mcdist.proposals.proposal import Pixels, Proposal
+from mcdist.proposals.proposal import Pixels, Proposal, check_least
 
 
 def border_share(regions: Int[numpy.ndarray, "h w"]) -> Float64[numpy.ndarray, " R"]:
@@ -50,8 +50,7 @@ def nearest(values: Int[numpy.ndarray, "h w"], *, height: int, width: int) -> In
 
 def check_regions(parameters: dict[str, Any], *, method: str) -> None:
     """Raises ConfigError for a parameter of regions out of range."""
-    if parameters["side_px"] < 32 or parameters["max_objects"] < 1:
-        raise ConfigError(f"{method}: side_px wants at least 32 and max_objects 1, got {parameters['side_px']} and {parameters['max_objects']}")
+    check_least(parameters, method=method)
     for key in ("area_min_share", "border_max_share"):
         if not 0 <= parameters[key] <= 1:
             raise ConfigError(f"{method}: {key} wants a share in 0..1, got {parameters[key]:g}")

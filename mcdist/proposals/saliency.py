@@ -9,7 +9,7 @@ from PIL import Image
 
 from mcdist.errors import ConfigError
 from mcdist.proposals.components import objects_of, without_holes
-from mcdist.proposals.proposal import Method, Pixels, Proposal
+from mcdist.proposals.proposal import Method, Pixels, Proposal, check_least
 from mcdist.proposals.superpixels import Superpixels, lab_of, make_superpixels
 
 HOLE_SHARE = 0.01
@@ -39,8 +39,7 @@ class SaliencyMethod(Method):
 
     def __post_init__(self) -> None:
         check_threshold(self.parameters["threshold"], method=self.name)
-        if self.parameters["side_px"] < 32:
-            raise ConfigError(f"{self.name}: side_px wants at least 32, got {self.parameters['side_px']}")
+        check_least(self.parameters, method=self.name)
 
     def saliency(self, view: View) -> Float32[numpy.ndarray, "h w"]:
         """How much each pixel of the working copy stands out, 0..1."""

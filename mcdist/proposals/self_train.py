@@ -88,6 +88,8 @@ def self_train(
         MissingExtraError, MachineError: as the backbone and the disk have it.
     """
     settings.check()
+    if not masks.exists():
+        raise ConfigError(f"self-train: expected masks to learn from at {masks}, found nothing; name them with --masks, or make some: mcdist proposals make")
     facts = {**asdict(settings), "masks": masks.name}
     _claim(out, facts=facts, overwrite=overwrite)
     network = out / "network.safetensors"

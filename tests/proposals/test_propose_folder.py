@@ -16,6 +16,7 @@ from proposal_pictures import disc, files_in, read, save, save_discs
 from mcdist.errors import ConfigError, DataError
 from mcdist.proposals.outcome import NOTHING_FOUND, ONE_COLOUR, SAME_NAME, TOO_SMALL
 from mcdist.proposals.propose_folder import propose_folder
+from mcdist.proposals.registry import make_method
 
 KILL_TIMEOUT_S = 120
 
@@ -183,3 +184,19 @@ def test_confidence_maps_are_written_where_they_are_asked_for(tmp_path):
         tmp_path / "photos", out=tmp_path / "out", method="files", options={"masks": str(tmp_path / "maps")}, num_workers=0, confidence=tmp_path / "soft"
     )
     assert numpy.array_equal(read(tmp_path / "soft" / "a" / "p000.png"), truths[0] * 200)
+
+
+def test_a_method_that_fails_on_every_photo_is_an_error_and_tries_them_again(tmp_path, other_package):
+    photo, _ = disc()
+    save(tmp_path / "photos" / "broken.png", photo)
+    for _ in range(2):
+        with pytest.raises(DataError, match="failed on 1 of 1 photos; the first, broken.png: ZeroDivisionError"):
+            propose(tmp_path / "photos", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("method", "option"), [("ensemble", "superpixels"), ("hierarchy", "regions"), ("felzenszwalb", "scale"), ("spectral_residual", "spectrum_px")]
+)
+def test_sizes_that_make_no_sense_are_refused(method, option):
+    with pytest.raises(ConfigError, match=f"{method}: {option} wants at least"):
+        make_method(method, options={option: "-5"})
