@@ -23,6 +23,7 @@ from mcdist.data.order import WINDOW_BLOCKS
 from mcdist.data.reader import SampleReader
 from mcdist.distributed import World, join_world
 from mcdist.errors import CheckpointError, ConfigError
+from mcdist.evaluate.subject import EvaluationSettings
 from mcdist.model.backbone import freeze_before, make_backbone
 from mcdist.model.bank import MemoryBank
 from mcdist.model.decoder import make_decoder
@@ -165,8 +166,12 @@ def build_batches(config: Config, folder: SampleReader, *, world: World, consume
 
 def view_settings(config: Config) -> ViewSettings:
     """The views' settings, which have the configuration's own names."""
-    views = config.views
-    return ViewSettings(**{name: getattr(views, name) for name in ViewSettings.__dataclass_fields__})
+    return ViewSettings(**{name: getattr(config.views, name) for name in ViewSettings.__dataclass_fields__})
+
+
+def evaluation_settings(config: Config) -> EvaluationSettings:
+    """The evaluation's settings, which have the configuration's own names."""
+    return EvaluationSettings(**{name: getattr(config.evaluate, name) for name in EvaluationSettings.__dataclass_fields__})
 
 
 def step_settings(config: Config) -> StepSettings:

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
-from typing import Any
 
 import numpy
 import torch
@@ -21,6 +20,7 @@ from mcdist.data.sample import SEGMENTS_MEMBER, decode_sample
 from mcdist.distributed import World, leave_world
 from mcdist.errors import ConfigError
 from mcdist.evaluate.evaluation import evaluate, evaluate_unlabelled
+from mcdist.evaluate.subject import EncoderPair, PhotoSet
 from mcdist.model.encoder import Encoder
 from mcdist.outputs import Outputs, header_facts, publish
 from mcdist.records import Evaluation, Example, Record
@@ -143,36 +143,26 @@ def evaluate_run(run_dir: RunDir, *, overrides: list[str], which: str) -> Evalua
     has_truth = bool(config.data.val) and folder.num_with(SEGMENTS_MEMBER) > 0
     trained = build.find_checkpoint(run_dir.root, which=which)
     initial = load_checkpoint(run_dir.initial_checkpoint)
-    settings = config.evaluate
-    with Console(mode=config.report.console, total_steps=min(settings.limit or len(folder), len(folder)), samples_per_step=1) as console:
+    limit = config.evaluate.limit
+    with Console(mode=config.report.console, total_steps=min(limit or len(folder), len(folder)), samples_per_step=1) as console:
         console.say(f"evaluating {run_dir.root} after step {trained.numbers['step']} on {location}")
-        asked: dict[str, Any] = {
-            "trained": _encoder(config, trained.tensors, world=world),
-            "initial": _encoder(config, initial.tensors, world=world),
-            "dataset": location,
-            "num_photos_in_dataset": len(folder),
-            "step": int(trained.numbers["step"]),
-            "device": world.device,
-            "size_px": settings.size_px,
-            "batch": settings.batch,
-            "objects": settings.objects,
-            "component_area_min": settings.component_area_min,
-            "pca_dim": settings.pca_dim,
-            "mean_embedding_pca_dim": settings.mean_embedding_pca_dim,
-            "num_clusters": settings.num_clusters,
-            "num_seeds": settings.num_seeds,
-            "num_panels": settings.num_panels,
-            "on_progress": _photo_progress(console),
-        }
-        samples = evaluation_samples(folder, limit=settings.limit, with_segments=has_truth)
+        encoders = EncoderPair(
+            trained=_encoder(config, trained.tensors, world=world),
+            initial=_encoder(config, initial.tensors, world=world),
+            step=int(trained.numbers["step"]),
+            device=world.device,
+        )
+        photos = PhotoSet(evaluation_samples(folder, limit=limit, with_segments=has_truth), dataset=location, num_photos=len(folder))
+        settings, on_progress = build.evaluation_settings(config), _photo_progress(console)
         examples: tuple[tuple[Example, ...], ...] = ()
         if has_truth:
-            evaluation, panels = evaluate(samples, classes={name: list(ids) for name, ids in settings.classes.items()}, **asked)
+            classes = {name: list(ids) for name, ids in config.evaluate.classes.items()}
+            evaluation, panels = evaluate(photos, encoders=encoders, settings=settings, classes=classes, on_progress=on_progress)
         else:
             console.say(
                 f"{location} holds no ground truth{'' if config.data.val else ' to evaluate with (data.val is not set)'}: clusters are shown without a score"
             )
-            evaluation, panels, examples = evaluate_unlabelled(samples, **asked)
+            evaluation, panels, examples = evaluate_unlabelled(photos, encoders=encoders, settings=settings, on_progress=on_progress)
     write_atomically(run_dir.evaluation, evaluation.to_json().encode())
     save_panels(panels, run_dir.panels, classes=evaluation.classes)
     save_clusters([[_shown(folder, example) for example in cluster] for cluster in examples], run_dir.clusters)

@@ -1,55 +1,41 @@
-"""Evaluation: photos with ground truth to the table of scores. One pass over the photos, then every row from what it collected."""
+"""Evaluation: photos to the table of scores, or to clusters where no ground truth is known. One pass over the photos, then every row from what it collected."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
-from itertools import islice
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+import numpy
+from jaxtyping import Int, UInt8
 
-from mcdist.data.sample import Sample
 from mcdist.evaluate.assign import matching_for
-from mcdist.evaluate.collection import NO_TRUTH, Collection, Prepared, prepare, stack_proposals
-from mcdist.evaluate.embed import MASKCONTRAST_KMEANS, MASKS, MEAN_EMBEDDING, PREDICTED, PROPOSALS, ObjectMasks, evaluating, evaluation_step
+from mcdist.evaluate.collection import NO_TRUTH, Collection
+from mcdist.evaluate.embed import MASKS, PREDICTED, PROPOSALS
 from mcdist.evaluate.kmeans import NUM_ITERATIONS, NUM_STARTS
-from mcdist.evaluate.labels import LabelMap, label_map
-from mcdist.evaluate.masks import SALIENCY_LOGIT_MIN, component_objects, photo_objects
-from mcdist.evaluate.panels import EvenSpread, finish_panel, renumbering
+from mcdist.evaluate.labels import label_map
+from mcdist.evaluate.masks import SALIENCY_LOGIT_MIN
+from mcdist.evaluate.panels import finish_panel, renumbering
+from mcdist.evaluate.photo_pass import collect
+from mcdist.evaluate.subject import EncoderPair, EvaluationSettings, PhotoSet
 from mcdist.evaluate.table import Table, kept_classes, make_table
 from mcdist.evaluate.unlabelled import find_clusters
-from mcdist.records import Evaluation, Example, Panel
-
-DROPPED = "predicted: components below component_area_min"
+from mcdist.records import ClusterScore, Evaluation, Example, Panel, Score
 
 
 def evaluate(
-    samples: Iterable[Sample],
+    photos: PhotoSet,
     *,
-    trained: nn.Module,
-    initial: nn.Module,
+    encoders: EncoderPair,
+    settings: EvaluationSettings,
     classes: dict[str, list[int]],
-    dataset: str,
-    num_photos_in_dataset: int,
-    step: int,
-    device: torch.device,
-    size_px: int,
-    batch: int,
-    objects: str,
-    component_area_min: float,
-    pca_dim: int,
-    mean_embedding_pca_dim: int,
-    num_clusters: int,
-    num_seeds: int,
-    num_panels: int,
     on_progress: Callable[[int], None] | None = None,
 ) -> tuple[Evaluation, list[Panel]]:
     """Score the trained encoder, the encoder before training and both backbones by clustering, all on the same object masks.
 
     Masks: the trained encoder's predicted ones, then the given proposals. Protocols: `maskcontrast-kmeans` (the headline, as the paper's released
-    code) and `mean-embedding`. Random labels once a mask set. The arguments are those of `EvaluateConfig`; `trained` and `initial` lie on
-    `device`, offer `backbone(image)` and `head(features)`, and come back in the mode they had. `on_progress` hears the photos done so far.
+    code) and `mean-embedding`. Random labels once a mask set. `classes`: name -> ids in the ground truth, background first. `on_progress` hears the
+    photos done so far.
 
     Raises:
         ConfigError: `classes` is empty or contradicts itself.
@@ -57,73 +43,36 @@ def evaluate(
         CheckpointError: an embedding is not finite.
         MissingExtraError: FAISS is not installed.
     """
-    start = time.monotonic()
+    began_s = time.monotonic()
     labels = label_map(classes)
-    collected = collect(
-        samples,
-        labels=labels,
-        trained=trained,
-        initial=initial,
-        device=device,
-        size_px=size_px,
-        batch=batch,
-        objects=objects,
-        component_area_min=component_area_min,
-        num_panels=num_panels,
-        on_progress=on_progress,
-    )
-    kept = kept_classes(collected, names=labels.names, dataset=dataset)
-    pca_dims = {MASKCONTRAST_KMEANS: pca_dim, MEAN_EMBEDDING: mean_embedding_pca_dim}
-    table = make_table(collected, kept=kept, names=labels.names, pca_dims=pca_dims, num_clusters=num_clusters, num_seeds=num_seeds)
+    collected = collect(photos.samples, encoders=encoders, settings=settings, labels=labels, on_progress=on_progress)
+    kept = kept_classes(collected, names=labels.names, dataset=photos.dataset)
+    table = make_table(collected, kept=kept, names=labels.names, settings=settings)
     quoted = table.rows[table.headline]
-    panels = [
-        finish_panel(
-            draft, masks=quoted.score.masks, class_of_object=quoted.class_of_object, class_of_background=quoted.class_of_background, new_index=renumbering(kept)
-        )
-        for draft in collected.spread.chosen()
-    ]
-    settings = {
-        "classes": {name: [int(raw_id) for raw_id in ids] for name, ids in classes.items()},
-        "absent_classes": _absent_classes(table, names=labels.names),
-        "limit": collected.num_photos if collected.num_photos < num_photos_in_dataset else None,
-        "device": device.type,
-        **_mask_settings(size_px=size_px, objects=objects, component_area_min=component_area_min),
-        **_clustering_settings(table, pca_dims=pca_dims, num_seeds=num_seeds),
-        "counts": {what: int(number) for what, number in sorted(collected.counts.items())},
-    }
-    evaluation = Evaluation(
-        step=step,
-        dataset=dataset,
+    found = Findings(
         classes=table.classes,
-        num_photos=collected.num_photos,
-        num_photos_in_dataset=num_photos_in_dataset,
-        mask_iou_percent=table.mask_iou_percent,
         scores=tuple(row.score for row in table.rows),
         headline=table.headline,
-        settings=settings,
-        wall_s=time.monotonic() - start,
+        mask_iou_percent=table.mask_iou_percent,
+        masks=quoted.score.masks,
+        class_of_object=quoted.class_of_object,
+        class_of_background=quoted.class_of_background,
+        index_of_truth=renumbering(kept),
+        truth={
+            "classes": {name: [int(raw_id) for raw_id in ids] for name, ids in classes.items()},
+            "absent_classes": table.absent(labels.names),
+        },
+        clustering=_clustering_settings(table, settings=settings),
+        counts=collected.counts,
     )
-    return evaluation, panels
+    return _told(found, collected=collected, photos=photos, encoders=encoders, settings=settings, began_s=began_s)
 
 
 def evaluate_unlabelled(
-    samples: Iterable[Sample],
+    photos: PhotoSet,
     *,
-    trained: nn.Module,
-    initial: nn.Module,
-    dataset: str,
-    num_photos_in_dataset: int,
-    step: int,
-    device: torch.device,
-    size_px: int,
-    batch: int,
-    objects: str,
-    component_area_min: float,
-    pca_dim: int,
-    mean_embedding_pca_dim: int,
-    num_clusters: int,
-    num_seeds: int,
-    num_panels: int,
+    encoders: EncoderPair,
+    settings: EvaluationSettings,
     on_progress: Callable[[int], None] | None = None,
 ) -> tuple[Evaluation, list[Panel], tuple[tuple[Example, ...], ...]]:
     """As `evaluate`, where no ground truth is known: clusters, how clear and steady they are, panels, and for each cluster its most typical objects.
@@ -133,135 +82,106 @@ def evaluate_unlabelled(
         CheckpointError: an embedding is not finite.
         MissingExtraError: FAISS is not installed.
     """
-    start = time.monotonic()
-    collected = collect(
-        samples,
-        labels=None,
-        trained=trained,
-        initial=initial,
-        device=device,
-        size_px=size_px,
-        batch=batch,
-        objects=objects,
-        component_area_min=component_area_min,
-        num_panels=num_panels,
-        on_progress=on_progress,
+    began_s = time.monotonic()
+    collected = collect(photos.samples, encoders=encoders, settings=settings, labels=None, on_progress=on_progress)
+    clusters = find_clusters(collected, settings=settings, dataset=photos.dataset)
+    found = Findings(
+        classes=("background", *(f"cluster {number}" for number in range(1, clusters.num_clusters + 1))),
+        clusters=clusters.rows,
+        headline=clusters.headline,
+        masks=clusters.rows[clusters.headline].masks,
+        class_of_object=clusters.cluster_of_object,
+        class_of_background=0,
+        index_of_truth=None,
+        truth={"ground truth": "none: no score says whether the clusters are right"},
+        clustering={"kmeans": {"library": "faiss", "num_clusters": clusters.num_clusters, "chosen_by": clusters.chosen_by, "seeds": settings.num_seeds}},
+        counts=Counter({what: number for what, number in collected.counts.items() if what != NO_TRUTH}),
     )
-    pca_dims = {MASKCONTRAST_KMEANS: pca_dim, MEAN_EMBEDDING: mean_embedding_pca_dim}
-    found = find_clusters(collected, pca_dims=pca_dims, num_clusters=num_clusters, num_seeds=num_seeds, dataset=dataset)
+    evaluation, panels = _told(found, collected=collected, photos=photos, encoders=encoders, settings=settings, began_s=began_s)
+    return evaluation, panels, clusters.examples
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What became of the objects: the rows, and the classes or clusters that the row to quote gave to the objects of `masks`.
+
+    `headline` is that row's place in `scores`, or in `clusters` where there is no truth; `index_of_truth` gives the true classes their place in `classes`.
+    `truth` and `clustering` are told in the evaluation's settings.
+    """
+
+    classes: tuple[str, ...]
+    scores: tuple[Score, ...] = ()
+    clusters: tuple[ClusterScore, ...] = ()
+    headline: int
+    mask_iou_percent: dict[str, float] = field(default_factory=dict)
+    masks: str
+    class_of_object: Int[numpy.ndarray, " O"]
+    class_of_background: int
+    index_of_truth: UInt8[numpy.ndarray, " 256"] | None
+    truth: dict[str, Any]
+    clustering: dict[str, Any]
+    counts: Counter
+
+
+def _told(
+    found: Findings, *, collected: Collection, photos: PhotoSet, encoders: EncoderPair, settings: EvaluationSettings, began_s: float
+) -> tuple[Evaluation, list[Panel]]:
+    """The findings as records, with what was measured how."""
     panels = [
-        finish_panel(draft, masks=found.rows[found.headline].masks, class_of_object=found.cluster_of_object, class_of_background=0, new_index=None)
+        finish_panel(
+            draft,
+            masks=found.masks,
+            class_of_object=found.class_of_object,
+            class_of_background=found.class_of_background,
+            new_index=found.index_of_truth,
+        )
         for draft in collected.spread.chosen()
     ]
-    counts = {what: int(number) for what, number in sorted(collected.counts.items()) if what != NO_TRUTH}
-    settings = {
-        "ground truth": "none: no score says whether the clusters are right",
-        "limit": collected.num_photos if collected.num_photos < num_photos_in_dataset else None,
-        "device": device.type,
-        **_mask_settings(size_px=size_px, objects=objects, component_area_min=component_area_min),
-        "pca_dim": dict(pca_dims),
+    told = {
+        **found.truth,
+        "limit": collected.num_photos if collected.num_photos < photos.num_photos else None,
+        "device": encoders.device.type,
+        **_mask_settings(settings),
+        "pca_dim": settings.pca_dims,
         "pca": "with whitening, over all objects",
-        "kmeans": {"library": "faiss", "num_clusters": found.num_clusters, "chosen_by": found.chosen_by, "seeds": num_seeds},
-        "counts": counts,
+        **found.clustering,
+        "counts": {what: int(number) for what, number in sorted(found.counts.items())},
     }
     evaluation = Evaluation(
-        step=step,
-        dataset=dataset,
-        classes=("background", *(f"cluster {number}" for number in range(1, found.num_clusters + 1))),
+        step=encoders.step,
+        dataset=photos.dataset,
+        classes=found.classes,
         num_photos=collected.num_photos,
-        num_photos_in_dataset=num_photos_in_dataset,
-        mask_iou_percent={},
-        scores=(),
+        num_photos_in_dataset=photos.num_photos,
+        mask_iou_percent=found.mask_iou_percent,
+        scores=found.scores,
         headline=found.headline,
-        settings=settings,
-        wall_s=time.monotonic() - start,
-        clusters=found.rows,
+        settings=told,
+        wall_s=time.monotonic() - began_s,
+        clusters=found.clusters,
     )
-    return evaluation, panels, found.examples
+    return evaluation, panels
 
 
-def collect(
-    samples: Iterable[Sample],
-    *,
-    labels: LabelMap | None,
-    trained: nn.Module,
-    initial: nn.Module,
-    device: torch.device,
-    size_px: int,
-    batch: int,
-    objects: str,
-    component_area_min: float,
-    num_panels: int,
-    on_progress: Callable[[int], None] | None,
-) -> Collection:
-    """The one pass over the photos; without `labels` no ground truth is asked for."""
-    collected = Collection(num_classes=len(labels.names) if labels else 1, spread=EvenSpread(num_panels))
-    predict_objects = partial(_predict_objects, collected=collected, objects=objects, area_min=component_area_min)
-    with evaluating(trained, initial):
-        for chunk in _chunks(samples, size=batch):
-            photos = [prepare(sample, size_px=size_px, labels=labels) for sample in chunk]
-            _add_photos(collected, photos, trained=trained, initial=initial, device=device, predict_objects=predict_objects)
-            if on_progress is not None:
-                on_progress(collected.num_photos)
-    return collected
-
-
-def _chunks(samples: Iterable[Sample], *, size: int) -> Iterator[list[Sample]]:
-    remaining = iter(samples)
-    while chunk := list(islice(remaining, size)):
-        yield chunk
-
-
-def _add_photos(
-    collected: Collection,
-    photos: list[Prepared],
-    *,
-    trained: nn.Module,
-    initial: nn.Module,
-    device: torch.device,
-    predict_objects: Callable[[Tensor], ObjectMasks],
-) -> None:
-    images = torch.stack([photo.image for photo in photos]).to(device)
-    proposals = stack_proposals(photos, device=device)
-    embedded = evaluation_step(images, trained=trained, initial=initial, proposals=proposals, predict_objects=predict_objects)
-    collected.add(photos, embedded=embedded)
-
-
-def _predict_objects(saliency: Tensor, *, collected: Collection, objects: str, area_min: float) -> ObjectMasks:
-    if objects == "photo":
-        return ObjectMasks(objects=photo_objects(saliency), max_objects=1)
-    found, num_dropped = component_objects(saliency, area_min=area_min)
-    collected.counts[DROPPED] += num_dropped
-    return ObjectMasks(objects=found, max_objects=max(1, int(found.max())))
-
-
-def _mask_settings(*, size_px: int, objects: str, component_area_min: float) -> dict[str, Any]:
+def _mask_settings(settings: EvaluationSettings) -> dict[str, Any]:
     """How photos became objects, and objects vectors."""
     return {
-        "size_px": size_px,
-        "objects": objects,
-        "component_area_min": component_area_min if objects == "components" else None,
+        "size_px": settings.size_px,
+        "objects": settings.objects,
+        "component_area_min": settings.component_area_min if settings.objects == "components" else None,
         "saliency_logit_min": SALIENCY_LOGIT_MIN,
         "object_weight": {PREDICTED: "saliency logit", PROPOSALS: "1"},
     }
 
 
-def _clustering_settings(table: Table, *, pca_dims: dict[str, int], num_seeds: int) -> dict[str, Any]:
+def _clustering_settings(table: Table, *, settings: EvaluationSettings) -> dict[str, Any]:
     """How the rows were made, and what was smaller than asked for."""
-    fewer = {" / ".join(row): num_dims for row, num_dims in table.num_dims.items() if num_dims < pca_dims[row[1]]}
+    fewer = {" / ".join(row): num_dims for row, num_dims in table.num_dims.items() if num_dims < settings.pca_dims[row[1]]}
+    clusters = {"num_clusters": table.num_clusters, "num_iterations": NUM_ITERATIONS, "num_starts": NUM_STARTS, "seeds": settings.num_seeds}
     return {
-        "pca_dim": dict(pca_dims),
-        "pca": "with whitening, over all objects",
         "pca_dim_fewer": fewer,
-        "kmeans": {"library": "faiss", "num_clusters": table.num_clusters, "num_iterations": NUM_ITERATIONS, "num_starts": NUM_STARTS, "seeds": num_seeds},
+        "kmeans": {"library": "faiss", **clusters},
         "fewer_objects_than_clusters": [masks for masks in MASKS if table.counts[masks].num_objects < table.num_clusters],
         "matching": matching_for(num_clusters=table.num_clusters, num_classes=len(table.classes)),
         "iou": "over all pixels but void, whole set; background takes part",
     }
-
-
-def _absent_classes(table: Table, *, names: tuple[str, ...]) -> list[str]:
-    """Classes the ground truth never shows: they are in no mean. Background stays in the table even then, with IoU 0."""
-    present = table.counts[MASKS[0]].present
-    shown = {name for name, seen in zip(table.classes, present, strict=True) if seen}
-    return [name for name in names if name not in shown]

@@ -11,6 +11,7 @@ from mcdist.evaluate.collection import Collection
 from mcdist.evaluate.confusion import foreground_iou
 from mcdist.evaluate.embed import ENCODERS, MASKCONTRAST_KMEANS, MASKS, PREDICTED, PROTOCOLS
 from mcdist.evaluate.protocols import Clustering, MaskCounts, cluster_row, random_row
+from mcdist.evaluate.subject import EvaluationSettings
 
 HEADLINE = (PREDICTED, MASKCONTRAST_KMEANS, "trained")
 
@@ -35,6 +36,11 @@ class Table:
         """Foreground IoU of each set of masks with all classes but background."""
         return {masks: 100 * foreground_iou(histograms=counts.histograms, background=counts.background) for masks, counts in self.counts.items()}
 
+    def absent(self, names: tuple[str, ...]) -> list[str]:
+        """Those of `names` that the ground truth never shows: they are in no mean. Background stays in the table even then, with IoU 0."""
+        shown = {name for name, seen in zip(self.classes, self.counts[PREDICTED].present, strict=True) if seen}
+        return [name for name in names if name not in shown]
+
 
 def kept_classes(collected: Collection, *, names: tuple[str, ...], dataset: str) -> Int[numpy.ndarray, " C"]:
     """Classes to evaluate, as indices into `names`: background, and each class the ground truth shows.
@@ -58,12 +64,10 @@ def make_table(
     *,
     kept: Int[numpy.ndarray, " C"],
     names: tuple[str, ...],
-    pca_dims: dict[str, int],
-    num_clusters: int,
-    num_seeds: int,
+    settings: EvaluationSettings,
 ) -> Table:
     """All rows: masks x protocol x encoder, and random labels once a mask set. `num_clusters` 0: classes shown without background."""
-    num_clusters = num_clusters or len(kept) - 1
+    num_clusters, num_seeds = settings.num_clusters or len(kept) - 1, settings.num_seeds
     counts = {masks: _mask_counts(collected, masks=masks, kept=kept, names=names) for masks in MASKS}
     rows: list[Clustering] = []
     num_dims: dict[tuple[str, str, str], int] = {}
@@ -76,7 +80,7 @@ def make_table(
                     counts=counts[masks],
                     protocol=protocol,
                     encoder=encoder,
-                    pca_dim=pca_dims[protocol],
+                    pca_dim=settings.pca_dims[protocol],
                     num_clusters=num_clusters,
                     num_seeds=num_seeds,
                 )

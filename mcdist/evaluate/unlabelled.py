@@ -11,6 +11,7 @@ from mcdist.errors import ConfigError, DataError
 from mcdist.evaluate.collection import Collection
 from mcdist.evaluate.embed import ENCODERS, MASKS, MEAN_EMBEDDING, PREDICTED, PROPOSALS, PROTOCOLS
 from mcdist.evaluate.kmeans import kmeans
+from mcdist.evaluate.subject import EvaluationSettings
 from mcdist.evaluate.whiten import whiten
 from mcdist.records import ClusterScore, Example
 
@@ -39,7 +40,7 @@ class Clusters:
     examples: tuple[tuple[Example, ...], ...]
 
 
-def find_clusters(collected: Collection, *, pca_dims: dict[str, int], num_clusters: int, num_seeds: int, dataset: str) -> Clusters:
+def find_clusters(collected: Collection, *, settings: EvaluationSettings, dataset: str) -> Clusters:
     """Cluster the objects of every mask set, protocol and encoder. `num_clusters` 0: of TRIED_CLUSTERS the number with the best silhouette of the headline row.
 
     Raises:
@@ -47,10 +48,10 @@ def find_clusters(collected: Collection, *, pca_dims: dict[str, int], num_cluste
         DataError: no photos, or fewer than two objects, predicted or proposed.
         MissingExtraError: FAISS is not installed.
     """
-    if num_clusters > MAX_CLUSTERS:
-        raise ConfigError(f"evaluate.num_clusters wants at most {MAX_CLUSTERS} where there is no ground truth, got {num_clusters}")
+    if settings.num_clusters > MAX_CLUSTERS:
+        raise ConfigError(f"evaluate.num_clusters wants at most {MAX_CLUSTERS} where there is no ground truth, got {settings.num_clusters}")
     points = {
-        (masks, protocol, encoder): _points(torch.cat(collected.vectors[masks, protocol, encoder]), dim=pca_dims[protocol])
+        (masks, protocol, encoder): _points(torch.cat(collected.vectors[masks, protocol, encoder]), dim=settings.pca_dims[protocol])
         for masks in MASKS
         for protocol in PROTOCOLS
         for encoder in ENCODERS
@@ -59,9 +60,9 @@ def find_clusters(collected: Collection, *, pca_dims: dict[str, int], num_cluste
     shown = next((row for row in HEADLINES if len(points.get(row, ())) >= 2), None)
     if shown is None:
         raise DataError(f"evaluation wants at least two objects to cluster, {dataset} gave fewer, predicted or proposed; give more photos")
-    chosen_by = "evaluate.num_clusters" if num_clusters else "the best silhouette of " + ", ".join(map(str, TRIED_CLUSTERS))
-    num_clusters = num_clusters or choose_number(points[shown])
-    rows = tuple(_score(row, points=array, num_clusters=num_clusters, num_seeds=num_seeds) for row, array in points.items())
+    chosen_by = "evaluate.num_clusters" if settings.num_clusters else "the best silhouette of " + ", ".join(map(str, TRIED_CLUSTERS))
+    num_clusters = settings.num_clusters or choose_number(points[shown])
+    rows = tuple(_score(row, points=array, num_clusters=num_clusters, num_seeds=settings.num_seeds) for row, array in points.items())
     quoted = kmeans(points[shown], num_clusters=num_clusters, seed=0)
     largest_first = numpy.argsort(-numpy.bincount(quoted, minlength=num_clusters), kind="stable")
     number = numpy.empty(num_clusters, dtype=numpy.int64)

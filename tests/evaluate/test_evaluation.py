@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy
@@ -6,31 +7,38 @@ import pytest
 import torch
 from colour_world import CLASSES, ColourEncoder, make_sample
 
+from mcdist.data.sample import Sample
 from mcdist.errors import CheckpointError, ConfigError, DataError
 from mcdist.evaluate.evaluation import evaluate
+from mcdist.evaluate.subject import EncoderPair, EvaluationSettings, PhotoSet
 from mcdist.records import Evaluation, Panel
 
-SETTINGS = {
-    "dataset": "colours",
-    "num_photos_in_dataset": 12,
-    "step": 7,
-    "device": torch.device("cpu"),
-    "size_px": 64,
-    "batch": 5,
-    "objects": "photo",
-    "component_area_min": 0.01,
-    "pca_dim": 2,
-    "mean_embedding_pca_dim": 0,
-    "num_clusters": 0,
-    "num_seeds": 2,
-    "num_panels": 3,
-}
+SETTINGS = EvaluationSettings(
+    size_px=64,
+    batch=5,
+    objects="photo",
+    component_area_min=0.01,
+    pca_dim=2,
+    mean_embedding_pca_dim=0,
+    num_clusters=0,
+    num_seeds=2,
+    num_panels=3,
+)
 
 
-def run(num_photos: int = 12, **changes) -> tuple[Evaluation, list[Panel]]:
-    samples = changes.pop("samples", None) or (make_sample(index) for index in range(num_photos))
-    arguments = {"trained": ColourEncoder(), "initial": ColourEncoder(blind=True), "classes": CLASSES, **SETTINGS, **changes}
-    return evaluate(samples, **arguments)
+def run(
+    num_photos: int = 12,
+    *,
+    samples: Iterable[Sample] | None = None,
+    trained: ColourEncoder | None = None,
+    initial: ColourEncoder | None = None,
+    classes: dict[str, list[int]] = CLASSES,
+    on_progress: Callable[[int], None] | None = None,
+    **settings,
+) -> tuple[Evaluation, list[Panel]]:
+    photos = PhotoSet(samples or (make_sample(index) for index in range(num_photos)), dataset="colours", num_photos=12)
+    encoders = EncoderPair(trained=trained or ColourEncoder(), initial=initial or ColourEncoder(blind=True), step=7, device=torch.device("cpu"))
+    return evaluate(photos, encoders=encoders, settings=replace(SETTINGS, **settings), classes=classes, on_progress=on_progress)
 
 
 @pytest.fixture(scope="module")
