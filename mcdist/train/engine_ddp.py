@@ -11,9 +11,9 @@ from torch.optim import Optimizer
 
 from mcdist.distributed import World
 from mcdist.train.as_tuple import AsTuple
-from mcdist.train.engine import DTYPES
+from mcdist.train.engine_base import EngineBase
 from mcdist.train.exchange import register_exchange
-from mcdist.train.optimizer import load_optimizer_tensors, optimizer_tensors, set_lr, step_where_finite
+from mcdist.train.optimizer import set_lr, step_where_finite
 from mcdist.types import Embedded
 
 OWN_BUFFERS: dict[str, Any] = {
@@ -22,7 +22,7 @@ OWN_BUFFERS: dict[str, Any] = {
 """No rank's running statistics travel in a step: in training nothing reads them, and the checkpoint holds rank 0's as it would if they did."""
 
 
-class EngineDDP:
+class EngineDDP(EngineBase):
     """Owns how the encoders are run and the query updated: autocast, loss scaling, gradient exchange, clipping, the skipped step."""
 
     def __init__(
@@ -39,16 +39,11 @@ class EngineDDP:
         gradient_exchange: str = "allreduce",
     ) -> None:
         """`compile_mode`: torch.compile's own mode; None runs the encoders as they are. `gradient_exchange`: see `mcdist.train.exchange`."""
-        self.optimizer = optimizer
-        self.world = world
-        self.clip_grad_norm = clip_grad_norm
-        self.autocast_dtype = DTYPES[precision]
-        self.scaler = torch.amp.GradScaler(world.device.type, enabled=precision == "fp16")
-        self._names: dict[Tensor, str] = {parameter: name for name, parameter in query.named_parameters()}
-        self._parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        super().__init__(query, key=key, optimizer=optimizer, world=world, precision=precision, clip_grad_norm=clip_grad_norm)
+        self._run = query
         self._compiled = compile_mode is not None
-        self._run: nn.Module = torch.compile(query, mode=compile_mode) if self._compiled else query  # type: ignore[assignment]
-        self._run_key: nn.Module = torch.compile(key, mode=compile_mode) if self._compiled else key  # type: ignore[assignment]
+        if self._compiled:
+            self._run, self._run_key = torch.compile(query, mode=compile_mode), torch.compile(key, mode=compile_mode)  # type: ignore[assignment]
         self._exchanging: DistributedDataParallel | None = None
         if world.num_ranks > 1:
             self._exchanging = DistributedDataParallel(
@@ -62,10 +57,6 @@ class EngineDDP:
             register_exchange(self._exchanging, gradient_exchange)
         self._mark_step()
 
-    def autocast(self) -> torch.autocast:
-        """The precision of forward passes."""
-        return torch.autocast(self.world.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not torch.float32)
-
     def forward(self, images: Float[Tensor, "B 3 H W"], *, last: bool) -> Embedded:
         """The query encoder on one micro-batch. Gradients are exchanged between ranks in the backward of the `last` one only."""
         with self.autocast():
@@ -74,16 +65,9 @@ class EngineDDP:
             embedded: Embedded = self._run(images)
         return embedded
 
-    @torch.no_grad()
-    def forward_key(self, images: Float[Tensor, "B 3 H W"]) -> Embedded:
-        """The key encoder on one micro-batch, without a gradient."""
-        with self.autocast():
-            embedded: Embedded = self._run_key(images)
-        return embedded
-
     def backward(self, loss: Float[Tensor, ""], *, last: bool, summed: bool) -> None:
         """Add the gradient of `loss`. `summed`: the ranks' losses add up to the whole, so DDP's mean over ranks is undone."""
-        scaled = self.scaler.scale(loss * (self.world.num_ranks if summed else 1))
+        scaled = self.scaled(loss, summed=summed)
         if last or self.world.num_ranks == 1:
             scaled.backward()
         else:
@@ -107,14 +91,6 @@ class EngineDDP:
         self._mark_step()
         return norm.detach(), skipped
 
-    def optimizer_tensors(self) -> dict[str, Tensor]:
-        """The optimizer's state as it is, on every rank; no collective."""
-        return optimizer_tensors(self.optimizer, names=self._names)
-
-    def load_optimizer_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Inverse of `optimizer_tensors`. Raises CheckpointError where a tensor is missing."""
-        load_optimizer_tensors(self.optimizer, names=self._names, tensors=tensors)
-
     def _accumulate(self, loss: Tensor) -> None:
         """Gradients of a micro-batch that is not the last, with none of DDP's hooks: those of a static graph count every backward pass, and
         `no_sync` is refused with it.
@@ -124,7 +100,8 @@ class EngineDDP:
             for parameter, gradient in zip(self._parameters, gradients, strict=True):
                 parameter.grad = gradient
         else:
-            torch._foreach_add_([parameter.grad for parameter in self._parameters], list(gradients))
+            held: list[Any] = [parameter.grad for parameter in self._parameters]
+            torch._foreach_add_(held, gradients)
 
     def _mark_step(self) -> None:
         """CUDA graphs may use their memory again from here on: what they returned since the last mark (embeddings, gradients) is no longer needed.

@@ -1,9 +1,9 @@
 """EngineDeepSpeed: ZeRO 0, 1 and 2 by DeepSpeed. The only home of deepspeed. See `mcdist.train.engine`.
 
-DeepSpeed partitions the optimizer's state, and from stage 2 on the gradients, over the ranks. Everything else is done here as EngineDDP does
-it, so that a setting means the same on both: precision is autocast over float32 parameters, loss scaling and clipping divide the
-gradients just before the update, a gradient that is not finite skips the step. Gradients of all micro-batches but the last are added up on
-the parameters (stage 1) or sent as they come (stage 2). DeepSpeed looks at the gradient's norm on the host: one wait a step.
+DeepSpeed partitions the optimizer's state, and from stage 2 on the gradients, over the ranks. Everything else is done as EngineDDP does it, so that a
+setting means the same on both: loss scaling and clipping divide the gradients just before the update, a gradient that is not finite skips the step.
+Gradients of all micro-batches but the last are added up on the parameters (stage 1) or sent as they come (stage 2). DeepSpeed looks at the gradient's
+norm on the host: one wait a step.
 """
 
 import logging
@@ -23,15 +23,15 @@ from torch.optim import Optimizer
 from mcdist.distributed import World
 from mcdist.errors import MissingExtraError
 from mcdist.train.as_tuple import AsTuple
-from mcdist.train.engine import DTYPES
-from mcdist.train.optimizer import checked_tensor, load_optimizer_tensors, optimizer_tensors, set_lr, start_state
+from mcdist.train.engine_base import EngineBase
+from mcdist.train.optimizer import checked_tensor, set_lr, start_state
 from mcdist.types import Embedded
 
 CLIP_EPSILON = 1e-6
 """As in torch's own clipping."""
 
 
-class EngineDeepSpeed:
+class EngineDeepSpeed(EngineBase):
     """Owns how the encoders are run and the query updated."""
 
     def __init__(
@@ -43,14 +43,7 @@ class EngineDeepSpeed:
             MissingExtraError: deepspeed is not installed.
         """
         deepspeed = import_deepspeed(world)
-        self.world = world
-        self.optimizer = optimizer
-        self.clip_grad_norm = clip_grad_norm
-        self.autocast_dtype = DTYPES[precision]
-        self.scaler = torch.amp.GradScaler(world.device.type, enabled=precision == "fp16")
-        self._run_key = key
-        self._names: dict[Tensor, str] = {parameter: name for name, parameter in query.named_parameters()}
-        self._parameters: list[nn.Parameter] = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        super().__init__(query, key=key, optimizer=optimizer, world=world, precision=precision, clip_grad_norm=clip_grad_norm)
         self._fragments: Any = deepspeed.utils
         self._groups: list[list[nn.Parameter]] = [list(group["params"]) for group in optimizer.param_groups]
         query.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # DeepSpeed sends parameters as bytes, and ZeRO lays them end to end
@@ -64,26 +57,15 @@ class EngineDeepSpeed:
         self._scale, self._scaled_norm = 1.0, 0.0
         optimizer.register_step_pre_hook(lambda *_: self._divide())
 
-    def autocast(self) -> torch.autocast:
-        """The precision of forward passes."""
-        return torch.autocast(self.world.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not torch.float32)
-
     def forward(self, images: Float[Tensor, "B 3 H W"], *, last: bool) -> Embedded:
         """The query encoder on one micro-batch."""
         self._engine.set_gradient_accumulation_boundary(last)
         with self.autocast():
             return Embedded(*self._engine(images))
 
-    @torch.no_grad()
-    def forward_key(self, images: Float[Tensor, "B 3 H W"]) -> Embedded:
-        """The key encoder on one micro-batch, without a gradient."""
-        with self.autocast():
-            embedded: Embedded = self._run_key(images)
-        return embedded
-
     def backward(self, loss: Float[Tensor, ""], *, last: bool, summed: bool) -> None:
         """Add the gradient of `loss`. `summed`: the ranks' losses add up to the whole, so DeepSpeed's mean over ranks is undone."""
-        self._engine.backward(self.scaler.scale(loss * (self.world.num_ranks if summed else 1)))
+        self._engine.backward(self.scaled(loss, summed=summed))
 
     def step(self, *, lr: float) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """Update the query encoder unless a gradient is not finite. Returns (gradient norm, 1.0 where the step was skipped), on the device."""
@@ -103,7 +85,7 @@ class EngineDeepSpeed:
     def optimizer_tensors(self) -> dict[str, Tensor]:
         """The whole state on rank 0, gathered parameter by parameter: an all-reduce for each and each of its states. Empty on other ranks."""
         if self._zero is None:
-            return optimizer_tensors(self.optimizer, names=self._names)
+            return super().optimizer_tensors()
         gathered = {}
         for parameters, partition in self._partitions():
             for parameter in parameters:
@@ -116,7 +98,7 @@ class EngineDeepSpeed:
     def load_optimizer_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Inverse of `optimizer_tensors`. Raises CheckpointError where a tensor is missing."""
         if self._zero is None:
-            load_optimizer_tensors(self.optimizer, names=self._names, tensors=tensors)
+            super().load_optimizer_tensors(tensors)
             return
         self._zero.refresh_fp32_params()  # the parameters were loaded in place; these are the copies that the optimizer moves
         for parameters, partition in self._partitions():
