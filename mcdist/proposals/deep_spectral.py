@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from mcdist.proposals.eigen import cut_vectors
-from mcdist.proposals.patch_method import BACKBONE, WEIGHTS, PatchMethod, make_patch_method
+from mcdist.proposals.patch_method import Cut, patch_method
 from mcdist.proposals.patches import affinity, is_background_side, part_with, seed_of
 
 COLOUR_NEIGHBOURS = 20
@@ -64,32 +64,11 @@ def patch_colours(photos_B3HW: UInt8[Tensor, "B 3 H W"], *, like: Float[Tensor, 
     return F.adaptive_avg_pool2d(photos_B3HW.float() / 255, (like.shape[2], like.shape[3]))
 
 
-def make(
-    *,
-    device: str = "cpu",
-    backbone: str = BACKBONE,
-    weights: str = WEIGHTS,
-    feature: str = "keys",
-    size_px: int = 320,
-    split: bool = False,
-    max_objects: int = 1,
-    colour_weight: float = 0.0,
-) -> PatchMethod:
-    """Deep spectral segmentation as a method. The other options: `mcdist.proposals.features.make_extractor`."""
-    return make_patch_method(
-        "deep_spectral",
-        version="1",
-        device=device,
-        cut=lambda features, photos: spectral_masks(
-            features.values, colours_B3hw=patch_colours(photos, like=features.values), colour_weight=colour_weight, max_objects=max_objects
-        ),
-        backbone=backbone,
-        weights=weights,
-        feature=feature,
-        size_px=size_px,
-        split=split,
-        max_objects=max_objects,
-        colour_weight=colour_weight,
+@patch_method("deep_spectral", version="1")
+def make(*, max_objects: int = 1, colour_weight: float = 0.0) -> Cut:
+    """Deep spectral segmentation as a method. The other options: `mcdist.proposals.patch_method`."""
+    return lambda features, photos: spectral_masks(
+        features.values, colours_B3hw=patch_colours(photos, like=features.values), colour_weight=colour_weight, max_objects=max_objects
     )
 
 

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mcdist.proposals.patch_method import BACKBONE, WEIGHTS, PatchMethod, make_patch_method
+from mcdist.proposals.patch_method import Cut, patch_method
 from mcdist.proposals.patches import affinity
 
 
@@ -23,26 +23,7 @@ def found_masks(
     return (likeness_BN < threshold).view(batch, 1, height, width)
 
 
-def make(
-    *,
-    device: str = "cpu",
-    backbone: str = BACKBONE,
-    weights: str = WEIGHTS,
-    feature: str = "keys",
-    size_px: int = 320,
-    split: bool = False,
-    threshold: float = 0.3,
-) -> PatchMethod:
-    """The FOUND-style background search as a method. The other options: `mcdist.proposals.features.make_extractor`."""
-    return make_patch_method(
-        "found",
-        version="1",
-        device=device,
-        cut=lambda features, photos: found_masks(features.values, attention_Bhw=features.attention, threshold=threshold),
-        backbone=backbone,
-        weights=weights,
-        feature=feature,
-        size_px=size_px,
-        split=split,
-        threshold=threshold,
-    )
+@patch_method("found", version="1")
+def make(*, threshold: float = 0.3) -> Cut:
+    """The FOUND-style background search as a method. The other options: `mcdist.proposals.patch_method`."""
+    return lambda features, photos: found_masks(features.values, attention_Bhw=features.attention, threshold=threshold)

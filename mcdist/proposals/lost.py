@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mcdist.proposals.patch_method import BACKBONE, WEIGHTS, PatchMethod, make_patch_method
+from mcdist.proposals.patch_method import Cut, patch_method
 from mcdist.proposals.patches import part_with
 
 EXPANSION = 100
@@ -25,31 +25,10 @@ def lost_masks(features_BChw: Float[Tensor, "B C h w"], *, expansion: int = EXPA
     return torch.stack([_objects(correlation_BNN[b], degree_BN[b], height, width, expansion, max_objects) for b in range(batch)])
 
 
-def make(
-    *,
-    device: str = "cpu",
-    backbone: str = BACKBONE,
-    weights: str = WEIGHTS,
-    feature: str = "keys",
-    size_px: int = 320,
-    split: bool = False,
-    max_objects: int = 1,
-    expansion: int = EXPANSION,
-) -> PatchMethod:
-    """LOST as a method. The other options: `mcdist.proposals.features.make_extractor`."""
-    return make_patch_method(
-        "lost",
-        version="1",
-        device=device,
-        cut=lambda features, photos: lost_masks(features.values, expansion=expansion, max_objects=max_objects),
-        backbone=backbone,
-        weights=weights,
-        feature=feature,
-        size_px=size_px,
-        split=split,
-        max_objects=max_objects,
-        expansion=expansion,
-    )
+@patch_method("lost", version="1")
+def make(*, max_objects: int = 1, expansion: int = EXPANSION) -> Cut:
+    """LOST as a method. The other options: `mcdist.proposals.patch_method`."""
+    return lambda features, photos: lost_masks(features.values, expansion=expansion, max_objects=max_objects)
 
 
 def _objects(correlation_NN: Tensor, degree_N: Tensor, height: int, width: int, expansion: int, max_objects: int) -> Tensor:

@@ -1,8 +1,10 @@
 """PatchMethod: what LOST, TokenCut, deep spectral and FOUND-style share: photos to patches, features, a cut, and back to pixels."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy
 import torch
@@ -58,21 +60,45 @@ class PatchMethod(Method):
         return Proposal(_without_specks(instances, split=self.split), confidence=slope_HW.cpu().numpy())
 
 
-def make_patch_method(
-    name: str, *, version: str, device: str, cut: Cut, backbone: str, weights: str, feature: str, size_px: int, split: bool, **parameters: float | int
-) -> PatchMethod:
-    """The method `name`; `parameters` are the cut's own, for the record.
+def patch_method(name: str, *, version: str) -> Callable[[Callable[..., Cut]], Callable[..., PatchMethod]]:
+    """Decorator: the maker of a cut becomes the maker of the method `name`, with these options before the cut's own.
 
-    Raises:
+    `backbone`, `weights` and `feature` are those of `mcdist.proposals.features.make_extractor`; `size_px`: long side of the working copy; `split`: each
+    connected part is an object.
+
+    Raises (when the method is made):
         ConfigError, MissingExtraError, MachineError: as `make_extractor`; or a size below 64 px.
     """
-    if size_px < 64:
-        raise ConfigError(f"{name}: size_px wants at least 64, got {size_px}")
-    chosen = torch.device(device)
-    extractor = make_extractor(backbone, weights=weights, feature=feature, device=chosen)
-    told = fingerprint(Path(weights)) if weights not in ("hub", "imagenet", "none") else weights
-    recorded = {"backbone": backbone, "weights": told, "feature": feature, "size_px": size_px, "split": split, **parameters}
-    return PatchMethod(name, version, recorded, extractor=extractor, cut=cut, size_px=size_px, split=split, device=chosen)
+
+    def method_of(make_cut: Callable[..., Cut]) -> Callable[..., PatchMethod]:
+        own = inspect.signature(make_cut).parameters.values()
+
+        def make(
+            *,
+            device: str = "cpu",
+            backbone: str = BACKBONE,
+            weights: str = WEIGHTS,
+            feature: str = "keys",
+            size_px: int = 320,
+            split: bool = False,
+            **given: Any,
+        ) -> PatchMethod:
+            if size_px < 64:
+                raise ConfigError(f"{name}: size_px wants at least 64, got {size_px}")
+            cut = make_cut(**given)
+            chosen = torch.device(device)
+            extractor = make_extractor(backbone, weights=weights, feature=feature, device=chosen)
+            told = fingerprint(Path(weights)) if weights not in ("hub", "imagenet", "none") else weights
+            shared = {"backbone": backbone, "weights": told, "feature": feature, "size_px": size_px, "split": split}
+            parameters = {**shared, **{option.name: option.default for option in own}, **given}
+            return PatchMethod(name, version, parameters, extractor=extractor, cut=cut, size_px=size_px, split=split, device=chosen)
+
+        before = [option for option in inspect.signature(make).parameters.values() if option.kind is not option.VAR_KEYWORD]
+        make.__doc__ = make_cut.__doc__
+        make.__signature__ = inspect.Signature([*before, *own])  # type: ignore[attr-defined]  # the registry reads the options there
+        return make
+
+    return method_of
 
 
 def _tensor(photo: Pixels) -> UInt8[Tensor, "3 H W"]:

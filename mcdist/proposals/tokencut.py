@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mcdist.proposals.eigen import cut_vectors
-from mcdist.proposals.patch_method import BACKBONE, WEIGHTS, PatchMethod, make_patch_method
+from mcdist.proposals.patch_method import Cut, patch_method
 from mcdist.proposals.patches import affinity, is_background_side, part_with, seed_of
 
 EPSILON = 1e-5
@@ -39,31 +39,10 @@ def tokencut_masks(features_BChw: Float[Tensor, "B C h w"], *, threshold: float 
     return masks
 
 
-def make(
-    *,
-    device: str = "cpu",
-    backbone: str = BACKBONE,
-    weights: str = WEIGHTS,
-    feature: str = "keys",
-    size_px: int = 320,
-    split: bool = False,
-    max_objects: int = 1,
-    threshold: float = 0.2,
-) -> PatchMethod:
-    """TokenCut as a method; MaskCut with `max_objects=3` and `threshold=0.15`. The other options: `mcdist.proposals.features.make_extractor`."""
-    return make_patch_method(
-        "tokencut",
-        version="1",
-        device=device,
-        cut=lambda features, photos: tokencut_masks(features.values, threshold=threshold, max_objects=max_objects),
-        backbone=backbone,
-        weights=weights,
-        feature=feature,
-        size_px=size_px,
-        split=split,
-        max_objects=max_objects,
-        threshold=threshold,
-    )
+@patch_method("tokencut", version="1")
+def make(*, max_objects: int = 1, threshold: float = 0.2) -> Cut:
+    """TokenCut as a method; MaskCut with `max_objects=3` and `threshold=0.15`. The other options: `mcdist.proposals.patch_method`."""
+    return lambda features, photos: tokencut_masks(features.values, threshold=threshold, max_objects=max_objects)
 
 
 def _edges(cosine_BNN: Tensor, found_BN: Tensor, *, threshold: float) -> Tensor:

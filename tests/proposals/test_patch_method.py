@@ -9,7 +9,7 @@ from mcdist.errors import ConfigError
 from mcdist.proposals.features import PatchFeatures
 from mcdist.proposals.patch_method import PatchMethod
 from mcdist.proposals.propose_folder import propose_folder
-from mcdist.proposals.registry import make_method, names
+from mcdist.proposals.registry import make_method, names, options_of
 from mcdist.proposals.tokencut import tokencut_masks
 
 METHODS = ("lost", "tokencut", "deep_spectral", "found")
@@ -36,6 +36,15 @@ def test_each_is_a_method_of_any_backbone(method):
         assert proposal.instances.shape == photo.shape[:2] == proposal.confidence.shape
         assert proposal.instances.dtype == numpy.int16
     assert made.parameters["backbone"] == "efficientnet_lite0" and made.parameters["size_px"] == 64
+
+
+def test_all_have_the_same_options_before_their_own_and_record_them():
+    shared = ["backbone", "weights", "feature", "size_px", "split"]
+    own = {"lost": ["max_objects", "expansion"], "found": ["threshold"]}
+    for method, options in own.items():
+        assert list(options_of(method)) == shared + options
+        assert make_method(method, options=OURS).parameters == {**options_of(method), "backbone": "efficientnet_lite0", "weights": "none", "size_px": 64}
+    assert make_method("lost", options={**OURS, "expansion": "7"}).parameters["expansion"] == 7
 
 
 def test_a_vit_of_timm_is_a_backbone_too():
