@@ -18,9 +18,9 @@ from pathlib import Path
 from types import FrameType
 
 from launch.outcome import QUIET, RANK_LOST, Fate, Outcome, judge
-from launch.progress import note_attempt, num_without_progress
+from launch.progress import note_start, num_without_progress
 from launch.slurm_commands import job_facts
-from launch.spec import Attempt, JobSpec, TaskEnd, read_ends, read_spec, write_end
+from launch.spec import JobSpec, JobStart, TaskEnd, read_ends, read_spec, write_end
 from mcdist.errors import REQUEUE, McdistError
 
 NOTICES = (signal.SIGUSR1, signal.SIGUSR2)
@@ -30,9 +30,9 @@ PREEMPTED_WAIT_S = 900.0
 _PR_SET_PDEATHSIG = 1
 
 
-def this_attempt() -> Attempt:
+def this_start() -> JobStart:
     """Which start of which job this is, from SLURM's variables (or those that launch/local.py sets in their place)."""
-    return Attempt(
+    return JobStart(
         job_id=os.environ.get("SLURM_ARRAY_JOB_ID", os.environ["SLURM_JOB_ID"]),
         element=int(os.environ.get("SLURM_ARRAY_TASK_ID", "0")),
         restarts=int(os.environ.get("SLURM_RESTART_COUNT", "0")),
@@ -47,9 +47,9 @@ def slurm_name() -> str:
 
 def prepare(folder: Path) -> int:
     """0 where the tasks may start."""
-    spec, attempt = read_spec(folder), this_attempt()
-    work = spec.works[attempt.element]
-    num = num_without_progress(folder, attempt=attempt, work=work, num_starts=attempt.restarts)
+    spec, start = read_spec(folder), this_start()
+    work = spec.works[start.element]
+    num = num_without_progress(folder, start=start, work=work, num_starts=start.restarts)
     if num >= spec.max_attempts:
         _say(f"given up: {num} starts in a row ended without a new checkpoint; the tasks' logs in {folder} say why. Submit again to try again")
         return RANK_LOST
@@ -58,19 +58,19 @@ def prepare(folder: Path) -> int:
 
 def task(folder: Path) -> int:
     """Run this task's work; the exit code that srun shall see."""
-    spec, attempt = read_spec(folder), this_attempt()
+    spec, start = read_spec(folder), this_start()
     rank = int(os.environ.get("SLURM_PROCID", "0"))
-    code = _Parent().run([sys.executable, *spec.works[attempt.element].argv], environment=work_environment(folder, spec))
-    write_end(TaskEnd(rank=rank, code=code, time_s=time.time()), folder=attempt.folder(folder))
+    code = _Parent().run([sys.executable, *spec.works[start.element].argv], environment=work_environment(folder, spec))
+    write_end(TaskEnd(rank=rank, code=code, time_s=time.time()), folder=start.folder(folder))
     return 0 if code in QUIET else code
 
 
 def settle(folder: Path, step_code: int) -> int:
     """Decide what becomes of the job, and do it; the job's exit code."""
-    spec, attempt = read_spec(folder), this_attempt()
-    ends = read_ends(attempt.folder(folder))
+    spec, start = read_spec(folder), this_start()
+    ends = read_ends(start.folder(folder))
     outcome = judge(ends, num_tasks=spec.num_tasks, step_code=step_code, requeue_failures=spec.requeue_failures)
-    num = note_attempt(folder, attempt=attempt, outcome=outcome, work=spec.works[attempt.element])
+    num = note_start(folder, start=start, outcome=outcome, work=spec.works[start.element])
     _say(outcome.reason)
     if outcome.fate is Fate.stopped:
         _wait_where_preempted()

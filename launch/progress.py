@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from launch.outcome import Fate, Outcome
-from launch.spec import Attempt, Work
+from launch.spec import JobStart, Work
 from mcdist.attempts import attempts_without_progress
 from mcdist.run_dir import RunDir, list_checkpoints
 
@@ -20,26 +20,26 @@ def newest_step(run_dir: str) -> int:
     return max((int(name) for name in names if name.isdecimal()), default=-1)
 
 
-def note_attempt(folder: Path, *, attempt: Attempt, outcome: Outcome, work: Work) -> int:
+def note_start(folder: Path, *, start: JobStart, outcome: Outcome, work: Work) -> int:
     """Write down how a start ended; `num_without_progress` with it."""
     line = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "job_id": attempt.job_id,
-        "element": attempt.element,
-        "restarts": attempt.restarts,
+        "job_id": start.job_id,
+        "element": start.element,
+        "restarts": start.restarts,
         "fate": outcome.fate.value,
         "reason": outcome.reason,
         "step": newest_step(work.run_dir),
     }
     with _path(folder).open("a") as file:
         file.write(json.dumps(line) + "\n")
-    return num_without_progress(folder, attempt=attempt, work=work, num_starts=attempt.restarts + 1)
+    return num_without_progress(folder, start=start, work=work, num_starts=start.restarts + 1)
 
 
-def num_without_progress(folder: Path, *, attempt: Attempt, work: Work, num_starts: int) -> int:
+def num_without_progress(folder: Path, *, start: JobStart, work: Work, num_starts: int) -> int:
     """So many of the last of `num_starts` starts ended badly without a new checkpoint."""
     by_run = min(attempts_without_progress(Path(work.run_dir)), num_starts) if work.run_dir else 0
-    return max(by_run, _noted(folder, element=attempt.element))
+    return max(by_run, _noted(folder, element=start.element))
 
 
 def _noted(folder: Path, *, element: int) -> int:

@@ -1,7 +1,7 @@
 """JobSpec: what a submission runs, written to its folder as job.json and read again inside the job. No shell text, no pickle.
 
 A submission's folder lies in the run folder, launch/0001 and so on: job.json, config.yaml, submission.sh, the code as it was, the tasks' logs, and
-for each start of the job (attempt) how every task ended.
+for each start of the job (in attempts) how every task ended.
 """
 
 import json
@@ -57,15 +57,15 @@ def read_spec(folder: Path) -> JobSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """One start of a job: its id, the array element (or 0) and how often SLURM had started it before."""
+class JobStart:
+    """One start of a job by the cluster: its id, the array element (or 0) and how often SLURM had started it before."""
 
     job_id: str
     element: int
     restarts: int
 
     def folder(self, submission: Path) -> Path:
-        """Where the tasks of this attempt leave how they ended."""
+        """Where the tasks of this start leave how they ended."""
         return submission / "attempts" / f"{self.job_id}_{self.element}.{self.restarts:03d}"
 
 
@@ -87,6 +87,6 @@ def write_end(end: TaskEnd, *, folder: Path) -> None:
 
 
 def read_ends(folder: Path) -> list[TaskEnd]:
-    """What the tasks of an attempt left, in order of time."""
+    """What the tasks of a start left, in order of time."""
     ends = [TaskEnd(**json.loads(path.read_text())) for path in folder.glob("rank-*.json")]
     return sorted(ends, key=lambda end: end.time_s)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.spec import Attempt, JobSpec, TaskEnd, Work, read_ends, write_end, write_spec
+from launch.spec import JobSpec, JobStart, TaskEnd, Work, read_ends, write_end, write_spec
 from mcdist.run_dir import META_NAME, name_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -40,7 +40,7 @@ def _stub(folder: Path, name: str, script: str) -> None:
 
 
 def _ended(folder: Path, *, restarts: int = 0) -> list[int]:
-    return [end.code for end in read_ends(Attempt("17", 0, restarts).folder(folder))]
+    return [end.code for end in read_ends(JobStart("17", 0, restarts).folder(folder))]
 
 
 @pytest.mark.parametrize(("code", "told"), [(0, 0), (2, 2), (7, 7), (75, 0), (143, 0), (130, 0)])
@@ -112,7 +112,7 @@ _WRITE_PID = "import os, sys, time, pathlib; pathlib.Path(sys.argv[1]).write_tex
 @pytest.mark.parametrize(("array", "name"), [({}, "17"), ({"SLURM_ARRAY_JOB_ID": "17", "SLURM_ARRAY_TASK_ID": "0"}, "17_0")])
 def test_a_job_that_asked_for_it_is_requeued_and_of_an_array_this_element_alone(tmp_path: Path, array: dict[str, str], name: str) -> None:
     folder = _submission(tmp_path / "0001", "-c", "")
-    write_end(TaskEnd(rank=0, code=75, time_s=1.0), folder=Attempt("17", 0, 0).folder(folder))
+    write_end(TaskEnd(rank=0, code=75, time_s=1.0), folder=JobStart("17", 0, 0).folder(folder))
     _stub(tmp_path / "bin", "scontrol", f'echo "$@" >> {tmp_path}/asked; case "$1" in show) echo "JobId=17 JobState=RUNNING";; requeue) kill -9 $PPID;; esac')
     done = _job("settle", str(folder), "0", PATH=f"{tmp_path / 'bin'}:/usr/bin:/bin", **array)
     assert done.returncode == -9, done.stdout + done.stderr  # as SLURM ends the script of a job that it requeues
@@ -122,7 +122,7 @@ def test_a_job_that_asked_for_it_is_requeued_and_of_an_array_this_element_alone(
 @pytest.mark.parametrize("state", ["CANCELLED", "COMPLETING", "TIMEOUT", "PREEMPTED"])
 def test_a_job_that_is_being_ended_is_not_requeued(tmp_path: Path, state: str) -> None:
     folder = _submission(tmp_path / "0001", "-c", "")
-    write_end(TaskEnd(rank=0, code=75, time_s=1.0), folder=Attempt("17", 0, 0).folder(folder))
+    write_end(TaskEnd(rank=0, code=75, time_s=1.0), folder=JobStart("17", 0, 0).folder(folder))
     _stub(tmp_path / "bin", "scontrol", f'case "$1" in show) echo "JobId=17 JobState={state}";; requeue) touch {tmp_path}/requeued;; esac')
     done = _job("settle", str(folder), "0", PATH=f"{tmp_path / 'bin'}:/usr/bin:/bin")
     assert done.returncode == 75 and f"SLURM has the job as {state}" in done.stdout
@@ -132,7 +132,7 @@ def test_a_job_that_is_being_ended_is_not_requeued(tmp_path: Path, state: str) -
 @pytest.mark.parametrize("code", [143, 1, 3])
 def test_a_stopped_or_failed_job_is_not_requeued(tmp_path: Path, code: int) -> None:
     folder = _submission(tmp_path / "0001", "-c", "")
-    write_end(TaskEnd(rank=0, code=code, time_s=1.0), folder=Attempt("17", 0, 0).folder(folder))
+    write_end(TaskEnd(rank=0, code=code, time_s=1.0), folder=JobStart("17", 0, 0).folder(folder))
     _stub(tmp_path / "bin", "scontrol", f'case "$1" in show) echo "JobId=17 JobState=RUNNING PreemptTime=None";; requeue) touch {tmp_path}/requeued;; esac')
     done = _job("settle", str(folder), "0" if code == 143 else str(code), PATH=f"{tmp_path / 'bin'}:/usr/bin:/bin")
     assert done.returncode == code, done.stdout
@@ -147,7 +147,7 @@ def test_a_job_that_loses_ranks_starts_again_only_while_it_makes_progress(tmp_pa
         checkpoint = run_dir / "checkpoints" / name_of(step)
         checkpoint.mkdir(parents=True, exist_ok=True)
         (checkpoint / META_NAME).touch()
-        write_end(TaskEnd(rank=0, code=137, time_s=1.0), folder=Attempt("17", 0, restarts).folder(folder))
+        write_end(TaskEnd(rank=0, code=137, time_s=1.0), folder=JobStart("17", 0, restarts).folder(folder))
         codes.append(_job("settle", str(folder), "137", SLURM_RESTART_COUNT=str(restarts), MCDIST_LOCAL="1").returncode)
     assert codes == [75, 75, 75, 7]
     given_up = _job("prepare", str(folder), MCDIST_LOCAL="1")
