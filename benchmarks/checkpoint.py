@@ -24,8 +24,9 @@ from mcdist import build
 from mcdist.checkpoint import save_checkpoint
 from mcdist.config import Config
 from mcdist.config_file import load_config
-from mcdist.distributed import World, leave_world
-from mcdist.saver import Saver
+from mcdist.disk.saver import Saver
+from mcdist.distributed import World
+from mcdist.ranks.join import leave_world
 from mcdist.train.state import TrainState
 
 WITHOUT, WAYS = "no save", ("synchronous", "asynchronous")

@@ -22,8 +22,9 @@ from traffic import PURPOSES, needed_bytes, traffic, wire_bytes
 from mcdist import build
 from mcdist.config import Config
 from mcdist.config_file import load_config
-from mcdist.distributed import World, leave_world
+from mcdist.distributed import World
 from mcdist.errors import ConfigError
+from mcdist.ranks.join import leave_world
 
 WARMUP_STEPS = 3
 """After two steps DDP lays its buckets out anew, once."""

@@ -14,8 +14,8 @@ import numpy
 import torch
 import typer
 
-from mcdist.environment import describe_environment
 from mcdist.errors import ConfigError, McdistError
+from mcdist.machine.environment import describe_environment
 from mcdist.run_dir import write_atomically
 
 COLUMNS = ("provider", "mode", "metric", "unit", "median", "p20", "p80", "num_runs")

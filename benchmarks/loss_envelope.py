@@ -25,7 +25,7 @@ from numpy import ndarray
 from mcdist import build
 from mcdist.config import Config
 from mcdist.config_file import load_config
-from mcdist.distributed import leave_world
+from mcdist.ranks.join import leave_world
 from mcdist.train.loop import train
 from mcdist.train.state import TrainState
 

@@ -15,12 +15,12 @@ from typing import Annotated, Any
 
 import typer
 
-from mcdist.environment import describe_environment, num_cores
+from mcdist.commands.propose import read_options
 from mcdist.errors import ConfigError, DataError
+from mcdist.machine.environment import describe_environment, num_cores
 from mcdist.proposals.evaluate_folder import judge_folder, spread
 from mcdist.proposals.propose_folder import propose_folder
 from mcdist.proposals.truth import Truth
-from mcdist.propose import read_options
 from mcdist.run_dir import write_atomically
 
 CLASSICAL = (

@@ -30,7 +30,8 @@ from traffic import needed_bytes, traffic, wire_bytes
 from mcdist import build
 from mcdist.checkpoint import save_checkpoint
 from mcdist.config import Config, DataConfig, ModelConfig, OptimConfig, ReportConfig, RunConfig, ViewsConfig
-from mcdist.distributed import World, leave_world
+from mcdist.distributed import World
+from mcdist.ranks.join import leave_world
 from mcdist.train import engine_ddp
 from mcdist.train.state import TrainState
 

@@ -33,8 +33,9 @@ from mcdist.config import Config
 from mcdist.config_file import load_config
 from mcdist.data.batch import Batch
 from mcdist.data.finish import finish
-from mcdist.distributed import World, leave_world
+from mcdist.distributed import World
 from mcdist.ops.dispatch import choose_implementation
+from mcdist.ranks.join import leave_world
 from mcdist.train import step as step_module
 from mcdist.train.loop import Progress, train
 from mcdist.train.state import TrainState

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from mcdist import build
 from mcdist.config import Config, DataConfig, ModelConfig, OptimConfig, RunConfig
-from mcdist.distributed import leave_world
+from mcdist.ranks.join import leave_world
 from mcdist.train.state import TrainState
 
 ENGINES: dict[str, dict[str, Any]] = {

@@ -4,7 +4,7 @@
 import os
 import sys
 
-from mcdist.stop import listen
+from mcdist.resilience.stop import listen
 
 if sys.argv[1:2] == ["train"]:
     listen()  # before the slow imports: a cluster may signal in the first second
@@ -14,8 +14,8 @@ from typing import Annotated
 
 import typer
 
+from mcdist.commands.propose import proposals
 from mcdist.errors import McdistError, RankLostError
-from mcdist.propose import proposals
 from mcdist.run_dir import RunDir
 
 app = typer.Typer(
@@ -81,7 +81,7 @@ def report_command(run: RunFolder) -> None:
 @app.command("doctor")
 def doctor_command() -> None:
     """Print what this machine has and what is missing, with the line that installs it."""
-    from mcdist.doctor import examine
+    from mcdist.machine.doctor import examine
     from mcdist.report.console import show
     from mcdist.report.doctor_table import findings_table
 

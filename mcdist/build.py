@@ -21,7 +21,7 @@ from mcdist.data.open_files import open_files
 from mcdist.data.open_shards import open_shards
 from mcdist.data.order import WINDOW_BLOCKS
 from mcdist.data.reader import SampleReader
-from mcdist.distributed import World, join_world
+from mcdist.distributed import World
 from mcdist.errors import CheckpointError, ConfigError
 from mcdist.evaluate.subject import EvaluationSettings
 from mcdist.model.backbone import freeze_before, make_backbone
@@ -30,6 +30,7 @@ from mcdist.model.decoder import make_decoder
 from mcdist.model.encoder import Encoder
 from mcdist.model.norm import convert_norm
 from mcdist.model.sync_norm import SumOverRanks
+from mcdist.ranks.join import join_world
 from mcdist.run_dir import RunDir, list_checkpoints
 from mcdist.train.deepspeed_settings import deepspeed_settings
 from mcdist.train.engine import Engine

@@ -16,9 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
+from mcdist.disk.tensor_file import write_tensors
 from mcdist.errors import CheckpointError, MachineError
 from mcdist.run_dir import META_NAME, list_checkpoints, write_atomically
-from mcdist.tensor_file import write_tensors
 
 SCHEMA_VERSION = 2
 STATE_NAME = "state.safetensors"

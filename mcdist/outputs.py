@@ -11,20 +11,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mcdist.agree import first_alone
 from mcdist.checkpoint import mark_best, prune, save_checkpoint
-from mcdist.claim import Claim
 from mcdist.config import Config
 from mcdist.config_file import as_flat, dump_config
-from mcdist.environment import describe_environment
+from mcdist.disk.saver import Saver
 from mcdist.errors import McdistError, MissingExtraError
+from mcdist.machine.environment import describe_environment
+from mcdist.ranks.agree import first_alone
 from mcdist.records import Evaluation, Record
 from mcdist.report.bad_samples import BadSamplesFile
 from mcdist.report.console import Console
 from mcdist.report.jsonl import MetricsFile
 from mcdist.report.mlflow_sink import MlflowSink, default_tracking_uri
+from mcdist.resilience.claim import Claim
 from mcdist.run_dir import RunDir, list_checkpoints, name_of
-from mcdist.saver import Saver
 from mcdist.train.state import TrainState
 
 

@@ -9,36 +9,37 @@ import numpy
 import torch
 
 from mcdist import build
-from mcdist.agree import agreed_exit_code, first_alone, lost_ranks_told
 from mcdist.checkpoint import load_checkpoint, load_newest, save_checkpoint
-from mcdist.claim import Claim, take
 from mcdist.config import Config
 from mcdist.config_file import check_same_science, load_config
 from mcdist.data.loader import evaluation_samples
 from mcdist.data.reader import SampleReader
 from mcdist.data.sample import SEGMENTS_MEMBER, decode_sample
-from mcdist.distributed import World, leave_world
+from mcdist.distributed import World
 from mcdist.errors import ConfigError
 from mcdist.evaluate.evaluation import evaluate, evaluate_unlabelled
 from mcdist.evaluate.subject import EncoderPair, PhotoSet
 from mcdist.model.encoder import Encoder
 from mcdist.outputs import Outputs, header_facts, publish
+from mcdist.ranks.agree import agreed_exit_code, first_alone, lost_ranks_told
+from mcdist.ranks.join import leave_world
+from mcdist.ranks.watchdog import Watchdog
 from mcdist.records import Evaluation, Example, Record
 from mcdist.report.clusters import save_clusters
 from mcdist.report.console import Console
 from mcdist.report.html import write_report
 from mcdist.report.panels import save_panels
+from mcdist.resilience.claim import Claim, take
+from mcdist.resilience.stop import StopWish
 from mcdist.run_dir import RunDir, write_atomically
-from mcdist.stop import StopWish
 from mcdist.train.loop import Progress, train
 from mcdist.train.state import TrainState, load_module
-from mcdist.watchdog import Watchdog
 
 PROGRESS_EVERY_S = 5.0
 
 
 def train_run(config: Config) -> int:
-    """Train `config` to its end, from where its run folder stands. Returns the exit code: 0, or that of the signal that stopped it (`mcdist.stop`)."""
+    """Train `config` to its end, from where its run folder stands. Returns 0, or the exit code of the signal that stopped it (`mcdist.resilience.stop`)."""
     with StopWish() as stop:
         world = build.build_world(config)
         try:

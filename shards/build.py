@@ -18,7 +18,7 @@ import torch
 from mcdist.data.manifest import MANIFEST_NAME, Manifest, write_manifest
 from mcdist.data.shard_index import index_name
 from mcdist.errors import DataError
-from mcdist.processes import end_with_parent, results_of
+from mcdist.machine.processes import end_with_parent, results_of
 from shards.out_folder import open_folder, remove_ours
 from shards.pack_ffcv import Packing
 from shards.shard_job import ShardDone, ShardJob, finished_shard, run_shard_job, shard_jobs

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from mcdist.environment import num_cores
 from mcdist.errors import ConfigError
+from mcdist.machine.environment import num_cores
 from mcdist.report.progress import progress_bar
 from shards.build import MAX_SKIPPED_SHARE, build_shards, plan_of
 from shards.build_part import asked_for, build_part

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from mcdist.commands.propose import Refine, read_options, show_proposed
 from mcdist.errors import ConfigError
 from mcdist.proposals.proposal_folder import ProposalFolder
-from mcdist.propose import Refine, read_options, show_proposed
 
 Masks = Annotated[Path | None, typer.Option(help="Folder of masks: the photo's path with .png. With --proposals: where the masks are kept.")]
 Proposals = Annotated[

@@ -12,10 +12,10 @@ import pytest
 from safetensors.torch import load_file
 
 from mcdist import build, run
-from mcdist.attempts import list_attempts
 from mcdist.config_file import load_config
 from mcdist.data.batch import Batch
 from mcdist.report.jsonl import read_metrics
+from mcdist.resilience.attempts import list_attempts
 from mcdist.run_dir import RunDir, list_checkpoints
 
 NUM_SAMPLES, GLOBAL_BATCH, EPOCHS, NUM_KILLS = 20, 4, 4, 4

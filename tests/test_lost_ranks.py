@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from mcdist.attempts import attempts_without_progress, list_attempts
 from mcdist.report.jsonl import read_metrics
+from mcdist.resilience.attempts import attempts_without_progress, list_attempts
 from mcdist.run_dir import RunDir, list_checkpoints
 
 CONFIG = """

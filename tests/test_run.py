@@ -12,9 +12,7 @@ from safetensors.torch import load_file
 from shard_server import serve
 from tiny_shards import draw_members, photo_bytes
 
-from mcdist import claim, run
-from mcdist.attempts import list_attempts
-from mcdist.claim import Claim, take
+from mcdist import run
 from mcdist.config import Config
 from mcdist.config_file import load_config
 from mcdist.data.batch import Batch
@@ -23,6 +21,9 @@ from mcdist.errors import CheckpointError, ConfigError, DataError, HeldError, Sh
 from mcdist.report.bad_samples import read_bad_samples
 from mcdist.report.html import write_report
 from mcdist.report.jsonl import read_metrics
+from mcdist.resilience import claim
+from mcdist.resilience.attempts import list_attempts
+from mcdist.resilience.claim import Claim, take
 from mcdist.run_dir import RunDir, list_checkpoints
 
 SMALL = """

@@ -18,7 +18,6 @@ import numpy
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from mcdist import stop
 from mcdist.data.bad_samples import BadSample, shard_name, stand_in
 from mcdist.data.batch import Batch, collate
 from mcdist.data.check_sample import check_raw
@@ -29,6 +28,7 @@ from mcdist.data.reader import SampleReader
 from mcdist.data.sample import RawSample, Sample, decode_sample
 from mcdist.data.views import TwoViews, two_views_of_file
 from mcdist.errors import MachineError, McdistError, ShardError
+from mcdist.resilience import stop
 
 Result = TypeVar("Result")
 

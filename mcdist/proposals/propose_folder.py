@@ -16,7 +16,7 @@ from typing import Any
 
 from mcdist.data.picture_folder import PHOTO_SUFFIXES, check_folder, is_text, named_twice, pictures_in
 from mcdist.errors import DataError
-from mcdist.processes import death_told, results_of
+from mcdist.machine.processes import death_told, results_of
 from mcdist.proposals.outcome import FAILED, SAME_NAME, PhotoOutcome, Summary, check_not_all_failed, summarise
 from mcdist.proposals.proposal_folder import ProposalFolder
 from mcdist.proposals.read_photo import UNREADABLE

@@ -17,8 +17,8 @@ from PIL import Image
 from mcdist.data.grey_png import encode_grey_png
 from mcdist.data.stored_map import MAX_STORED_OBJECTS, encode_map
 from mcdist.errors import ConfigError, DataError, MachineError, McdistError
+from mcdist.machine.processes import end_with_parent
 from mcdist.map_values import VOID
-from mcdist.processes import end_with_parent
 from mcdist.proposals.outcome import FAILED, NOTHING_FOUND, ONE_COLOUR, PROPOSED, TOO_SMALL, PhotoOutcome
 from mcdist.proposals.proposal import CannotProposeError, Method, Proposal
 from mcdist.proposals.proposal_folder import SCHEMA_VERSION, ProposalFolder

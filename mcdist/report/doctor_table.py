@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from rich.table import Table
 from rich.text import Text
 
-from mcdist.doctor import Finding
+from mcdist.machine.doctor import Finding
 
 STYLES = {"ok": "green", "missing": "yellow", "broken": "bold red"}
 

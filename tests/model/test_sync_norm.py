@@ -12,9 +12,10 @@ from many_ranks import on_ranks
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mcdist.distributed import World, join_world, leave_world
+from mcdist.distributed import World
 from mcdist.model.norm import convert_norm
 from mcdist.model.sync_norm import SyncBatchNorm2d, global_moments
+from mcdist.ranks.join import join_world, leave_world
 
 PARTS = (slice(0, 2), slice(2, 6))
 """The images of each of two ranks; not equally many."""

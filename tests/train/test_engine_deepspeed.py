@@ -17,7 +17,8 @@ import os, sys
 import torch
 torch.set_num_threads(1)
 from engine_case import make_state, take_steps
-from mcdist.distributed import World, leave_world
+from mcdist.distributed import World
+from mcdist.ranks.join import leave_world
 
 state = make_state("zero_2", world=World(0, 1, torch.device("cpu")))
 curve = take_steps(state, seeds=range(2))

@@ -16,7 +16,8 @@ from many_ranks import on_ranks, skip_without_deepspeed
 from safetensors.torch import load_file, save_file
 from test_step import SETTINGS, make_batch
 
-from mcdist.distributed import World, join_world, leave_world
+from mcdist.distributed import World
+from mcdist.ranks.join import join_world, leave_world
 from mcdist.train.state import TrainState
 from mcdist.train.step import train_step
 

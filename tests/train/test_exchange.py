@@ -8,7 +8,7 @@ from many_ranks import on_ranks
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from mcdist.distributed import join_world, leave_world
+from mcdist.ranks.join import join_world, leave_world
 from mcdist.train import exchange
 from mcdist.train.exchange import register_exchange
 

@@ -9,8 +9,8 @@ import torch
 
 from mcdist import build
 from mcdist.config_file import load_config
-from mcdist.distributed import join_world
 from mcdist.ops import mask_contrast
+from mcdist.ranks.join import join_world
 from mcdist.train import step as step_module
 from mcdist.train.loop import train
 from shards.build import build_shards

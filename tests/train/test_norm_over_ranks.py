@@ -18,8 +18,9 @@ from torch import Tensor
 from mcdist import build
 from mcdist.config import Config, ModelConfig, OptimConfig
 from mcdist.data.batch import Batch
-from mcdist.distributed import World, join_world, leave_world
+from mcdist.distributed import World
 from mcdist.ops import mask_pool
+from mcdist.ranks.join import join_world, leave_world
 from mcdist.train.shuffle import inverse, shuffled
 from mcdist.train.state import TrainState
 from mcdist.train.step import encode_keys, train_step

@@ -17,7 +17,8 @@ from mcdist import run
 from mcdist.config import Config
 from mcdist.config_file import load_config
 from mcdist.data.batch import Batch
-from mcdist.distributed import World, join_world, leave_world, pack, unpack
+from mcdist.distributed import World, pack, unpack
+from mcdist.ranks.join import join_world, leave_world
 from mcdist.run_dir import RunDir, list_checkpoints
 from mcdist.train.state import TrainState
 from mcdist.train.step import gather, train_step

@@ -13,8 +13,8 @@ import pytest
 
 from mcdist.errors import REQUEUE
 from mcdist.report.jsonl import read_metrics
+from mcdist.resilience.stop import NOTICES, StopWish
 from mcdist.run_dir import RunDir, list_checkpoints
-from mcdist.stop import NOTICES, StopWish
 
 CONFIG = """
 data: {num_workers: 1, block: 4, num_lanes: 4}
@@ -97,7 +97,7 @@ def _wait_for(condition: Callable[[], bool], *, process: "subprocess.Popen[str]"
 
 LISTENS = """
 import sys, threading, time
-from mcdist.stop import StopWish, listen
+from mcdist.resilience.stop import StopWish, listen
 listen()
 assert "torch" not in sys.modules
 print("listens", flush=True)
@@ -134,7 +134,7 @@ def test_a_process_that_listens_notes_what_was_sent_before_it_did_and_since(cond
 
 
 def test_a_second_interrupt_ends_even_a_process_that_hangs_in_a_call() -> None:
-    hangs = "import ctypes, mcdist.stop as s; s.LEAVE_WITHIN_S = 0.5; s.listen(); print('listens', flush=True); ctypes.CDLL(None).sleep(1000)"
+    hangs = "import ctypes, mcdist.resilience.stop as s; s.LEAVE_WITHIN_S = 0.5; s.listen(); print('listens', flush=True); ctypes.CDLL(None).sleep(1000)"
     with python("-c", hangs) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "listens\n"

@@ -104,7 +104,7 @@ def serve_only_parent() -> None:
 
     Else a parent that is killed would leave workers and their server behind for ever, since each of the two lives as long as the other.
     """
-    from mcdist.processes import end_with_parent  # here, since nothing slow may be imported before `listen`
+    from mcdist.machine.processes import end_with_parent  # here, since nothing slow may be imported before `listen`
 
     for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)

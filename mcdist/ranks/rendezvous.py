@@ -15,7 +15,7 @@ from datetime import timedelta
 import torch.distributed as dist
 
 from mcdist.errors import ConfigError, MachineError
-from mcdist.place import Place
+from mcdist.ranks.place import Place
 
 RESOLVE_WITHIN_S = 10.0
 """A name server may be slow while a node boots; a name that is wrong stays wrong."""

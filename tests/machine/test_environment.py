@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from mcdist.environment import describe_environment
+from mcdist.machine.environment import describe_environment
 
 
 @pytest.mark.parametrize("program", ["/somewhere/bin/mcdist", "/somewhere/mcdist/__main__.py"])

@@ -10,7 +10,7 @@ import torch.distributed as dist
 
 from mcdist.distributed import World
 from mcdist.errors import REQUEUE, McdistError, RankLostError
-from mcdist.stop import StopWish
+from mcdist.resilience.stop import StopWish
 
 COLLECTIVE_WORDS = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
 """Gloo's errors are plain RuntimeErrors."""

@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mcdist import tensor_file
-from mcdist.tensor_file import DTYPES, write_tensors
+from mcdist.disk import tensor_file
+from mcdist.disk.tensor_file import DTYPES, write_tensors
 
 
 def tensors() -> dict[str, torch.Tensor]:

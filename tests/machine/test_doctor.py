@@ -6,8 +6,8 @@ import sys
 import pytest
 from rich.console import Console
 
-from mcdist import doctor
-from mcdist.doctor import Finding, examine
+from mcdist.machine import doctor
+from mcdist.machine.doctor import Finding, examine
 from mcdist.report.doctor_table import findings_table
 
 
@@ -42,7 +42,7 @@ def test_the_operators_of_the_cpu_are_compiled_or_say_what_is_missing(findings, 
 
 
 def test_the_doctor_imports_no_package_into_this_process():
-    code = "import sys, mcdist.doctor; sys.exit(any(name in sys.modules for name in ('torch', 'faiss', 'ffcv', 'mlflow', 'rich')))"
+    code = "import sys, mcdist.machine.doctor; sys.exit(any(name in sys.modules for name in ('torch', 'faiss', 'ffcv', 'mlflow', 'rich')))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

@@ -7,10 +7,11 @@ import torch
 import torch.distributed as dist
 from many_ranks import on_ranks
 
-from mcdist.agree import agreed_exit_code, as_lost_rank, first_alone
-from mcdist.distributed import World, join_world, leave_world
+from mcdist.distributed import World
 from mcdist.errors import REQUEUE, HeldError
-from mcdist.stop import StopWish
+from mcdist.ranks.agree import agreed_exit_code, as_lost_rank, first_alone
+from mcdist.ranks.join import join_world, leave_world
+from mcdist.resilience.stop import StopWish
 
 
 def _refused() -> int:

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from mcdist.errors import RankLostError
-from mcdist.watchdog import Watchdog
+from mcdist.ranks.watchdog import Watchdog
 
 DEADLINE_S = 120
 SCRIPT = """
 import ctypes, sys, threading, time
 from pathlib import Path
-from mcdist.watchdog import Watchdog
+from mcdist.ranks.watchdog import Watchdog
 folder = Path(sys.argv[1])
 def waits_for_data(): time.sleep(1000)
 threading.Thread(target=waits_for_data, daemon=True).start()

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from mcdist.environment import num_cores
 from mcdist.errors import ConfigError, DataError, MachineError
+from mcdist.machine.environment import num_cores
 
 proposals = typer.Typer(no_args_is_help=True, help="Propose object masks for photos without any label, and judge them.")
 

@@ -19,8 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mcdist.attempts import Attempt, follows_in_job, is_dead, read_attempt, record_path, this_process
 from mcdist.errors import HeldError, MachineError, McdistError, SupersededError
+from mcdist.resilience.attempts import Attempt, follows_in_job, is_dead, read_attempt, record_path, this_process
 from mcdist.run_dir import write_atomically
 
 BEAT_NAME = "beat"

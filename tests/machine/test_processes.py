@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 
 from mcdist.errors import MachineError
-from mcdist.processes import results_of
+from mcdist.machine.processes import results_of
 
 
 def pool() -> ProcessPoolExecutor:

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from mcdist import attempts
-from mcdist.attempts import Attempt, attempts_without_progress, list_attempts, read_attempt, this_process
 from mcdist.checkpoint import load_checkpoint, save_checkpoint
-from mcdist.claim import Claim, take
 from mcdist.errors import REQUEUE, ConfigError, HeldError, MachineError, SupersededError
 from mcdist.records import Record
 from mcdist.report.jsonl import MetricsFile, read_metrics
+from mcdist.resilience import attempts
+from mcdist.resilience.attempts import Attempt, attempts_without_progress, list_attempts, read_attempt, this_process
+from mcdist.resilience.claim import Claim, take
 from mcdist.run_dir import RunDir, list_checkpoints, name_of
 
 LONG_S, SHORT_S = 1000.0, 1.0
@@ -97,7 +97,7 @@ def test_the_longer_of_two_leases_counts(run: RunDir) -> None:
 HOLDS = """
 import sys, time
 from pathlib import Path
-from mcdist.claim import take
+from mcdist.resilience.claim import take
 run = Path(sys.argv[1])
 with take(run, attempts=run / "attempts", lease_s=1000.0, say=print):
     print("holds", flush=True)
@@ -265,7 +265,7 @@ def test_attempts_without_progress_are_those_since_the_last_new_checkpoint_but_f
 
 
 def test_a_launcher_reads_attempts_without_torch(run: RunDir) -> None:
-    asks = "import sys; from pathlib import Path; from mcdist.attempts import attempts_without_progress as count; count(Path(sys.argv[1]))"
+    asks = "import sys; from pathlib import Path; from mcdist.resilience.attempts import attempts_without_progress as count; count(Path(sys.argv[1]))"
     done = subprocess.run(
         [sys.executable, "-c", f"{asks}; print('torch' in sys.modules)", str(run.root)], capture_output=True, text=True, timeout=DEADLINE_S, check=False
     )

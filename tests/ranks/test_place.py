@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcdist.errors import ConfigError
-from mcdist.place import FIRST_PORT, NUM_PORTS, Place, find_place, first_host, slurm_counts
+from mcdist.ranks.place import FIRST_PORT, NUM_PORTS, Place, find_place, first_host, slurm_counts
 
 TORCHRUN = {
     "RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4", "MASTER_ADDR": "one", "MASTER_PORT": "29500",
@@ -130,6 +130,6 @@ def test_counts_a_node_are_the_inverse_of_slurms_writing(counts: list[int]) -> N
 
 
 def test_a_place_is_found_without_importing_torch() -> None:
-    code = "import sys; from mcdist.place import find_place; find_place({}); sys.exit('torch' in sys.modules)"
+    code = "import sys; from mcdist.ranks.place import find_place; find_place({}); sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from mcdist.checkpoint import load_newest, save_checkpoint
+from mcdist.disk.saver import Saver
 from mcdist.errors import MachineError
 from mcdist.run_dir import list_checkpoints, name_of
-from mcdist.saver import Saver
 
 DEADLINE_S = 120
 

@@ -11,8 +11,8 @@ import pytest
 import torch.distributed as dist
 
 from mcdist.errors import ConfigError, MachineError
-from mcdist.place import Place
-from mcdist.rendezvous import meet
+from mcdist.ranks.place import Place
+from mcdist.ranks.rendezvous import meet
 
 
 def free_port() -> int:
