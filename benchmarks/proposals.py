@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mcdist.commands.propose import read_options
+from mcdist.commands.options import read_options
 from mcdist.errors import ConfigError, DataError
 from mcdist.machine.environment import describe_environment, num_cores
 from mcdist.proposals.evaluate_folder import judge_folder, spread

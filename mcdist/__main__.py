@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from mcdist.commands.propose import proposals
+from mcdist.commands.proposals import proposals
 from mcdist.errors import McdistError, RankLostError
 from mcdist.run_dir import RunDir
 

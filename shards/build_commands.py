@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mcdist.commands.propose import Device, Options, Refine, RefineOption, read_part
+from mcdist.commands.options import Device, Options, Refine, RefineOption, read_part
 from shards.build import MAX_SKIPPED_SHARE
 from shards.build_part import asked_for
 from shards.coco_plan import CocoFiles, Labels, coco_source

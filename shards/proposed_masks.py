@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from mcdist.commands.propose import Refine, read_options, show_proposed
+from mcdist.commands.options import Refine, read_options
+from mcdist.commands.propose import show_proposed
 from mcdist.errors import ConfigError
 from mcdist.proposals.proposal_folder import ProposalFolder
 

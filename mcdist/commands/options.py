@@ -1,0 +1,52 @@
+"""The options that commands about proposals share, with their help, and how those are read that are typed as one text."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from mcdist.errors import ConfigError
+from mcdist.machine.environment import num_cores
+
+DEFAULT_WORKERS = num_cores()
+
+
+class Refine(StrEnum):
+    """How edges are drawn to the photo's."""
+
+    none = "none"
+    guided = "guided"
+    crf = "crf"
+
+
+Options = Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the method; may be given several times.")]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Worker processes; they change the time, never a byte.")]
+Device = Annotated[str, typer.Option("--device", help="cpu, or cuda for methods that use torch.")]
+RefineOption = Annotated[Refine, typer.Option("--refine", help="Draw the objects' edges to the photo's.")]
+
+
+def read_options(given: list[str] | None) -> dict[str, str]:
+    """`key=value` texts as a dictionary; ConfigError for one without `=`."""
+    options = {}
+    for text in given or []:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--option wants KEY=VALUE, got {text!r}")
+        options[key] = value
+    return options
+
+
+def read_part(text: str) -> tuple[int, int]:
+    """`K/N` as two numbers, 1 <= K <= N."""
+    number, _, total = text.partition("/")
+    if not (number.isdecimal() and total.isdecimal() and 1 <= int(number) <= int(total)):
+        raise ConfigError(f"--part wants K/N with 1 <= K <= N, such as 3/16, got {text!r}")
+    return int(number), int(total)
+
+
+def read_ids(text: str, *, key: str) -> tuple[int, ...]:
+    """`1,2,3` as numbers in 0..255; none for an empty text."""
+    listed = [part for part in text.split(",") if part]
+    if not all(part.isdecimal() and int(part) <= 255 for part in listed):
+        raise ConfigError(f"{key} wants ids in 0..255 such as 0,255, got {text!r}")
+    return tuple(int(part) for part in listed)

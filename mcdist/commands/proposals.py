@@ -1,0 +1,12 @@
+"""The command line of proposals: mcdist proposals list|make|self-train|evaluate."""
+
+import typer
+
+from mcdist.commands.judge import evaluate_command
+from mcdist.commands.propose import list_command, make_command, self_train_command
+
+proposals = typer.Typer(no_args_is_help=True, help="Propose object masks for photos without any label, and judge them.")
+proposals.command("list")(list_command)
+proposals.command("make")(make_command)
+proposals.command("self-train")(self_train_command)
+proposals.command("evaluate")(evaluate_command)
