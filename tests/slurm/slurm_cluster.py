@@ -153,6 +153,15 @@ class SlurmCluster:
             self.start_node(number)
         if not self.wait_until_idle():
             raise ClusterError(f"SLURM did not come up within {START_TIMEOUT_S:g} s: {self.ask('sinfo', '-N', '-l')}\n{self.log_tails()}")
+        self._try_out()
+
+    def _try_out(self) -> None:
+        """Nodes may be idle and no job able to run, on a machine that forbids what slurmd does: a job on all nodes, and what accounting says of it."""
+        command = ("sbatch", "--parsable", "--wait", "-N", str(self.num_nodes), "-o", "/dev/null", "--wrap", "srun true")
+        job_id = self.ask(*command, timeout_s=START_TIMEOUT_S).strip()
+        if not job_id or not _until(lambda: "COMPLETED" in self.ask("sacct", "-n", "-X", "-j", job_id, "-o", "State"), timeout_s=START_TIMEOUT_S):
+            raise ClusterError(f"a job that does nothing did not run to its end here\n{self.log_tails()}")
+        self.wait_until_idle()
 
     def _begin(self, name: str, command: list[str]) -> None:
         with (self.root / "log" / f"{name}.log").open("ab") as log:
