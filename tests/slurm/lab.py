@@ -86,6 +86,12 @@ class Lab:
         """The job's state, as the controller has it."""
         return self.cluster.ask("squeue", "-h", "-a", "-t", "all", "-j", job_id, "-o", "%T").strip()
 
+    def last_node(self, job_id: str) -> int:
+        """The number of the last of the job's nodes."""
+        names = self.cluster.ask("scontrol", "show", "hostnames", self.cluster.ask("squeue", "-h", "-j", job_id, "-o", "%N").strip()).split()
+        assert names, f"job {job_id} has no nodes\n{self.everything()}"
+        return self.cluster.nodes.index(names[-1]) + 1
+
     def wait_for(self, is_so: Callable[[], bool], what: str, *, timeout_s: float = START_TIMEOUT_S) -> None:
         """Wait for a moment; a failure shows all that the jobs and daemons wrote."""
         until_s = time.monotonic() + timeout_s

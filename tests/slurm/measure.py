@@ -40,8 +40,9 @@ def crash_s(lab: Lab) -> tuple[float, float]:
     """From a node's crash until the job is running again, and until a step was done that had not been done before it."""
     job_id = lab.submit("--nodes=2", step_s=(0.5,))
     lab.wait_for_step(6)
+    node = lab.last_node(job_id)
     began_s = time.monotonic()
-    lab.cluster.kill_node(2)
+    lab.cluster.kill_node(node)
     lab.wait_for(lambda: lab.restarts(job_id) == 1 and lab.state(job_id) == "RUNNING", "the requeue", timeout_s=600)
     again_s = time.monotonic() - began_s
     lab.wait_for_step(7, starts=1)

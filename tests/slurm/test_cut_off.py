@@ -18,7 +18,7 @@ def test_what_was_cut_off_and_replaced_writes_nothing_any_more(isolated_lab: Lab
 
     job_id = lab.submit("--nodes=1", step_s=(5.0, 0.0))
     lab.wait_for_step(2)
-    node = lab.cluster.nodes.index(lab.cluster.ask("squeue", "-h", "-j", job_id, "-o", "%N").strip()) + 1
+    node = lab.last_node(job_id)
     lab.cluster.cut(node)
     try:
         lab.cluster.ask("scontrol", "update", f"nodename={lab.cluster.nodes[node - 1]}", "state=DOWN", "reason=cut")

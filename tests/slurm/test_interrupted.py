@@ -85,11 +85,12 @@ def test_a_job_is_saved_before_its_time_is_over_and_goes_on(lab: Lab, undisturbe
 def test_a_job_that_loses_a_node_goes_on_with_another(lab: Lab, undisturbed: Undisturbed) -> None:
     job_id = lab.submit("--nodes=2", step_s=(1.5, 0.0))
     lab.wait_for_step(6)
-    lab.cluster.kill_node(2)
+    node = lab.last_node(job_id)
+    lab.cluster.kill_node(node)
     try:
         lab.wait_for_end(job_id)
     finally:
-        lab.cluster.start_node(2)
+        lab.cluster.start_node(node)
     assert lab.restarts(job_id) == 1
     lab.check_each_sample_once_an_epoch()
     lab.check_same_weights(undisturbed.last)
