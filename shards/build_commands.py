@@ -7,35 +7,18 @@ from typing import Annotated, Any
 import typer
 
 from mcdist.commands.options import Device, Options, Refine, RefineOption, read_part
-from shards.build import MAX_SKIPPED_SHARE
 from shards.build_part import asked_for
+from shards.builder import Building, build_and_print, builder
 from shards.coco_plan import CocoFiles, Labels, coco_source
 from shards.console import shown_while_working
 from shards.demo import DemoPart, demo_source
 from shards.folder import folder_source, tree_source
 from shards.format_options import Format, PhotoKept, ShardFormat, packing_of
-from shards.options import (
-    DEFAULT_WORKERS,
-    Building,
-    Components,
-    KeepEmpty,
-    MaskValues,
-    MaxSkipped,
-    Out,
-    Overwrite,
-    Quality,
-    ShardSize,
-    ShortSide,
-    SplitSeed,
-    Strict,
-    ValShare,
-    Values,
-    Workers,
-    build_and_print,
-    treatment_of,
-)
+from shards.options import DEFAULT_WORKERS, Out, Overwrite, ShardSize, Workers
 from shards.proposed_masks import Masks, Proposals, masks_for
+from shards.source import Source
 from shards.tar_source import tar_source
+from shards.treatment import Treatment
 from shards.voc import download_voc, voc_source
 
 build = typer.Typer(
@@ -62,9 +45,9 @@ class Part(StrEnum):
 
 
 @build.command("voc")
+@builder
 def build_voc(
     root: Annotated[Path, typer.Argument(help="Folder that holds VOCdevkit, or is VOC2012.", show_default=False)],
-    out: Out,
     split: Annotated[str, typer.Option(help="List of ids: ImageSets/Segmentation/SPLIT.txt.")] = "trainaug",
     proposals: Annotated[str, typer.Option(help="Folder of masks, in VOC2012 or a path: one PNG a photo.")] = "saliency_supervised",
     with_labels: Annotated[bool, typer.Option("--with-labels/--no-labels", help="Keep the ground truth beside each photo; training never reads it.")] = True,
@@ -72,50 +55,24 @@ def build_voc(
     hold_out: Annotated[int, typer.Option(min=0, help="Set N photos of the list aside, the same ones every time.", metavar="N")] = 0,
     part: Annotated[Part, typer.Option(help="With --hold-out: which side to build.")] = Part.train,
     download: Annotated[bool, typer.Option("--download", help="Fetch VOC 2012 (2 GB) into ROOT first, through torchvision.")] = False,
-    mask_values: Values = MaskValues.auto,
-    components: Components = False,
-    keep_empty: KeepEmpty = False,
-    short_side: ShortSide = 0,
-    jpeg_quality: Quality = 92,
-    shard_size: ShardSize = 256,
-    shard_format: Format = ShardFormat.webdataset,
-    ffcv_photo: PhotoKept = None,
-    workers: Workers = DEFAULT_WORKERS,
-    val_share: ValShare = 0.0,
-    split_seed: SplitSeed = 0,
-    strict: Strict = False,
-    max_skipped_share: MaxSkipped = MAX_SKIPPED_SHARE,
-    overwrite: Overwrite = False,
-) -> None:
+    *,
+    treatment: Treatment,
+    building: Building,
+) -> Source:
     """From PASCAL VOC 2012 and a folder of proposals.
 
     Example: python -m shards build voc data/voc --split trainaug --out shards/voc_trainaug
     """
     if download:
         download_voc(root)
-    treatment = treatment_of(mask_values, components=components, keep_empty=keep_empty, short_side=short_side, jpeg_quality=jpeg_quality)
     side: Any = part.value
-    source = voc_source(root, split=split, proposals=proposals, treatment=treatment, with_labels=with_labels, ids_file=ids, hold_out=hold_out, part=side)
-    build_and_print(
-        source,
-        building=Building(
-            out=out,
-            shard_size=shard_size,
-            workers=workers,
-            packing=packing_of(shard_format, photo=ffcv_photo),
-            val_share=val_share,
-            split_seed=split_seed,
-            strict=strict,
-            max_skipped_share=max_skipped_share,
-            overwrite=overwrite,
-        ),
-    )
+    return voc_source(root, split=split, proposals=proposals, treatment=treatment, with_labels=with_labels, ids_file=ids, hold_out=hold_out, part=side)
 
 
 @build.command("coco")
+@builder
 def build_coco(
     images: Annotated[Path, typer.Option("--images", help="Folder of the photos.", show_default=False)],
-    out: Out,
     annotations: Annotated[
         Path | None, typer.Option(help="COCO file that lists the photos: instances_*.json, or image_info_*.json. Without one, every picture in --images.")
     ] = None,
@@ -134,26 +91,14 @@ def build_coco(
         ),
     ] = Labels.auto,
     min_score: Annotated[float, typer.Option(help="Leave out proposals with a lower score.")] = 0.0,
-    mask_values: Values = MaskValues.auto,
-    components: Components = False,
-    keep_empty: KeepEmpty = False,
-    short_side: ShortSide = 0,
-    jpeg_quality: Quality = 92,
-    shard_size: ShardSize = 256,
-    shard_format: Format = ShardFormat.webdataset,
-    ffcv_photo: PhotoKept = None,
-    workers: Workers = DEFAULT_WORKERS,
-    val_share: ValShare = 0.0,
-    split_seed: SplitSeed = 0,
-    strict: Strict = False,
-    max_skipped_share: MaxSkipped = MAX_SKIPPED_SHARE,
-    overwrite: Overwrite = False,
-) -> None:
+    *,
+    treatment: Treatment,
+    building: Building,
+) -> Source:
     """From COCO: instances, panoptic maps, COCO-Stuff labels, or photos with proposals. Overlaps: the smaller object on top. Crowds: void.
 
     Example: python -m shards build coco --images train2017 --annotations annotations/instances_train2017.json --out shards/coco
     """
-    treatment = treatment_of(mask_values, components=components, keep_empty=keep_empty, short_side=short_side, jpeg_quality=jpeg_quality)
     files = CocoFiles(
         images=images,
         annotations=annotations,
@@ -165,161 +110,89 @@ def build_coco(
         min_score=min_score,
     )
     with shown_while_working(f"Reading what COCO says of {images}"):
-        source = coco_source(files, treatment=treatment)
-    build_and_print(
-        source,
-        building=Building(
-            out=out,
-            shard_size=shard_size,
-            workers=workers,
-            packing=packing_of(shard_format, photo=ffcv_photo),
-            val_share=val_share,
-            split_seed=split_seed,
-            strict=strict,
-            max_skipped_share=max_skipped_share,
-            overwrite=overwrite,
-        ),
-    )
+        return coco_source(files, treatment=treatment)
 
 
 @build.command("folder")
+@builder
 def build_folder(
     photos: Annotated[Path, typer.Argument(help="Folder of photos (JPEG, 8-bit PNG), nested or not.", show_default=False)],
-    out: Out,
     masks: Masks = None,
     proposals: Proposals = None,
     option: Options = None,
     refine: RefineOption = Refine.none,
     device: Device = "cpu",
     labels: Annotated[Path | None, typer.Option(help="Folder of ground truth: the photo's path with .png, class ids, 255 void.")] = None,
-    mask_values: Values = MaskValues.auto,
-    components: Components = False,
-    keep_empty: KeepEmpty = False,
-    short_side: ShortSide = 0,
-    jpeg_quality: Quality = 92,
-    shard_size: ShardSize = 256,
-    shard_format: Format = ShardFormat.webdataset,
-    ffcv_photo: PhotoKept = None,
-    workers: Workers = DEFAULT_WORKERS,
-    val_share: ValShare = 0.0,
-    split_seed: SplitSeed = 0,
-    strict: Strict = False,
-    max_skipped_share: MaxSkipped = MAX_SKIPPED_SHARE,
-    overwrite: Overwrite = False,
-) -> None:
+    *,
+    treatment: Treatment,
+    building: Building,
+) -> Source:
     """From a folder of photos and a folder of masks, or of photos alone with --proposals.
 
     Example: python -m shards build folder photos --masks masks --out shards/mine
     Example: python -m shards build folder photos --proposals ensemble --out shards/mine
     """
-    treatment = treatment_of(mask_values, components=components, keep_empty=keep_empty, short_side=short_side, jpeg_quality=jpeg_quality)
-    masks = masks_for(photos, masks=masks, out=out, proposals=proposals, option=option, refine=refine, device=device, workers=workers, overwrite=overwrite)
-    source = folder_source(photos, masks=masks, labels=labels, treatment=treatment)
-    build_and_print(
-        source,
-        building=Building(
-            out=out,
-            shard_size=shard_size,
-            workers=workers,
-            packing=packing_of(shard_format, photo=ffcv_photo),
-            val_share=val_share,
-            split_seed=split_seed,
-            strict=strict,
-            max_skipped_share=max_skipped_share,
-            overwrite=overwrite,
-        ),
+    masks = masks_for(
+        photos,
+        masks=masks,
+        out=building.out,
+        proposals=proposals,
+        option=option,
+        refine=refine,
+        device=device,
+        workers=building.workers,
+        overwrite=building.overwrite,
     )
+    return folder_source(photos, masks=masks, labels=labels, treatment=treatment)
 
 
 @build.command("tree")
+@builder
 def build_tree(
     photos: Annotated[Path, typer.Argument(help="Folder of class folders of photos, as ImageNet has them.", show_default=False)],
-    out: Out,
     masks: Masks = None,
     proposals: Proposals = None,
     option: Options = None,
     refine: RefineOption = Refine.none,
     device: Device = "cpu",
     labels: Annotated[Path | None, typer.Option(help="Folder of ground truth: the photo's path with .png, class ids, 255 void.")] = None,
-    mask_values: Values = MaskValues.auto,
-    components: Components = False,
-    keep_empty: KeepEmpty = False,
-    short_side: ShortSide = 0,
-    jpeg_quality: Quality = 92,
-    shard_size: ShardSize = 256,
-    shard_format: Format = ShardFormat.webdataset,
-    ffcv_photo: PhotoKept = None,
-    workers: Workers = DEFAULT_WORKERS,
-    val_share: ValShare = 0.0,
-    split_seed: SplitSeed = 0,
-    strict: Strict = False,
-    max_skipped_share: MaxSkipped = MAX_SKIPPED_SHARE,
-    overwrite: Overwrite = False,
-) -> None:
+    *,
+    treatment: Treatment,
+    building: Building,
+) -> Source:
     """From class folders of photos and the same folders of masks. The class is kept in each sample's json and used by nothing.
 
     Example: python -m shards build tree imagenet/train --masks saliency/train --out shards/imagenet
     """
-    treatment = treatment_of(mask_values, components=components, keep_empty=keep_empty, short_side=short_side, jpeg_quality=jpeg_quality)
-    masks = masks_for(photos, masks=masks, out=out, proposals=proposals, option=option, refine=refine, device=device, workers=workers, overwrite=overwrite)
-    source = tree_source(photos, masks=masks, labels=labels, treatment=treatment)
-    build_and_print(
-        source,
-        building=Building(
-            out=out,
-            shard_size=shard_size,
-            workers=workers,
-            packing=packing_of(shard_format, photo=ffcv_photo),
-            val_share=val_share,
-            split_seed=split_seed,
-            strict=strict,
-            max_skipped_share=max_skipped_share,
-            overwrite=overwrite,
-        ),
+    masks = masks_for(
+        photos,
+        masks=masks,
+        out=building.out,
+        proposals=proposals,
+        option=option,
+        refine=refine,
+        device=device,
+        workers=building.workers,
+        overwrite=building.overwrite,
     )
+    return tree_source(photos, masks=masks, labels=labels, treatment=treatment)
 
 
 @build.command("tar")
+@builder
 def build_tar(
     photos: Annotated[list[Path], typer.Argument(help="Tars of photos, not compressed. They are read by offset and never unpacked.", show_default=False)],
     masks: Annotated[list[Path], typer.Option(help="Folder of masks, or a tar with the same inner paths and .png; several tars: once for each.")],
-    out: Out,
     labels: Annotated[list[Path] | None, typer.Option(help="Ground truth, as --masks: class ids, 255 void.", show_default=False)] = None,
-    mask_values: Values = MaskValues.auto,
-    components: Components = False,
-    keep_empty: KeepEmpty = False,
-    short_side: ShortSide = 0,
-    jpeg_quality: Quality = 92,
-    shard_size: ShardSize = 256,
-    shard_format: Format = ShardFormat.webdataset,
-    ffcv_photo: PhotoKept = None,
-    workers: Workers = DEFAULT_WORKERS,
-    val_share: ValShare = 0.0,
-    split_seed: SplitSeed = 0,
-    strict: Strict = False,
-    max_skipped_share: MaxSkipped = MAX_SKIPPED_SHARE,
-    overwrite: Overwrite = False,
-) -> None:
+    *,
+    treatment: Treatment,
+    building: Building,
+) -> Source:
     """From tars of photos, with masks in a folder or in tars.
 
     Example: python -m shards build tar photos-0.tar photos-1.tar --masks masks.tar --out shards/mine
     """
-    treatment = treatment_of(mask_values, components=components, keep_empty=keep_empty, short_side=short_side, jpeg_quality=jpeg_quality)
-    source = tar_source(photos, masks=masks, labels=labels or [], treatment=treatment)
-    build_and_print(
-        source,
-        building=Building(
-            out=out,
-            shard_size=shard_size,
-            workers=workers,
-            packing=packing_of(shard_format, photo=ffcv_photo),
-            val_share=val_share,
-            split_seed=split_seed,
-            strict=strict,
-            max_skipped_share=max_skipped_share,
-            overwrite=overwrite,
-        ),
-    )
+    return tar_source(photos, masks=masks, labels=labels or [], treatment=treatment)
 
 
 @build.command("demo")
