@@ -13,8 +13,9 @@ from tenacity import wait_none
 
 from mcdist.data import fetch
 from mcdist.data.cached_files import CachedFiles, stage
-from mcdist.data.loader import from_sound_copy, make_loader
+from mcdist.data.loader import make_loader
 from mcdist.data.open_files import open_files
+from mcdist.data.photo_views import from_sound_copy
 from mcdist.data.read_webdataset import ShardFolder
 from mcdist.data.sample import RawSample, decode_sample
 from mcdist.errors import ConfigError, MachineError, MissingExtraError, ShardError
