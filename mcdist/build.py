@@ -10,7 +10,7 @@ import numpy
 import torch
 from torch.optim import Optimizer
 
-from mcdist.checkpoint import Checkpoint, best_checkpoint, load_checkpoint
+from mcdist.checkpoint import find_checkpoint
 from mcdist.config import Config, DataConfig, ModelConfig
 from mcdist.data import loader
 from mcdist.data.cached_files import CachedFiles, stage
@@ -22,7 +22,7 @@ from mcdist.data.open_shards import open_shards
 from mcdist.data.order import WINDOW_BLOCKS
 from mcdist.data.reader import SampleReader
 from mcdist.distributed import World
-from mcdist.errors import CheckpointError, ConfigError
+from mcdist.errors import ConfigError
 from mcdist.evaluate.subject import EvaluationSettings
 from mcdist.model.backbone import freeze_before, make_backbone
 from mcdist.model.bank import MemoryBank
@@ -31,7 +31,6 @@ from mcdist.model.encoder import Encoder
 from mcdist.model.norm import convert_norm
 from mcdist.model.sync_norm import SumOverRanks
 from mcdist.ranks.join import join_world
-from mcdist.run_dir import RunDir, list_checkpoints
 from mcdist.train.deepspeed_settings import deepspeed_settings
 from mcdist.train.engine import Engine
 from mcdist.train.engine_ddp import EngineDDP
@@ -255,19 +254,3 @@ def stage_shards(config: Config, folder: SampleReader, *, world: World) -> str:
     stage(folder.files, manifest=folder.manifest, part=world.local_rank, num_parts=world.ranks_here)
     kept, num_bytes = folder.files.cache.folder, folder.manifest.num_bytes
     return f"staged {len(folder.manifest.shards)} shards, {num_bytes / 2**30:.3g} GiB, in {kept}: {time.monotonic() - began_s:.1f} s"
-
-
-def find_checkpoint(path: Path, *, which: str = "newest") -> Checkpoint:
-    """The checkpoint at `path`: itself a checkpoint folder, or a run folder, of which "newest", "best" or "step_NNNNNNNN" is taken."""
-    if (path / "meta.json").is_file():
-        return load_checkpoint(path)
-    folder = RunDir(path).checkpoints
-    found = list_checkpoints(folder)
-    if not found:
-        raise CheckpointError(f"expected a run with checkpoints at {path}, found none in {folder}; train first: mcdist train CONFIG run.dir={path}")
-    if which == "newest":
-        return load_checkpoint(found[-1])
-    chosen = best_checkpoint(folder) if which == "best" else folder / which
-    if chosen is None or chosen not in found:
-        raise CheckpointError(f"{folder} has no checkpoint {which!r}; there are: {', '.join(path.name for path in found)}")
-    return load_checkpoint(chosen)

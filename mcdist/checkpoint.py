@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mcdist.disk.tensor_file import write_tensors
 from mcdist.errors import CheckpointError, MachineError
-from mcdist.run_dir import META_NAME, list_checkpoints, write_atomically
+from mcdist.run_dir import META_NAME, RunDir, list_checkpoints, write_atomically
 
 SCHEMA_VERSION = 2
 STATE_NAME = "state.safetensors"
@@ -104,6 +104,26 @@ def load_newest(folder: Path, *, warn: Callable[[str], None]) -> Checkpoint | No
             "move the folder away to start anew, or restore one from a backup"
         )
     return None
+
+
+def find_checkpoint(path: Path, *, which: str = "newest") -> Checkpoint:
+    """The checkpoint at `path`: itself a checkpoint folder, or a run folder, of which "newest", "best" or "step_NNNNNNNN" is taken.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    if (path / META_NAME).is_file():
+        return load_checkpoint(path)
+    folder = RunDir(path).checkpoints
+    found = list_checkpoints(folder)
+    if not found:
+        raise CheckpointError(f"expected a run with checkpoints at {path}, found none in {folder}; train first: mcdist train CONFIG run.dir={path}")
+    if which == "newest":
+        return load_checkpoint(found[-1])
+    chosen = best_checkpoint(folder) if which == "best" else folder / which
+    if chosen is None or chosen not in found:
+        raise CheckpointError(f"{folder} has no checkpoint {which!r}; there are: {', '.join(path.name for path in found)}")
+    return load_checkpoint(chosen)
 
 
 def mark_best(path: Path, *, folder: Path | None = None) -> None:

@@ -9,7 +9,7 @@ import numpy
 import torch
 
 from mcdist import build
-from mcdist.checkpoint import load_checkpoint, load_newest, save_checkpoint
+from mcdist.checkpoint import find_checkpoint, load_checkpoint, load_newest, save_checkpoint
 from mcdist.config import Config
 from mcdist.config_file import check_same_science, load_config
 from mcdist.data.loader import evaluation_samples
@@ -142,7 +142,7 @@ def evaluate_run(run_dir: RunDir, *, overrides: list[str], which: str) -> Evalua
     location = config.data.val or config.data.train
     folder = build.build_shards(location, key="data.val", data=config.data)
     has_truth = bool(config.data.val) and folder.num_with(SEGMENTS_MEMBER) > 0
-    trained = build.find_checkpoint(run_dir.root, which=which)
+    trained = find_checkpoint(run_dir.root, which=which)
     initial = load_checkpoint(run_dir.initial_checkpoint)
     limit = config.evaluate.limit
     with Console(mode=config.report.console, total_steps=min(limit or len(folder), len(folder)), samples_per_step=1) as console:
