@@ -9,8 +9,7 @@ import numpy
 from jaxtyping import UInt8
 from PIL import Image
 
-from mcdist.errors import MachineError
-from mcdist.run_dir import write_atomically
+from mcdist.report.strips import write_strips
 
 SIDE_PX, GAP_PX = 120, 6
 MARGIN_SHARE = 0.15
@@ -25,20 +24,10 @@ def save_clusters(clusters: Sequence[Sequence[tuple[Pixels, Box]]], folder: Path
 
     Makes no folder where there is no cluster.
     """
-    try:
-        if clusters:
-            folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MachineError(f"cannot create the folder of clusters {folder}: {error.strerror}; free some space or choose another run.dir") from error
-    written = []
-    for number, objects in enumerate(clusters, start=1):
-        if objects:
-            written.append(folder / f"cluster_{number:03d}.png")
-            write_atomically(written[-1], cluster_strip(objects))
-    for stale in cluster_files(folder):
-        if stale not in written:
-            stale.unlink()
-    return written
+    if not clusters and not folder.exists():
+        return []
+    strips = ((f"cluster_{number:03d}.png", cluster_strip(objects)) for number, objects in enumerate(clusters, start=1) if objects)
+    return write_strips(strips, folder=folder, what="clusters", strips_in=cluster_files)
 
 
 def cluster_files(folder: Path) -> list[Path]:

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy
 from PIL import Image, ImageDraw, ImageFont
 
-from mcdist.errors import MachineError
 from mcdist.records import Panel
 from mcdist.report.palette import PROPOSALS, VOID, class_colours, rgb
-from mcdist.run_dir import write_atomically
+from mcdist.report.strips import write_strips
 
 COLUMNS = ("photo", "proposals", "predicted saliency", "clusters", "ground truth")
 """What a strip shows, left to right; the last only where there is ground truth."""
@@ -26,18 +25,8 @@ _HEAT = ((0.0, (13, 8, 35)), (0.3, (87, 21, 126)), (0.55, (183, 55, 121)), (0.8,
 
 def save_panels(panels: Iterable[Panel], folder: Path, *, classes: tuple[str, ...]) -> list[Path]:
     """Write `NN_KEY.png` for each panel (NN its place, KEY without odd characters) and remove those of an earlier evaluation."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MachineError(f"cannot create the folder of panels {folder}: {error.strerror}; free some space or choose another run.dir") from error
-    written = []
-    for place, panel in enumerate(panels):
-        written.append(folder / f"{place:02d}_{_safe_key(panel.key)}.png")
-        write_atomically(written[-1], panel_strip(panel, classes=classes))
-    for stale in panel_files(folder):
-        if stale not in written:
-            stale.unlink()
-    return written
+    strips = ((f"{place:02d}_{_safe_key(panel.key)}.png", panel_strip(panel, classes=classes)) for place, panel in enumerate(panels))
+    return write_strips(strips, folder=folder, what="panels", strips_in=panel_files)
 
 
 def panel_files(folder: Path) -> list[Path]:
