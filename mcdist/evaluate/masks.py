@@ -34,10 +34,3 @@ def _large_components(above: Shaped[numpy.ndarray, "S S"], *, area_min_px: float
     keep[numpy.iinfo(numpy.int16).max :] = False
     number = numpy.where(keep, numpy.cumsum(keep), 0).astype(numpy.int16)
     return number[components], int(num_found - keep.sum())
-
-
-def resize_nearest(values: Shaped[numpy.ndarray, "H1 W1"], *, height: int, width: int) -> Shaped[numpy.ndarray, "H2 W2"]:
-    """`values` at `height` x `width`: each pixel takes the value under its centre."""
-    rows = (2 * numpy.arange(height) + 1) * values.shape[0] // (2 * height)
-    columns = (2 * numpy.arange(width) + 1) * values.shape[1] // (2 * width)
-    return values[rows[:, None], columns]

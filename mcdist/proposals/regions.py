@@ -5,6 +5,7 @@ from typing import Any
 import numpy
 from jaxtyping import Float64, Int, Int16
 
+from mcdist.data.resize_nearest import resize_nearest
 from mcdist.errors import ConfigError
 from mcdist.proposals.proposal import Pixels, Proposal, check_least
 
@@ -38,14 +39,7 @@ def region_proposal(regions: Int[numpy.ndarray, "h w"], *, photo: Pixels, parame
     objects = objects_of_regions(
         regions, area_min_share=parameters["area_min_share"], border_max_share=parameters["border_max_share"], max_objects=parameters["max_objects"]
     )
-    return Proposal(nearest(objects, height=photo.shape[0], width=photo.shape[1]))
-
-
-def nearest(values: Int[numpy.ndarray, "h w"], *, height: int, width: int) -> Int[numpy.ndarray, "H W"]:
-    """A map at another size: the value under each pixel's centre."""
-    rows = (2 * numpy.arange(height) + 1) * values.shape[0] // (2 * height)
-    columns = (2 * numpy.arange(width) + 1) * values.shape[1] // (2 * width)
-    return values[rows[:, None], columns]
+    return Proposal(resize_nearest(objects, height=photo.shape[0], width=photo.shape[1]))
 
 
 def check_regions(parameters: dict[str, Any], *, method: str) -> None:

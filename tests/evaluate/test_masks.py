@@ -1,7 +1,6 @@
-import numpy
 import torch
 
-from mcdist.evaluate.masks import component_objects, photo_objects, resize_nearest
+from mcdist.evaluate.masks import component_objects, photo_objects
 
 
 def test_one_object_a_photo_is_where_the_logit_is_above_a_half() -> None:
@@ -20,10 +19,3 @@ def test_components_are_numbered_and_small_ones_dropped_and_counted() -> None:
     assert (objects[0] == 1).sum() == 9
     assert (objects[0] == 2).sum() == 12
     assert not objects[1].any()
-
-
-def test_nearest_takes_the_value_under_each_pixels_centre() -> None:
-    values = numpy.arange(12).reshape(3, 4)
-    assert resize_nearest(values, height=6, width=8).tolist() == values.repeat(2, axis=0).repeat(2, axis=1).tolist()
-    assert resize_nearest(values, height=1, width=2).tolist() == [[5, 7]]
-    assert resize_nearest(values, height=3, width=4).tolist() == values.tolist()
