@@ -30,7 +30,7 @@ from traffic import needed_bytes, traffic, wire_bytes
 from mcdist import build
 from mcdist.checkpoint import save_checkpoint
 from mcdist.config import Config, DataConfig, ModelConfig, OptimConfig, ReportConfig, RunConfig, ViewsConfig
-from mcdist.distributed import World
+from mcdist.distributed import World, all_gather_flat
 from mcdist.ranks.join import leave_world
 from mcdist.train import engine_ddp
 from mcdist.train.state import TrainState
@@ -87,7 +87,7 @@ def all_gather(num_bytes: int, *, num_ranks: int) -> Callable[[], object]:
     """Gathers so many bytes in all."""
     own = torch.zeros(num_bytes // num_ranks, dtype=torch.uint8)
     everyone = own.new_empty(len(own) * num_ranks)
-    return lambda: dist.all_gather_into_tensor(everyone, own)
+    return lambda: all_gather_flat(everyone, own)
 
 
 def timed_s(action: Callable[[], object], *, world: World) -> tuple[float, float]:

@@ -10,6 +10,9 @@ from jaxtyping import Int, UInt8
 from numpy import ndarray
 from torch import Tensor
 
+all_gather_flat = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+"""(received [ranks x n], own [n]): what each rank has, in their order. Torch 2.14 gave it another name and warns about the old one."""
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -36,7 +39,7 @@ class World:
             return tensors
         own = pack(tensors)
         gathered = own.new_empty(self.num_ranks * own.numel())
-        dist.all_gather_into_tensor(gathered, own)
+        all_gather_flat(gathered, own)
         return unpack(gathered.view(self.num_ranks, -1), like=tensors)
 
     def sum(self, values: Tensor) -> Tensor:

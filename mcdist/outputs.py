@@ -31,10 +31,11 @@ from mcdist.train.state import TrainState
 class Outputs:
     """Metrics, MLflow and checkpoints of a run that trains."""
 
-    def __init__(self, config: Config, run_dir: RunDir, state: TrainState, *, claim: Claim | None, console: Console) -> None:
-        """`claim`: rank 0's hold of the run folder; None on the other ranks."""
+    def __init__(self, config: Config, run_dir: RunDir, state: TrainState, *, num_steps: int, claim: Claim | None, console: Console) -> None:
+        """`num_steps`: of the whole run. `claim`: rank 0's hold of the run folder; None on the other ranks."""
         self.config, self.run_dir, self.claim, self.console = config, run_dir, claim, console
         self.world = state.engine.world
+        self.is_whole = lambda: state.step >= num_steps
         self.saver = Saver(asynchronous=config.checkpoint.asynchronous)
         self.best_loss = float("inf")
         self.losses: list[float] = []
@@ -67,7 +68,7 @@ class Outputs:
         if self.metrics is not None:
             self.metrics.close()
         if self.mlflow is not None:
-            self.mlflow.finish("FAILED" if kind else "FINISHED")
+            self.mlflow.finish("FAILED" if kind else "FINISHED" if self.is_whole() else "KILLED")
 
     def log(self, records: list[Record]) -> None:
         """Metrics first: they are the truth; console and MLflow are views of them."""

@@ -82,7 +82,7 @@ def _train(config: Config, *, world: World, stop: StopWish) -> int:
             console.warn(warning)
         if staged := build.stage_shards(config, folder, world=world):
             console.say(staged)
-        outputs = stack.enter_context(Outputs(config, run_dir, state, claim=claim, console=console))
+        outputs = stack.enter_context(Outputs(config, run_dir, state, num_steps=loop.num_steps, claim=claim, console=console))
         loader = build.build_batches(config, folder, world=world, consumed=state.samples_consumed, num_steps=loop.num_steps - state.step)
         batches = stack.enter_context(closing(iter(loader)))
         progress: Iterator[Progress] = train(

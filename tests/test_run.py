@@ -384,6 +384,19 @@ def test_all_starts_are_one_mlflow_run_though_one_was_killed_before_it_saved(con
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{run_dir.mlflow_database}")
     runs = client.search_runs([client.get_experiment_by_name("mcdist").experiment_id])
     assert [found.info.run_id for found in runs] == [starts[1]["mlflow_run_id"]]
+    assert runs[0].info.status == "FINISHED"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_mlflow_does_not_call_a_run_finished_that_was_stopped(configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    config = configure("optim.epochs=1", "report.mlflow=on")
+    _stop_after(monkeypatch, 1)
+    run.train_run(config)
+    run_dir = RunDir(Path(config.run.dir))
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{run_dir.mlflow_database}")
+    (found,) = client.search_runs([client.get_experiment_by_name("mcdist").experiment_id])
+    assert found.info.status == "KILLED"
 
 
 def _dies(steps: Iterator) -> Iterator:

@@ -17,6 +17,8 @@ from torch.distributed.algorithms.ddp_comm_hooks.powerSGD_hook import PowerSGDSt
 from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
+from mcdist.distributed import all_gather_flat
+
 POWERSGD_RANK = 4
 POWERSGD_FROM_STEP = 100
 """PowerSGD wants gradients that have calmed down, and buckets in their final layout."""
@@ -49,7 +51,7 @@ def ordered(state: object, bucket: dist.GradBucket) -> Future[torch.Tensor]:
     first, *others = received.view(num_ranks, -1)
     for other in others:
         first += other
-    dist.all_gather_into_tensor(padded, first / num_ranks)
+    all_gather_flat(padded, first / num_ranks)
     gradients.copy_(padded[: gradients.numel()])
     return _done(gradients)
 
