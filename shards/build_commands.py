@@ -132,17 +132,7 @@ def build_folder(
     Example: python -m shards build folder photos --masks masks --out shards/mine
     Example: python -m shards build folder photos --proposals ensemble --out shards/mine
     """
-    masks = masks_for(
-        photos,
-        masks=masks,
-        out=building.out,
-        proposals=proposals,
-        option=option,
-        refine=refine,
-        device=device,
-        workers=building.workers,
-        overwrite=building.overwrite,
-    )
+    masks = masks_for(photos, masks=masks, building=building, proposals=proposals, option=option, refine=refine, device=device)
     return folder_source(photos, masks=masks, labels=labels, treatment=treatment)
 
 
@@ -164,17 +154,7 @@ def build_tree(
 
     Example: python -m shards build tree imagenet/train --masks saliency/train --out shards/imagenet
     """
-    masks = masks_for(
-        photos,
-        masks=masks,
-        out=building.out,
-        proposals=proposals,
-        option=option,
-        refine=refine,
-        device=device,
-        workers=building.workers,
-        overwrite=building.overwrite,
-    )
+    masks = masks_for(photos, masks=masks, building=building, proposals=proposals, option=option, refine=refine, device=device)
     return tree_source(photos, masks=masks, labels=labels, treatment=treatment)
 
 

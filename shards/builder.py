@@ -8,7 +8,7 @@ from typing import Any
 
 from mcdist.errors import ConfigError
 from mcdist.report.progress import progress_bar
-from shards.build import MAX_SKIPPED_SHARE, build_shards, plan_of
+from shards.build import MAX_SKIPPED_SHARE, build_plan, plan_of
 from shards.build_part import asked_for, build_part
 from shards.console import print_built, print_part
 from shards.format_options import Format, PhotoKept, ShardFormat, packing_of
@@ -109,30 +109,20 @@ def build_and_print(source: Source, *, building: Building) -> None:
 
 def _build_one(source: Source, *, out: Path, building: Building) -> None:
     part, num_parts = asked_for.get()
-    if num_parts > 1:
-        if building.overwrite:
-            raise ConfigError(f"--part {part}/{num_parts} goes without --overwrite: every part would delete the others' shards; remove {out} first")
-        with progress_bar(f"Building part {part} of {num_parts} of {out.name}", total=-(-len(source.items) // num_parts)) as tick:
-            plan = plan_of(
-                source,
-                folder=out,
-                shard_size=building.shard_size,
-                packing=building.packing,
-                strict=building.strict,
-                max_skipped_share=building.max_skipped_share,
-            )
-            print_part(build_part(plan, folder=out, part=part, num_parts=num_parts, num_workers=building.workers, tick=tick))
-        return
-    with progress_bar(f"Building {out.name}", total=len(source.items)) as tick:
-        built = build_shards(
+    if num_parts > 1 and building.overwrite:
+        raise ConfigError(f"--part {part}/{num_parts} goes without --overwrite: every part would delete the others' shards; remove {out} first")
+    title = f"Building part {part} of {num_parts} of {out.name}" if num_parts > 1 else f"Building {out.name}"
+    with progress_bar(title, total=-(-len(source.items) // num_parts)) as tick:
+        plan = plan_of(
             source,
             folder=out,
             shard_size=building.shard_size,
             packing=building.packing,
-            num_workers=building.workers,
             strict=building.strict,
             max_skipped_share=building.max_skipped_share,
-            overwrite=building.overwrite,
-            tick=tick,
         )
+        if num_parts > 1:
+            print_part(build_part(plan, folder=out, part=part, num_parts=num_parts, num_workers=building.workers, tick=tick))
+            return
+        built = build_plan(plan, folder=out, num_workers=building.workers, overwrite=building.overwrite, tick=tick)
     print_built(built)

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from mcdist.data.picture_folder import PHOTO_SUFFIXES, check_folder, is_text, named_twice, pictures_in, stem_of
 from mcdist.errors import DataError
 from shards.file_source import FileSource, file_item
-from shards.proposed_masks import facts_of_masks, text_of
+from shards.mask_facts import facts_of_masks, text_of
 from shards.source import Item, problem_item, safe_keys, strange_item
 from shards.treatment import Treatment
 
