@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 from mcdist.data.picture_folder import PHOTO_SUFFIXES, check_folder, is_text, named_twice, pictures_in
 from mcdist.errors import DataError
 from mcdist.machine.processes import death_told, results_of
+from mcdist.machine.variables import variables
 from mcdist.proposals.outcome import FAILED, SAME_NAME, PhotoOutcome, Summary, check_not_all_failed, summarise
 from mcdist.proposals.proposal_folder import ProposalFolder
 from mcdist.proposals.read_photo import UNREADABLE
@@ -188,17 +189,6 @@ def _workers(task: Task, *, num_workers: int) -> Iterator[_InProcess | _Pool]:
         yield _Pool(pool)
 
 
-@contextmanager
-def one_thread_each() -> Iterator[None]:
+def one_thread_each() -> AbstractContextManager[None]:
     """Processes started inside compute with one thread each: they are the parallelism, and sums come out the same on every machine."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    return variables(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")

@@ -8,7 +8,6 @@ norm on the host: one wait a step.
 
 import logging
 import math
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -22,6 +21,7 @@ from torch.optim import Optimizer
 
 from mcdist.distributed import World
 from mcdist.errors import MissingExtraError
+from mcdist.machine.variables import variables
 from mcdist.train.as_tuple import AsTuple
 from mcdist.train.engine_base import EngineBase
 from mcdist.train.optimizer import checked_tensor, set_lr, start_state
@@ -135,7 +135,7 @@ def update_scale(scaler: torch.amp.GradScaler, *, optimizer: Optimizer, found_in
 def import_deepspeed(world: World) -> ModuleType:
     """The package, told which device this is, told not to compile anything, and quiet below errors."""
     device = world.device.type
-    with _variables(DS_ACCELERATOR=device):
+    with variables(DS_ACCELERATOR=device):
         try:
             import deepspeed
         except ImportError as error:
@@ -153,20 +153,5 @@ def _started_for(world: World) -> Iterator[None]:
     """DeepSpeed wants a process group even for one rank, and LOCAL_RANK, by which it finds the device."""
     if not dist.is_initialized():
         dist.init_process_group("cpu:gloo,cuda:nccl" if world.device.type == "cuda" else "gloo", store=dist.HashStore(), rank=0, world_size=1)
-    with _variables(LOCAL_RANK=str(world.device.index or 0)):
+    with variables(LOCAL_RANK=str(world.device.index or 0)):
         yield
-
-
-@contextmanager
-def _variables(**variables: str) -> Iterator[None]:
-    """Environment variables for a while."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
