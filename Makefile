@@ -58,6 +58,6 @@ $(VENV)/.demo-installed: $(VENV)/.created setup.cfg constraints.txt
 
 $(VENV)/.test-installed: $(VENV)/.demo-installed .ci/install-ffcv
 	@echo "installing what the tests need into $(VENV) (once)"
-	@$(PIP) --editable '.[coco,deepspeed,faiss-cpu,mlflow,saliency,slurm,vit,dev]'
+	@$(PIP) --editable '.[coco,deepspeed,faiss-cpu,mlflow,motion,saliency,slurm,vit,dev]'
 	@sh .ci/install-ffcv "$(BIN)/python"
 	@touch $@

@@ -37,6 +37,7 @@ PLANTED = [
     ("mcdist/proposals/planted.py", "pycocotools", "pycocotools lives in"),
     ("mcdist/model/planted.py", "timm", "timm lives in"),
     ("mcdist/evaluate/planted.py", "onnxruntime", "onnxruntime lives in"),
+    ("mcdist/data/planted.py", "cv2", "cv2 lives in"),
     ("mcdist/model/planted.py", "segment_anything", "segment_anything and sam2 live in"),
 ]
 """(module, what it must not import, the contract that forbids it)"""

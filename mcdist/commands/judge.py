@@ -52,8 +52,12 @@ def evaluate_command(
     if photos is not None and num_stability and (method or facts):
         name = method or facts["method"]
         options = read_options(option) or (option_texts(facts["parameters"]) if not method else {})
-        with progress_bar("Asking again", total=num_stability, line_every_s=LINE_EVERY_S) as tick:
-            values |= stability(make_method(name, device=device, options=options), photos, num=num_stability, tick=tick)
+        again = make_method(name, device=device, options=options)
+        if again.scope == "folder":
+            typer.echo(f"stability is left out: {name} proposes the photos of a folder together, and would be asked about single ones")
+        else:
+            with progress_bar("Asking again", total=num_stability, line_every_s=LINE_EVERY_S) as tick:
+                values |= stability(again, photos, num=num_stability, tick=tick)
     _show_judged(masks, values=values, num_photos=judged.num_photos, purity=judged.purity_by_class, notes=judged.notes)
     if json_file is not None:
         _write_json(

@@ -63,6 +63,7 @@ def examine() -> list[Finding]:
             "pycocotools": _pycocotools,
             "timm": _timm,
             "ONNX Runtime": _onnxruntime,
+            "OpenCV": _opencv,
             "SLURM": _slurm,
         }
         return list(pool.map(_examine, probes, probes.values()))
@@ -181,6 +182,12 @@ def _onnxruntime() -> Finding:
     """Saliency networks as proposal methods; onnxruntime-gpu fills the same folder."""
     distribution = "onnxruntime-gpu" if _version("onnxruntime-gpu") else "onnxruntime"
     return _package("ONNX Runtime", distribution=distribution, code="import onnxruntime", remedy="pip install 'mcdist[saliency]'")
+
+
+def _opencv() -> Finding:
+    """Optical flow of the proposal method motion. Two packages fill the folder cv2/; FFCV brings the one with windows."""
+    distribution = "opencv-python" if _version("opencv-python") else "opencv-python-headless"
+    return _package("OpenCV", distribution=distribution, code="import cv2", remedy="pip install 'mcdist[motion]'")
 
 
 def _slurm() -> Finding:

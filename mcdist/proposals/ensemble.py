@@ -12,6 +12,7 @@ from jaxtyping import Float32
 
 from mcdist.errors import ConfigError
 from mcdist.proposals import background_detection, barrier_distance, frequency_tuned, manifold_ranking, spectral_residual
+from mcdist.proposals.colour_side import colour_side
 from mcdist.proposals.saliency import SaliencyMethod, View, otsu, scaled
 from mcdist.proposals.superpixels import Superpixels
 
@@ -37,14 +38,6 @@ MIDDLE_WIDTH = 0.33
 """The preference for the middle: weight beside the two others, and sigma as a share of the photo. These five were set on 160 VOC train photos."""
 
 
-def colour_side(superpixels: Superpixels, *, inside: Float32[numpy.ndarray, " S"]) -> Float32[numpy.ndarray, " S"]:
-    """How much more often a superpixel's colour occurs inside than outside, 0..1, where `inside` is each superpixel's probability."""
-    alike = numpy.exp(-(superpixels.colour_distances**2) / (2 * SAME_COLOUR**2))
-    within, without = superpixels.areas * inside, superpixels.areas * (1 - inside)
-    foreground, background = alike @ within / max(within.sum(), 1e-6), alike @ without / max(without.sum(), 1e-6)
-    return (foreground / (foreground + background + 1e-9)).astype(numpy.float32)
-
-
 def middle(superpixels: Superpixels) -> Float32[numpy.ndarray, " S"]:
     """1 in the middle of the photo, falling to the borders."""
     return numpy.exp(-((superpixels.centres - 0.5) ** 2).sum(axis=1) / (2 * MIDDLE_WIDTH**2)).astype(numpy.float32)
@@ -54,7 +47,9 @@ def combine(maps: list[Float32[numpy.ndarray, " S"]], *, weights: list[float], s
     """One map, 0..1 a superpixel, of the members' maps."""
     mean = scaled(numpy.sum([weight * scaled(one) for one, weight in zip(maps, weights, strict=True)], axis=0))
     inside = (1 / (1 + numpy.exp(-(mean - otsu(mean)) / SOFTNESS))).astype(numpy.float32)
-    return scaled(colour_side(superpixels, inside=inside) + mean + MIDDLE_WEIGHT * middle(superpixels))
+    alike = numpy.exp(-(superpixels.colour_distances**2) / (2 * SAME_COLOUR**2))
+    side = colour_side(alike, within=superpixels.areas * inside, without=superpixels.areas * (1 - inside))
+    return scaled(side + mean + MIDDLE_WEIGHT * middle(superpixels))
 
 
 class Ensemble(SaliencyMethod):
@@ -62,9 +57,14 @@ class Ensemble(SaliencyMethod):
 
     def saliency(self, view: View) -> Float32[numpy.ndarray, "h w"]:
         """0..1 at working size."""
+        superpixels, values = self.superpixel_saliency(view)
+        return superpixels.paint(values)
+
+    def superpixel_saliency(self, view: View) -> tuple[Superpixels, Float32[numpy.ndarray, " S"]]:
+        """The superpixels of the working copy, and 0..1 for each."""
         superpixels = view.superpixels(self.parameters["superpixels"])
         maps = [MEMBERS[name](view, superpixels) for name in self.parameters["members"]]
-        return superpixels.paint(combine(maps, weights=self.parameters["weights"], superpixels=superpixels))
+        return superpixels, combine(maps, weights=self.parameters["weights"], superpixels=superpixels)
 
 
 def make(

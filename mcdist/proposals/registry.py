@@ -21,6 +21,7 @@ Maker = Callable[..., Method]
 BUILT_IN: dict[str, str] = {
     "files": "masks or saliency maps already on disk: PNG, NPY, COCO run lengths (--option masks=DIR)",
     "ensemble": "the classical saliency methods together, and a colour model of what they agree on: the one to begin with",
+    "motion": "what moves against the background and stands out, in the frames of a video: a folder's photos together",
     "background_detection": "saliency optimisation from robust background detection (Zhu et al., CVPR 2014)",
     "barrier_distance": "minimum barrier distance to the border (Zhang et al., ICCV 2015)",
     "manifold_ranking": "graph-based manifold ranking of superpixels (Yang et al., CVPR 2013)",
