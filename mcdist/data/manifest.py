@@ -70,6 +70,8 @@ def read_manifest(folder: Path) -> Manifest:
     if not folder.is_dir():
         raise ShardError(f"expected a shard folder at {folder}, found nothing there; build it with: python -m shards build ... --out {folder}")
     if not path.is_file():
+        if inside := sorted(found.parent.name for found in folder.glob(f"*/{MANIFEST_NAME}")):
+            raise ShardError(f"expected {path}, found none; its folders hold shards: name one of {', '.join(str(folder / name) for name in inside)}")
         raise ShardError(f"expected {path}, found none: the build did not finish; run the same `python -m shards build` command again, it resumes")
     try:
         content = path.read_bytes()

@@ -207,3 +207,10 @@ def test_objects_beyond_254_are_counted(run: Run, photos: Path, tmp_path: Path) 
 def test_verify_and_inspect_of_no_shard_folder_say_so(run: Run, tmp_path: Path) -> None:
     assert_one_sentence(run("verify", tmp_path / "none"), "expected a shard folder", "none")
     assert_one_sentence(run("inspect", tmp_path), "manifest.json", "did not finish")
+
+
+def test_a_folder_of_shard_folders_is_named_as_such(run: Run, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "manifest.json").write_text("{}")
+    assert_one_sentence(run("verify", tmp_path), "name one of", "train", "val")
