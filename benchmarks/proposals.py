@@ -18,9 +18,9 @@ import typer
 from mcdist.commands.options import read_options
 from mcdist.errors import ConfigError, DataError
 from mcdist.machine.environment import describe_environment, num_cores
-from mcdist.proposals.evaluate_folder import judge_folder, spread
-from mcdist.proposals.propose_folder import propose_folder
-from mcdist.proposals.truth import Truth
+from mcdist.proposals.folder.propose_folder import propose_folder
+from mcdist.proposals.quality.evaluate_folder import judge_folder, spread
+from mcdist.proposals.quality.truth import Truth
 from mcdist.run_dir import write_atomically
 
 CLASSICAL = (

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mcdist.proposals.proposal_folder import ProposalFolder
+from mcdist.proposals.folder.proposal_folder import ProposalFolder
 
 
 def facts_of_masks(masks: Path) -> dict[str, Any]:

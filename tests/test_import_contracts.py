@@ -24,6 +24,7 @@ PLANTED = [
     ("mcdist/ops/planted.py", "mcdist.train", "Imports run down only"),
     ("mcdist/evaluate/planted.py", "mcdist.report", "Imports run down only"),
     ("mcdist/types.py", "mcdist.errors", "Imports run down only"),
+    ("mcdist/proposals/classical/planted.py", "mcdist.proposals.folder", "In proposals methods know"),
     ("mcdist/records.py", "shards", "What stands outside uses mcdist"),
     ("shards/planted.py", "launch", "What stands outside uses mcdist"),
     ("mcdist/train/planted.py", "mcdist.config", "Only build, run and the entry points"),

@@ -33,9 +33,9 @@ def evaluate_command(
     Example: mcdist proposals evaluate masks --photos photos
     Example: mcdist proposals evaluate masks --truth labels --confidence masks_soft
     """
-    from mcdist.proposals.evaluate_folder import folder_facts, judge_folder, option_texts, stability
+    from mcdist.proposals.quality.evaluate_folder import folder_facts, judge_folder, option_texts, stability
+    from mcdist.proposals.quality.truth import Truth
     from mcdist.proposals.registry import make_method
-    from mcdist.proposals.truth import Truth
     from mcdist.report.progress import LINE_EVERY_S, progress_bar
 
     wanted = (
@@ -93,8 +93,8 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 def _write_sheet(masks: Path, *, photos: Path, path: Path, num: int = 24) -> None:
     """Photos with their masks, spread evenly; a mask whose photo is not there, or of another size, is left out."""
     from mcdist.data.picture_folder import pictures_in
-    from mcdist.proposals.evaluate_folder import photo_of, read_instances, spread
-    from mcdist.proposals.read_photo import read_photo
+    from mcdist.proposals.folder.read_photo import read_photo
+    from mcdist.proposals.quality.evaluate_folder import photo_of, read_instances, spread
     from mcdist.report.contact_sheet import Tile, write_contact_sheet
 
     tiles = []

@@ -70,7 +70,7 @@ def self_train_command(
 
     The network is then a method for any photos: mcdist proposals make self_trained PHOTOS --option network=OUT/network.safetensors --out DIR
     """
-    from mcdist.proposals.self_train import SelfTraining, self_train
+    from mcdist.proposals.self_training.self_train import SelfTraining, self_train
 
     settings = SelfTraining(backbone=backbone, weights=weights, precision=precision, size_px=size_px, num_rounds=rounds, num_steps=steps, seed=seed)
     done = self_train(photos, masks=masks, out=out, settings=settings, device=device, num_workers=workers, overwrite=overwrite, say=typer.echo)
@@ -92,7 +92,7 @@ def show_proposed(
     overwrite: bool = False,
 ) -> None:
     """Make the proposals with a progress bar, then print what became of the photos."""
-    from mcdist.proposals.propose_folder import propose_folder
+    from mcdist.proposals.folder.propose_folder import propose_folder
     from mcdist.report.progress import LINE_EVERY_S, progress_bar
 
     number, num_parts = read_part(part)

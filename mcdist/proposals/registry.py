@@ -18,26 +18,38 @@ GROUP = "mcdist.proposals"
 
 Maker = Callable[..., Method]
 
-BUILT_IN: dict[str, str] = {
-    "files": "masks or saliency maps already on disk: PNG, NPY, COCO run lengths (--option masks=DIR)",
-    "ensemble": "the classical saliency methods together, and a colour model of what they agree on: the one to begin with",
-    "motion": "what moves against the background and stands out, in the frames of a video: a folder's photos together",
-    "background_detection": "saliency optimisation from robust background detection (Zhu et al., CVPR 2014)",
-    "barrier_distance": "minimum barrier distance to the border (Zhang et al., ICCV 2015)",
-    "manifold_ranking": "graph-based manifold ranking of superpixels (Yang et al., CVPR 2013)",
-    "frequency_tuned": "distance to the mean colour (Achanta et al., CVPR 2009); a baseline",
-    "spectral_residual": "what a smooth spectrum does not explain (Hou and Zhang, CVPR 2007); a baseline",
-    "felzenszwalb": "graph-based segmentation (Felzenszwalb and Huttenlocher, IJCV 2004); several objects",
-    "hierarchy": "hierarchical region merging, the paper's 'boundary' prior; several objects",
-    "lost": "LOST on the patch features of a ViT, or of another backbone (--option weights=FILE)",
-    "tokencut": "TokenCut, or MaskCut for several objects, on patch features",
-    "deep_spectral": "deep spectral segmentation of patch features",
-    "found": "FOUND-style: what is unlike the background, on patch features",
-    "saliency_network": "any trained saliency network, ONNX or TorchScript (--option network=FILE)",
-    "sam": "automatic masks of Segment Anything 1 or 2 (--option weights=FILE)",
-    "self_trained": "the network that mcdist proposals self-train wrote (--option network=FILE)",
+ROOMS: dict[str, dict[str, str]] = {
+    "": {
+        "files": "masks or saliency maps already on disk: PNG, NPY, COCO run lengths (--option masks=DIR)",
+    },
+    "classical": {
+        "ensemble": "the classical saliency methods together, and a colour model of what they agree on: the one to begin with",
+        "motion": "what moves against the background and stands out, in the frames of a video: a folder's photos together",
+        "background_detection": "saliency optimisation from robust background detection (Zhu et al., CVPR 2014)",
+        "barrier_distance": "minimum barrier distance to the border (Zhang et al., ICCV 2015)",
+        "manifold_ranking": "graph-based manifold ranking of superpixels (Yang et al., CVPR 2013)",
+        "frequency_tuned": "distance to the mean colour (Achanta et al., CVPR 2009); a baseline",
+        "spectral_residual": "what a smooth spectrum does not explain (Hou and Zhang, CVPR 2007); a baseline",
+        "felzenszwalb": "graph-based segmentation (Felzenszwalb and Huttenlocher, IJCV 2004); several objects",
+        "hierarchy": "hierarchical region merging, the paper's 'boundary' prior; several objects",
+    },
+    "patch_cuts": {
+        "lost": "LOST on the patch features of a ViT, or of another backbone (--option weights=FILE)",
+        "tokencut": "TokenCut, or MaskCut for several objects, on patch features",
+        "deep_spectral": "deep spectral segmentation of patch features",
+        "found": "FOUND-style: what is unlike the background, on patch features",
+    },
+    "networks": {
+        "saliency_network": "any trained saliency network, ONNX or TorchScript (--option network=FILE)",
+        "sam": "automatic masks of Segment Anything 1 or 2 (--option weights=FILE)",
+    },
+    "self_training": {
+        "self_trained": "the network that mcdist proposals self-train wrote (--option network=FILE)",
+    },
 }
-"""Each is a module of this folder with that name."""
+"""The methods of this package: the folder each is a module of, here or below, and what it is in one line."""
+
+BUILT_IN = {name: what for methods in ROOMS.values() for name, what in methods.items()}
 
 
 def names() -> dict[str, str]:
@@ -54,7 +66,8 @@ def find_maker(name: str) -> Maker:
         MissingExtraError: it needs a package that is not installed.
     """
     if name in BUILT_IN:
-        return cast(Maker, importlib.import_module(f"mcdist.proposals.{name}").make)
+        (room,) = (room for room, methods in ROOMS.items() if name in methods)
+        return cast(Maker, importlib.import_module(f"mcdist.proposals.{f'{room}.{name}' if room else name}").make)
     for point in _entry_points():
         if point.name == name:
             try:

@@ -5,10 +5,10 @@ import pytest
 from proposal_pictures import disc, iou
 
 from mcdist.errors import ConfigError
-from mcdist.proposals.barrier_distance import barrier_distance
+from mcdist.proposals.classical.barrier_distance import barrier_distance
+from mcdist.proposals.classical.saliency import otsu
+from mcdist.proposals.classical.superpixels import lab_of, make_superpixels, touching_pairs
 from mcdist.proposals.registry import make_method
-from mcdist.proposals.saliency import otsu
-from mcdist.proposals.superpixels import lab_of, make_superpixels, touching_pairs
 
 LEAST_IOU = {
     "ensemble": 0.75,

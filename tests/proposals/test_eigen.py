@@ -3,7 +3,7 @@ import pytest
 import scipy.linalg
 import torch
 
-from mcdist.proposals.eigen import cut_vectors
+from mcdist.proposals.patch_cuts.eigen import cut_vectors
 
 
 def graphs(num_nodes: int, *, batch: int = 3) -> torch.Tensor:

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from mcdist.errors import ConfigError, MissingExtraError
-from mcdist.proposals.features import make_extractor, resize_to_patches
+from mcdist.proposals.patch_cuts.features import make_extractor, resize_to_patches
 
 CPU = torch.device("cpu")
 TINY = "test_vit2"

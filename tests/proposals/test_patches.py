@@ -1,7 +1,7 @@
 import numpy
 import torch
 
-from mcdist.proposals.patches import instance_map, is_background_side, part_with, to_pixels
+from mcdist.proposals.patch_cuts.patches import instance_map, is_background_side, part_with, to_pixels
 
 
 def test_the_part_with_the_seed_is_four_connected():

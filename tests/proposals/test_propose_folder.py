@@ -14,8 +14,8 @@ from PIL import Image
 from proposal_pictures import disc, files_in, read, save, save_discs
 
 from mcdist.errors import ConfigError, DataError
-from mcdist.proposals.outcome import NOTHING_FOUND, ONE_COLOUR, SAME_NAME, TOO_SMALL
-from mcdist.proposals.propose_folder import propose_folder
+from mcdist.proposals.folder.outcome import NOTHING_FOUND, ONE_COLOUR, SAME_NAME, TOO_SMALL
+from mcdist.proposals.folder.propose_folder import propose_folder
 from mcdist.proposals.registry import make_method
 
 KILL_TIMEOUT_S = 120

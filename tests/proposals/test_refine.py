@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from mcdist.errors import ConfigError
 from mcdist.proposals.proposal import Proposal
-from mcdist.proposals.refine import REFINEMENTS, make_refiner
+from mcdist.proposals.refinement.refine import REFINEMENTS, make_refiner
 
 REFINERS = [name for name in REFINEMENTS if name != "none"]
 

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from mcdist.loss import saliency_loss
-from mcdist.proposals.robust_loss import robust_loss
+from mcdist.proposals.self_training.robust_loss import robust_loss
 
 
 def masks() -> torch.Tensor:

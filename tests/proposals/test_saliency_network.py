@@ -8,9 +8,9 @@ from proposal_pictures import disc, files_in, iou, save_discs
 from tiny_networks import red_onnx, red_torchscript
 
 from mcdist.errors import ConfigError, MissingExtraError
-from mcdist.proposals.propose_folder import propose_folder
+from mcdist.proposals.folder.propose_folder import propose_folder
+from mcdist.proposals.networks.saliency_network import LAYOUTS, prepare, to_saliency
 from mcdist.proposals.registry import make_method
-from mcdist.proposals.saliency_network import LAYOUTS, prepare, to_saliency
 
 
 @pytest.fixture

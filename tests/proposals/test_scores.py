@@ -7,9 +7,9 @@ import pytest
 from proposal_pictures import save, save_discs
 
 from mcdist.errors import DataError
-from mcdist.proposals.evaluate_folder import judge_folder
-from mcdist.proposals.scores import ShapeScores, TruthScores, boundary_f
-from mcdist.proposals.truth import Truth
+from mcdist.proposals.quality.evaluate_folder import judge_folder
+from mcdist.proposals.quality.scores import ShapeScores, TruthScores, boundary_f
+from mcdist.proposals.quality.truth import Truth
 
 
 def squares() -> numpy.ndarray:

@@ -9,14 +9,14 @@ import torch
 from proposal_pictures import files_in, iou, read, save, save_discs
 
 from mcdist.errors import ConfigError, DataError
-from mcdist.proposals import self_train as self_train_module
-from mcdist.proposals.level_store import LevelStore
-from mcdist.proposals.propose_folder import propose_folder
+from mcdist.proposals.folder.propose_folder import propose_folder
 from mcdist.proposals.registry import make_method
-from mcdist.proposals.saliency_net import load_net, make_net, predict
-from mcdist.proposals.self_train import SelfTraining, self_train
-from mcdist.proposals.student import Student, StudentSettings
-from mcdist.proposals.teacher import drawn, read_teacher
+from mcdist.proposals.self_training import self_train as self_train_module
+from mcdist.proposals.self_training.level_store import LevelStore
+from mcdist.proposals.self_training.saliency_net import load_net, make_net, predict
+from mcdist.proposals.self_training.self_train import SelfTraining, self_train
+from mcdist.proposals.self_training.student import Student, StudentSettings
+from mcdist.proposals.self_training.teacher import drawn, read_teacher
 
 TINY = SelfTraining(width=8, size_px=64, num_rounds=2, num_steps=20, batch=4, student=StudentSettings(lr=1e-2, ema=0.8))
 

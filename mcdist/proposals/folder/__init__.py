@@ -1,0 +1,1 @@
+"""A folder of photos becomes a folder of masks, whatever happens on the way."""

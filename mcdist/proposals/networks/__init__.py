@@ -1,0 +1,1 @@
+"""By networks that others have trained: saliency networks and Segment Anything."""

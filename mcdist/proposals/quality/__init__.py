@@ -1,0 +1,1 @@
+"""How good masks are, with ground truth and without."""

@@ -1,0 +1,1 @@
+"""Drawing the edges of masks to the photo's, after any method."""

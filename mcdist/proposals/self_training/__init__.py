@@ -1,0 +1,1 @@
+"""By a small network of our own that learned from other methods' masks, and how it learns."""
