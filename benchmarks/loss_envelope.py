@@ -33,6 +33,8 @@ NOISE = 1e-6
 WINDOW_STEPS = 10
 MARGIN = 2.0
 RELATIVE_FLOOR = 1e-4
+WIDE_SHARE = 0.2
+"""Where no curve fills this share of the envelope, the figure shows the curves and not the whole envelope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,9 @@ def draw(envelope: Envelope, *, path: Path, title: str, name: str) -> None:
     above.set(title=title, ylabel="contrastive loss (mean of 10 steps)")
     above.legend(frameon=False)
     below.set(xlabel="step", ylabel="less the reference's mean")
+    widest = max(float(numpy.abs(curves - mean).max()) for curves in (envelope.reference, envelope.other))
+    if WIDE_SHARE * float(envelope.half_width.max()) > widest > 0:  # else the curves were one line in a wide band
+        below.set_ylim(-2 * widest, 2 * widest)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

@@ -45,9 +45,8 @@ def errors_of(arguments: tuple[Any, ...], options: dict[str, Any]) -> tuple[floa
 @pytest.mark.slow
 def test_the_fused_loss_is_the_reference_along_200_steps_of_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build_shards(demo_source("train", num_photos=96), folder=tmp_path / "demo", num_workers=1)
-    config = load_config(
-        CONFIG, overrides=[f"data.train={tmp_path / 'demo'}", "data.num_workers=0", "optim.global_batch=8", "optim.epochs=17", "run.device=cpu"]
-    )
+    sizes = ["data.num_workers=0", "optim.global_batch=8", "optim.epochs=17", "run.device=cpu", "run.num_threads=1"]
+    config = load_config(CONFIG, overrides=[f"data.train={tmp_path / 'demo'}", *sizes])
     world = join_world(device="cpu", timeout_s=60)
     build.prepare_process(config, world=world)
     folder = build.build_shards(config.data.train, key="data.train", data=config.data)
