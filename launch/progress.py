@@ -11,13 +11,13 @@ from pathlib import Path
 from launch.outcome import Fate, Outcome
 from launch.spec import JobStart, Work
 from mcdist.resilience.attempts import attempts_without_progress
-from mcdist.run_dir import RunDir, list_checkpoints
+from mcdist.run_dir import RunDir, list_checkpoints, step_of
 
 
 def newest_step(run_dir: str) -> int:
     """The step of the newest checkpoint, by its folder's name; -1 where there is none."""
-    names = [path.name.removeprefix("step_") for path in list_checkpoints(RunDir(Path(run_dir)).checkpoints)] if run_dir else []
-    return max((int(name) for name in names if name.isdecimal()), default=-1)
+    found = list_checkpoints(RunDir(Path(run_dir)).checkpoints) if run_dir else []
+    return max((step for path in found if (step := step_of(path)) is not None), default=-1)
 
 
 def note_start(folder: Path, *, start: JobStart, outcome: Outcome, work: Work) -> int:

@@ -35,7 +35,7 @@ class Outputs:
         """`num_steps`: of the whole run. `claim`: rank 0's hold of the run folder; None on the other ranks."""
         self.config, self.run_dir, self.claim, self.console = config, run_dir, claim, console
         self.world = state.engine.world
-        self.is_whole = lambda: state.step >= num_steps
+        self.state, self.num_steps = state, num_steps
         self.saver = Saver(asynchronous=config.checkpoint.asynchronous)
         self.best_loss = float("inf")
         self.losses: list[float] = []
@@ -68,7 +68,8 @@ class Outputs:
         if self.metrics is not None:
             self.metrics.close()
         if self.mlflow is not None:
-            self.mlflow.finish("FAILED" if kind else "FINISHED" if self.is_whole() else "KILLED")
+            stopped = "FINISHED" if self.state.step >= self.num_steps else "KILLED"
+            self.mlflow.finish("FAILED" if kind else stopped)
 
     def log(self, records: list[Record]) -> None:
         """Metrics first: they are the truth; console and MLflow are views of them."""

@@ -106,6 +106,12 @@ def name_of(step: int) -> str:
     return f"step_{step:08d}"
 
 
+def step_of(checkpoint: Path) -> int | None:
+    """The step that `name_of` gave a checkpoint's folder its name for; None where the name is another."""
+    step = checkpoint.name.removeprefix("step_")
+    return int(step) if step.isdecimal() else None
+
+
 def list_checkpoints(folder: Path) -> list[Path]:
     """Complete checkpoints, oldest first."""
     return sorted(path for path in folder.glob("step_*") if (path / META_NAME).is_file())

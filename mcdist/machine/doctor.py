@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from mcdist.machine.environment import num_cores
+
 Status = Literal["ok", "missing", "broken"]
 
 PROBE_TIMEOUT_S = 120
@@ -82,8 +84,7 @@ def _python() -> Finding:
 
 
 def _processor() -> Finding:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Finding("CPU", "ok", f"{usable} of {os.cpu_count()} cores usable")
+    return Finding("CPU", "ok", f"{num_cores()} of {os.cpu_count()} cores usable")
 
 
 def _memory() -> Finding:

@@ -10,6 +10,7 @@ import torch.distributed as dist
 
 from mcdist.distributed import World
 from mcdist.errors import ConfigError, MachineError
+from mcdist.machine.environment import num_cores
 from mcdist.ranks.place import Place, find_place
 from mcdist.ranks.rendezvous import meet
 
@@ -67,7 +68,7 @@ def _device(name: str, *, place: Place) -> torch.device:
 
 def _cores_of(place: Place) -> int:
     """Its own cores where SLURM said how many, else an equal part of those that this process may run on."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    usable = num_cores()
     return min(usable, place.num_cores) if place.num_cores else max(1, usable // place.ranks_here)
 
 

@@ -7,10 +7,22 @@ from torch.nn.functional import avg_pool2d
 
 from mcdist.data.normalise import IMAGENET_MEAN, IMAGENET_STD
 from mcdist.data.sample import Sample
+from mcdist.evaluate.subject import EvaluationSettings
 from mcdist.types import Embedded
 
 COLOURS = {1: (230, 20, 20), 2: (20, 230, 20), 3: (20, 20, 230)}
 CLASSES = {"background": [0], "red": [1], "green": [2], "blue": [3]}
+SETTINGS = EvaluationSettings(
+    size_px=64,
+    batch=5,
+    objects="photo",
+    component_area_min=0.01,
+    pca_dim=2,
+    mean_embedding_pca_dim=0,
+    num_clusters=0,
+    num_seeds=2,
+    num_panels=3,
+)
 
 
 class ColourEncoder(nn.Module):

@@ -5,25 +5,13 @@ from dataclasses import replace
 import numpy
 import pytest
 import torch
-from colour_world import CLASSES, ColourEncoder, make_sample
+from colour_world import CLASSES, SETTINGS, ColourEncoder, make_sample
 
 from mcdist.data.sample import Sample
 from mcdist.errors import CheckpointError, ConfigError, DataError
 from mcdist.evaluate.evaluation import evaluate
-from mcdist.evaluate.subject import EncoderPair, EvaluationSettings, PhotoSet
+from mcdist.evaluate.subject import EncoderPair, PhotoSet
 from mcdist.records import Evaluation, Panel
-
-SETTINGS = EvaluationSettings(
-    size_px=64,
-    batch=5,
-    objects="photo",
-    component_area_min=0.01,
-    pca_dim=2,
-    mean_embedding_pca_dim=0,
-    num_clusters=0,
-    num_seeds=2,
-    num_panels=3,
-)
 
 
 def run(

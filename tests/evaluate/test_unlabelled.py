@@ -5,31 +5,21 @@ from dataclasses import replace
 import numpy
 import pytest
 import torch
-from colour_world import ColourEncoder, make_sample
+from colour_world import SETTINGS, ColourEncoder, make_sample
 
 from mcdist.errors import DataError
 from mcdist.evaluate.evaluation import evaluate_unlabelled
-from mcdist.evaluate.subject import EncoderPair, EvaluationSettings, PhotoSet
+from mcdist.evaluate.subject import EncoderPair, PhotoSet
 from mcdist.evaluate.unlabelled import adjusted_rand, silhouette
 from mcdist.records import Evaluation
 
-SETTINGS = EvaluationSettings(
-    size_px=64,
-    batch=8,
-    objects="photo",
-    component_area_min=0.01,
-    pca_dim=0,
-    mean_embedding_pca_dim=0,
-    num_clusters=3,
-    num_seeds=2,
-    num_panels=3,
-)
+UNLABELLED = replace(SETTINGS, batch=8, pca_dim=0, num_clusters=3)
 
 
 def run(num_photos=30, **changes):
     photos = PhotoSet((make_sample(index, with_segments=False) for index in range(num_photos)), dataset="colours", num_photos=30)
     encoders = EncoderPair(trained=ColourEncoder(), initial=ColourEncoder(blind=True), step=7, device=torch.device("cpu"))
-    return evaluate_unlabelled(photos, encoders=encoders, settings=replace(SETTINGS, **changes))
+    return evaluate_unlabelled(photos, encoders=encoders, settings=replace(UNLABELLED, **changes))
 
 
 def test_three_colours_become_three_clear_clusters_with_their_objects():

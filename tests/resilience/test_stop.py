@@ -10,20 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from endless_run import CONFIG
 
 from mcdist.errors import REQUEUE
 from mcdist.report.jsonl import read_metrics
 from mcdist.resilience.stop import NOTICES, StopWish
 from mcdist.run_dir import RunDir, list_checkpoints
 
-CONFIG = """
-data: {num_workers: 1, block: 4, num_lanes: 4}
-views: {size_px: 32, max_objects: 2}
-model: {backbone: resnet18, num_stages: 3, decoder: linear, embedding_dim: 8, bank_size: 16}
-optim: {global_batch: 4, epochs: 100000, lr: 0.05}
-run: {device: cpu, num_threads: 1}
-report: {mlflow: "off", log_every_steps: 1}
-"""
 USR1, USR2, TERM, INT = signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT
 DEADLINE_S = 240
 
