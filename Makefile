@@ -45,7 +45,7 @@ coverage: $(VENV)/.test-installed ## which lines the tests reach
 
 clean: ## remove the environment, the caches and the demo's files
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage data/demo runs/demo
-	find mcdist shards launch tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find mcdist shards launch benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.created:
 	@sh .ci/make-venv "$(PYTHON)" "$(VENV)"

@@ -33,37 +33,37 @@ def _is_installed(module: str) -> bool:
 
 def mcdist_views(source: Source, batch: int, size_px: int, num_workers: int) -> Iterator[Seen]:
     """This loader on WebDataset shards: 8-bit views and maps; their colour is the device's work."""
-    from mcdist.data.read_webdataset import ShardFolder
+    from mcdist.data.readers.webdataset import ShardFolder
 
     return _mcdist(ShardFolder(source.webdataset), batch, size_px, num_workers, finished=False)
 
 
 def mcdist_finished(source: Source, batch: int, size_px: int, num_workers: int) -> Iterator[Seen]:
     """The same, and colour and normalisation too, on the CPU, in the main process."""
-    from mcdist.data.read_webdataset import ShardFolder
+    from mcdist.data.readers.webdataset import ShardFolder
 
     return _mcdist(ShardFolder(source.webdataset), batch, size_px, num_workers, finished=True)
 
 
 def mcdist_ffcv_jpg(source: Source, batch: int, size_px: int, num_workers: int) -> Iterator[Seen]:
     """This loader on FFCV shards that keep JPEGs."""
-    from mcdist.data.open_shards import open_shards
+    from mcdist.data.readers.open import open_shards
 
     return _mcdist(open_shards(source.ffcv("jpg")), batch, size_px, num_workers, finished=False)
 
 
 def mcdist_ffcv_raw(source: Source, batch: int, size_px: int, num_workers: int) -> Iterator[Seen]:
     """This loader on FFCV shards that keep pixels."""
-    from mcdist.data.open_shards import open_shards
+    from mcdist.data.readers.open import open_shards
 
     return _mcdist(open_shards(source.ffcv("raw")), batch, size_px, num_workers, finished=False)
 
 
 def _mcdist(reader: Any, batch: int, size_px: int, num_workers: int, *, finished: bool) -> Iterator[Seen]:
     from mcdist.config import DataConfig, ViewsConfig
-    from mcdist.data.draw import ViewSettings
     from mcdist.data.finish import finish
     from mcdist.data.loader import make_loader
+    from mcdist.data.views.draw import ViewSettings
 
     views = ViewsConfig(size_px=size_px)
     loader = make_loader(

@@ -23,11 +23,11 @@ import numpy
 import typer
 from harness import run
 
+from mcdist.building.sources.voc import voc_folder
 from mcdist.errors import ConfigError, McdistError
 from mcdist.machine.environment import describe_environment
 from mcdist.records import Evaluation
 from mcdist.run_dir import RunDir, write_atomically
-from shards.voc import voc_folder
 
 PROTOCOLS = ("maskcontrast-kmeans", "mean-embedding")
 ENCODERS = ("trained", "initial")

@@ -13,14 +13,14 @@ from torch.optim import Optimizer
 from mcdist.checkpoint import find_checkpoint
 from mcdist.config import Config, DataConfig, ModelConfig
 from mcdist.data import loader
-from mcdist.data.cached_files import CachedFiles, stage
 from mcdist.data.division import num_micro_batches
-from mcdist.data.draw import ViewSettings
+from mcdist.data.files.cached import CachedFiles, stage
+from mcdist.data.files.open import open_files
 from mcdist.data.loader import BatchLoader, make_loader
-from mcdist.data.open_files import open_files
-from mcdist.data.open_shards import open_shards
 from mcdist.data.order import WINDOW_BLOCKS
-from mcdist.data.reader import SampleReader
+from mcdist.data.readers.open import open_shards
+from mcdist.data.readers.reader import SampleReader
+from mcdist.data.views.draw import ViewSettings
 from mcdist.distributed import World
 from mcdist.errors import ConfigError
 from mcdist.evaluate.subject import EvaluationSettings

@@ -13,8 +13,8 @@ from mcdist.checkpoint import find_checkpoint, load_checkpoint, load_newest, sav
 from mcdist.config import Config
 from mcdist.config_file import check_same_science, load_config
 from mcdist.data.loader import evaluation_samples
-from mcdist.data.reader import SampleReader
-from mcdist.data.sample import SEGMENTS_MEMBER, decode_sample
+from mcdist.data.readers.reader import SampleReader
+from mcdist.data.shards.sample import SEGMENTS_MEMBER, decode_sample
 from mcdist.distributed import World
 from mcdist.errors import ConfigError
 from mcdist.evaluate.evaluation import evaluate, evaluate_unlabelled

@@ -9,7 +9,7 @@ def main() -> None:
     """Run the command line. This clone comes first on the path, also for workers, and not this folder: its names (`source`, `folder`) are others' too."""
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
     os.environ["PYTHONPATH"] = os.pathsep.join([sys.path[0], *filter(None, [os.environ.get("PYTHONPATH")])])
-    from shards.__main__ import app
+    from mcdist.building.commands.app import app
 
     app(args=["build", "coco", *sys.argv[1:]], prog_name="python -m shards")
 

@@ -78,7 +78,7 @@ def test_every_command_that_is_named_exists_with_its_options(program):
 
 
 def test_every_option_of_a_documented_launch_exists():
-    options = {name for param in typer.main.get_command(importlib.import_module("launch.slurm").app).params for name in param.opts}
+    options = {name for param in typer.main.get_command(importlib.import_module("mcdist.launch.command").app).params for name in param.opts}
     launches = [
         words for path in DOCUMENTS for block in shell_blocks(path.read_text()) for words in map(shlex.split, block.splitlines()) if "launch/slurm.py" in words
     ]
@@ -133,7 +133,7 @@ def test_a_configuration_holds_only_differences_from_the_defaults(path):
 
 
 def test_the_demos_classes_are_those_the_builder_draws():
-    from shards.demo import CLASSES
+    from mcdist.building.sources.demo.source import CLASSES
 
     classes = load_config(ROOT / "configs" / "demo.yaml").evaluate.classes
     assert tuple(classes) == CLASSES

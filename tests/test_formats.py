@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import webdataset
 
-from mcdist.data.read_webdataset import ShardFolder
+from mcdist.data.readers.webdataset import ShardFolder
 
 
 def read_folder(folder: Path) -> Iterator[tuple[str, dict[str, bytes]]]:

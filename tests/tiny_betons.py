@@ -8,11 +8,11 @@ import numpy
 from PIL import Image
 from tiny_shards import draw_members
 
-from mcdist.data.manifest import Manifest, write_manifest
-from mcdist.data.sample import encode_map
-from shards.pack_ffcv import Packing, pack
-from shards.source import Photo
-from shards.write_ffcv import write_beton
+from mcdist.building.source import Photo
+from mcdist.building.writers.ffcv import write_beton
+from mcdist.building.writers.pack import Packing, pack
+from mcdist.data.shards.manifest import Manifest, write_manifest
+from mcdist.data.shards.sample import encode_map
 
 
 def jpeg_members(index: int, *, mode: str = "RGB", orientation: int | None = None) -> dict[str, bytes]:

@@ -92,7 +92,7 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 def _write_sheet(masks: Path, *, photos: Path, path: Path, num: int = 24) -> None:
     """Photos with their masks, spread evenly; a mask whose photo is not there, or of another size, is left out."""
-    from mcdist.data.picture_folder import pictures_in
+    from mcdist.data.pictures.folder import pictures_in
     from mcdist.proposals.folder.read_photo import read_photo
     from mcdist.proposals.quality.evaluate_folder import photo_of, read_instances, spread
     from mcdist.report.contact_sheet import Tile, write_contact_sheet

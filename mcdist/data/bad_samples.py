@@ -9,8 +9,8 @@ from itertools import accumulate
 import numpy
 from PIL import Image
 
-from mcdist.data.manifest import Manifest
-from mcdist.data.sample import RawSample, encode_map
+from mcdist.data.shards.manifest import Manifest
+from mcdist.data.shards.sample import RawSample, encode_map
 from mcdist.types import VOID
 
 POLICIES = ("error", "skip")

@@ -8,8 +8,8 @@ from jaxtyping import Float, Int16, Int64, UInt8
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from mcdist.data.draw import Colour
-from mcdist.data.views import TwoViews
+from mcdist.data.views.draw import Colour
+from mcdist.data.views.two_views import TwoViews
 
 
 @dataclass(frozen=True, slots=True)

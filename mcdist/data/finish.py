@@ -8,9 +8,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from mcdist.data.batch import Batch
-from mcdist.data.colour import change_colours
-from mcdist.data.draw import Colour
-from mcdist.data.normalise import statistics_on
+from mcdist.data.views.colour import change_colours
+from mcdist.data.views.draw import Colour
+from mcdist.data.views.normalise import statistics_on
 
 CPU_PIECE = 1
 """Images at a time on a CPU: one of 224 px as floats (600 kB) stays in the core's own cache; pieces of 8 and 32 took 1.4 and 1.6 times as

@@ -19,12 +19,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from mcdist.data.batch import Batch, collate
-from mcdist.data.draw import ViewSettings
-from mcdist.data.fetch_ahead import FetchAhead
+from mcdist.data.files.ahead import FetchAhead
 from mcdist.data.order import WINDOW_BLOCKS, Request, check_division, micro_batches
 from mcdist.data.photo_views import Made, PhotoViews, from_sound_copy
-from mcdist.data.reader import SampleReader
-from mcdist.data.sample import Sample, decode_sample
+from mcdist.data.readers.reader import SampleReader
+from mcdist.data.shards.sample import Sample, decode_sample
+from mcdist.data.views.draw import ViewSettings
 from mcdist.errors import MachineError, McdistError
 from mcdist.resilience import stop
 

@@ -9,8 +9,8 @@ from jaxtyping import Int16, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from mcdist.data.resize_nearest import resize_nearest
-from mcdist.data.sample import Sample
+from mcdist.data.pictures.resize import resize_nearest
+from mcdist.data.shards.sample import Sample
 from mcdist.errors import CheckpointError, DataError
 from mcdist.evaluate.confusion import object_histograms
 from mcdist.evaluate.embed import MASKS, PREDICTED, PROPOSALS, EmbeddedObjects, ObjectMasks

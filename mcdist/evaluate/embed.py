@@ -10,7 +10,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from mcdist.data.normalise import normalise
+from mcdist.data.views.normalise import normalise
 from mcdist.evaluate.pixel_lengths import pixel_lengths
 from mcdist.evaluate.weighted_pool import grid_weights, weighted_pool
 

@@ -7,7 +7,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from mcdist.data.sample import Sample
+from mcdist.data.shards.sample import Sample
 from mcdist.evaluate.collection import Collection, Prepared, prepare, stack_proposals
 from mcdist.evaluate.embed import ObjectMasks, evaluating, evaluation_step
 from mcdist.evaluate.labels import LabelMap

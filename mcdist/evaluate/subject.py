@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from mcdist.data.sample import Sample
+from mcdist.data.shards.sample import Sample
 from mcdist.evaluate.embed import MASKCONTRAST_KMEANS, MEAN_EMBEDDING
 
 

@@ -29,7 +29,7 @@ class Encoder(nn.Module):
         self.recompute = self.backbone.recompute = recompute
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Embedded:
-        """`image` normalised as in `mcdist.data.normalise`; H and W multiples of 8."""
+        """`image` normalised as in `mcdist.data.views.normalise`; H and W multiples of 8."""
         return self.head(self.backbone(image))
 
     def head(self, features: Float[Tensor, "B C h w"]) -> Embedded:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy
 from PIL import Image
 
-from mcdist.data.coco_runs import mask_of_runs, runs_of
-from mcdist.data.picture_folder import stem_of
+from mcdist.data.pictures.coco_runs import mask_of_runs, runs_of
+from mcdist.data.pictures.folder import stem_of
 from mcdist.errors import ConfigError, DataError
 from mcdist.proposals.components import AREA_MIN_SHARE, objects_of
 from mcdist.proposals.flatten import flatten

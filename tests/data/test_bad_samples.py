@@ -16,9 +16,9 @@ from PIL import Image
 
 from mcdist.data.bad_samples import BadSample, shard_name, stand_in
 from mcdist.data.loader import make_loader
-from mcdist.data.manifest import read_manifest
-from mcdist.data.read_webdataset import ShardFolder
-from mcdist.data.sample import decode_grey, decode_photo, decode_sample
+from mcdist.data.readers.webdataset import ShardFolder
+from mcdist.data.shards.manifest import read_manifest
+from mcdist.data.shards.sample import decode_grey, decode_photo, decode_sample
 from mcdist.errors import ConfigError, MachineError, ShardError
 from mcdist.types import VOID
 

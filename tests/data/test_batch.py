@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mcdist.data.batch import Batch, collate
-from mcdist.data.draw import Colour
-from mcdist.data.views import TwoViews
+from mcdist.data.views.draw import Colour
+from mcdist.data.views.two_views import TwoViews
 
 
 def views(index: int, *, num_redrawn: int = 0, emptied: bool = False, num_dropped_objects: int = 0) -> TwoViews:

@@ -7,10 +7,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mcdist.data import finish as finish_module
 from mcdist.data.batch import Batch
-from mcdist.data.colour import change_colours
-from mcdist.data.draw import Colour
 from mcdist.data.finish import finish, finish_images
-from mcdist.data.normalise import normalise
+from mcdist.data.views.colour import change_colours
+from mcdist.data.views.draw import Colour
+from mcdist.data.views.normalise import normalise
 
 
 def batch_of(count: int, *, device: torch.device) -> Batch:

@@ -12,7 +12,7 @@ import torch
 from mcdist.data.batch import Batch
 from mcdist.data.loader import BatchLoader, _raising, evaluation_samples, make_loader
 from mcdist.data.order import micro_batches
-from mcdist.data.read_webdataset import ShardFolder
+from mcdist.data.readers.webdataset import ShardFolder
 from mcdist.errors import ConfigError, MachineError, ShardError
 
 RUN = dict(seed=5, global_batch=8, accumulation_steps=2, block=3, num_lanes=4, consumed=0, num_steps=5)

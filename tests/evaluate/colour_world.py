@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn.functional import avg_pool2d
 
-from mcdist.data.normalise import IMAGENET_MEAN, IMAGENET_STD
-from mcdist.data.sample import Sample
+from mcdist.data.shards.sample import Sample
+from mcdist.data.views.normalise import IMAGENET_MEAN, IMAGENET_STD
 from mcdist.evaluate.subject import EvaluationSettings
 from mcdist.types import Embedded
 

@@ -4,7 +4,7 @@ from colour_world import ColourEncoder
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mcdist.data.normalise import IMAGENET_MEAN, normalise
+from mcdist.data.views.normalise import IMAGENET_MEAN, normalise
 from mcdist.evaluate.embed import ENCODERS, MASKS, PROTOCOLS, ObjectMasks, evaluating, evaluation_step
 from mcdist.evaluate.masks import photo_objects
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from colour_world import CLASSES, SETTINGS, ColourEncoder, make_sample
 
-from mcdist.data.sample import Sample
+from mcdist.data.shards.sample import Sample
 from mcdist.errors import CheckpointError, ConfigError, DataError
 from mcdist.evaluate.evaluation import evaluate
 from mcdist.evaluate.subject import EncoderPair, PhotoSet

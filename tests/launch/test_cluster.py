@@ -2,8 +2,8 @@
 
 import pytest
 
-from launch.cluster import PRESETS, Cluster, load_preset, minutes_of
 from mcdist.errors import ConfigError
+from mcdist.launch.cluster import PRESETS, Cluster, load_preset, minutes_of
 
 HOSTILE = ["$(touch x)", "a$HOME; touch x", "a\ntouch x", "`touch x`", "a' --wrap='touch x", 'a" b', "-p other", "a\\b", "a\0b", "é"]
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from launch import follow as module
-from launch.follow import Followed, follow
 from mcdist.errors import MachineError
+from mcdist.launch import follow as module
+from mcdist.launch.follow import Followed, follow
 from mcdist.records import Record
 from mcdist.report.job_view import JobRow
 
@@ -54,7 +54,7 @@ echo "17|$state|n1"
 
 def _follow(*, run_dir: Path | None = None) -> tuple[int, Shown]:
     shown = Shown()
-    return follow([Followed("17", run_dir)], view=shown), shown  # type: ignore[arg-type]
+    return follow([Followed("17", run_dir)], view=shown), shown
 
 
 def test_a_job_is_followed_through_a_lost_node_and_a_requeue(says) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.spec import JobSpec, JobStart, TaskEnd, Work, read_ends, write_end, write_spec
+from mcdist.launch.spec import JobSpec, JobStart, TaskEnd, Work, read_ends, write_end, write_spec
 from mcdist.run_dir import META_NAME, name_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -29,7 +29,7 @@ def _environment(**changes: str) -> dict[str, str]:
 
 
 def _job(*words: str, **changes: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "launch.job", *words]
+    command = [sys.executable, "-m", "mcdist.launch.job", *words]
     return subprocess.run(command, env=_environment(**changes), capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
 
 
@@ -61,7 +61,7 @@ def test_the_work_sees_the_code_of_the_submission_and_not_the_folder_it_runs_in(
     folder = _submission(tmp_path / "0001", "-c", "import sys, where, os; print(where.__file__, sys.path[0], os.environ['MCDIST_COMMIT'])")
     (folder / "code" / "where.py").write_text("")
     (tmp_path / "where.py").write_text("raise SystemExit(1)")
-    command = [sys.executable, "-m", "launch.job", "task", str(folder)]
+    command = [sys.executable, "-m", "mcdist.launch.job", "task", str(folder)]
     done = subprocess.run(command, env=_environment(), cwd=tmp_path, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     assert done.stdout.split() == [str(folder / "code" / "where.py"), str(folder / "code"), "abc"], done.stderr
 
@@ -69,7 +69,9 @@ def test_the_work_sees_the_code_of_the_submission_and_not_the_folder_it_runs_in(
 def test_a_notice_that_comes_before_the_work_listens_is_not_lost(tmp_path: Path) -> None:
     work = "import signal, sys, time, pathlib; pathlib.Path(sys.argv[1]).touch(); time.sleep(2); signal.signal(12, lambda *_: sys.exit(75)); time.sleep(60)"
     folder = _submission(tmp_path / "0001", "-c", work, str(tmp_path / "started"))
-    process = subprocess.Popen([sys.executable, "-m", "launch.job", "task", str(folder)], env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mcdist.launch.job", "task", str(folder)], env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
     try:
         until_s = time.monotonic() + TIMEOUT_S
         while not (tmp_path / "started").exists():
@@ -91,7 +93,7 @@ def test_a_work_dies_with_its_parent(tmp_path: Path) -> None:
         JobSpec(works=(Work(argv=("-c", _WRITE_PID, str(spec_work)), run_dir=""),), num_tasks=1, requeue_failures=False, max_attempts=3, commit=""),
         folder=folder,
     )
-    process = subprocess.Popen([sys.executable, "-m", "launch.job", "task", str(folder)], env=_environment())
+    process = subprocess.Popen([sys.executable, "-m", "mcdist.launch.job", "task", str(folder)], env=_environment())
     try:
         until_s = time.monotonic() + TIMEOUT_S
         while not (spec_work.exists() and spec_work.read_text()):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from launch.outcome import Fate, judge
-from launch.spec import TaskEnd
+from mcdist.launch.outcome import Fate, judge
+from mcdist.launch.spec import TaskEnd
 
 
 def _ends(*codes: int | None) -> list[TaskEnd]:

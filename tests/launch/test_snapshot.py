@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from launch.snapshot import commit_of, snapshot_files, take_snapshot
+from mcdist.launch.snapshot import commit_of, snapshot_files, take_snapshot
 
 
 def _tree(folder: Path) -> Path:
@@ -14,7 +14,7 @@ def _tree(folder: Path) -> Path:
 
 
 def test_outside_git_it_is_the_packages_files(tmp_path: Path) -> None:
-    assert snapshot_files(_tree(tmp_path)) == ["configs/d.yaml", "launch/c.py", "mcdist/a.py", "mcdist/kernel.cpp", "shards/b.py"]
+    assert snapshot_files(_tree(tmp_path)) == ["configs/d.yaml", "mcdist/a.py", "mcdist/kernel.cpp", "shards/b.py"]
     assert commit_of(tmp_path) == ""
 
 
@@ -28,7 +28,6 @@ def test_in_a_checkout_changes_and_new_files_are_in_it_and_ignored_ones_are_not(
     copied = take_snapshot(tree, to=tmp_path / "code")
     assert sorted(str(path.relative_to(copied)) for path in copied.rglob("*") if path.is_file()) == [
         "configs/d.yaml",
-        "launch/c.py",
         "mcdist/a.py",
         "mcdist/kernel.cpp",
         "shards/b.py",

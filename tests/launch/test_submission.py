@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from launch.cluster import Cluster
-from launch.submission import Request, batch_text
 from mcdist.errors import ConfigError, MissingExtraError
+from mcdist.launch.cluster import Cluster
+from mcdist.launch.submission import Request, batch_text
 
 FOLDER = Path("/r/launch/0001")
 GOLDEN = """#!/bin/bash
@@ -37,15 +37,15 @@ GOLDEN = """#!/bin/bash
 # setup
 module load cuda
 export PYTHONPATH=/r/launch/0001/code${PYTHONPATH:+:$PYTHONPATH} PYTHONSAFEPATH=1
-PYTHON -m launch.job prepare /r/launch/0001 || exit $?
+PYTHON -m mcdist.launch.job prepare /r/launch/0001 || exit $?
 
 # command
 export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output /r/launch/0001/%j_%t_log.out --open-mode=append --kill-on-bad-exit=1 --cpus-per-task=12 PYTHON -u -m launch.job task /r/launch/0001
+srun --unbuffered --output /r/launch/0001/%j_%t_log.out --open-mode=append --kill-on-bad-exit=1 --cpus-per-task=12 PYTHON -u -m mcdist.launch.job task /r/launch/0001
 
 
 # teardown
-exec PYTHON -m launch.job settle /r/launch/0001 $?"""
+exec PYTHON -m mcdist.launch.job settle /r/launch/0001 $?"""  # noqa: E501
 
 
 def _request(folder: Path = FOLDER, **changes: object) -> Request:
@@ -79,7 +79,7 @@ def test_a_container_is_pyxis_or_apptainer(monkeypatch: pytest.MonkeyPatch, tmp_
     line = _srun(batch_text(_request(container="nvcr.io#nvidia/pytorch:24.10-py3")))
     assert f"'--container-image=nvcr.io#nvidia/pytorch:24.10-py3' --container-mounts={tmp_path}:{tmp_path} --container-workdir={tmp_path} python -u" in line
     line = _srun(batch_text(_request(container="/images/torch.sif")))
-    assert f" apptainer exec --nv --bind {tmp_path} /images/torch.sif python -u -m launch.job task" in line
+    assert f" apptainer exec --nv --bind {tmp_path} /images/torch.sif python -u -m mcdist.launch.job task" in line
 
 
 def test_the_setup_is_the_users_own_shell_and_keeps_its_lines() -> None:

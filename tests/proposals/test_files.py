@@ -6,7 +6,7 @@ import numpy
 import pytest
 from proposal_pictures import save
 
-from mcdist.data.coco_runs import mask_of_runs, runs_of_mask
+from mcdist.data.pictures.coco_runs import mask_of_runs, runs_of_mask
 from mcdist.errors import DataError
 from mcdist.proposals.files import DAMAGED, MISSING, OTHER_SIZE, make
 from mcdist.proposals.proposal import CannotProposeError

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from mcdist import build
+from mcdist.building.folder.build import build_shards
+from mcdist.building.sources.demo.source import demo_source
 from mcdist.config_file import load_config
 from mcdist.ops import mask_contrast
 from mcdist.ranks.join import join_world
 from mcdist.train import step as step_module
 from mcdist.train.loop import train
-from shards.build import build_shards
-from shards.demo import demo_source
 
 CONFIG = Path(__file__).parents[2] / "configs/demo.yaml"
 NUM_STEPS, EVERY = 200, 20

@@ -5,7 +5,7 @@ from typing import Any
 import numpy
 from jaxtyping import Float64, Int, Int16
 
-from mcdist.data.resize_nearest import resize_nearest
+from mcdist.data.pictures.resize import resize_nearest
 from mcdist.errors import ConfigError
 from mcdist.proposals.proposal import Pixels, Proposal, check_least
 

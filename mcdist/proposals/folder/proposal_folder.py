@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mcdist.data.picture_folder import stem_of
+from mcdist.data.pictures.folder import stem_of
 from mcdist.errors import ConfigError, DataError, MachineError
 from mcdist.proposals.folder.outcome import EMPTY, PROPOSED, PhotoOutcome, summarise
 from mcdist.run_dir import write_atomically

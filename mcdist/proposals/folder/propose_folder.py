@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from mcdist.data.picture_folder import PHOTO_SUFFIXES, check_folder, is_text, named_twice, pictures_in
+from mcdist.data.pictures.folder import PHOTO_SUFFIXES, check_folder, is_text, named_twice, pictures_in
 from mcdist.errors import DataError
 from mcdist.machine.processes import death_told, results_of
 from mcdist.machine.variables import variables

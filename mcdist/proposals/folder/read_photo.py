@@ -8,9 +8,9 @@ import numpy
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageOps
 
-from mcdist.data.decode_png import decode_png
-from mcdist.data.jpeg import decode_plain_jpeg, is_plain_jpeg
-from mcdist.data.picture_header import PNG_START, PictureHeader, read_header
+from mcdist.data.pictures.decode_png import decode_png
+from mcdist.data.pictures.header import PNG_START, PictureHeader, read_header
+from mcdist.data.pictures.jpeg import decode_plain_jpeg, is_plain_jpeg
 from mcdist.proposals.proposal import CannotProposeError, Pixels
 
 UNREADABLE = "unreadable"

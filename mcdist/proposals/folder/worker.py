@@ -14,8 +14,8 @@ from typing import Any
 import numpy
 from PIL import Image
 
-from mcdist.data.grey_png import encode_grey_png
-from mcdist.data.stored_map import MAX_STORED_OBJECTS, encode_map
+from mcdist.data.pictures.grey_png import encode_grey_png
+from mcdist.data.pictures.stored_map import MAX_STORED_OBJECTS, encode_map
 from mcdist.errors import ConfigError, DataError, MachineError, McdistError
 from mcdist.machine.processes import end_with_parent
 from mcdist.map_values import VOID

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Float32, UInt8
 
-from mcdist.data.normalise import IMAGENET_MEAN, IMAGENET_STD
+from mcdist.data.views.normalise import IMAGENET_MEAN, IMAGENET_STD
 from mcdist.errors import ConfigError
 from mcdist.proposals.components import AREA_MIN_SHARE, objects_of
 from mcdist.proposals.fingerprint import fingerprint

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from mcdist.data.normalise import normalise
+from mcdist.data.views.normalise import normalise
 from mcdist.errors import ConfigError, MachineError, MissingExtraError
 from mcdist.model.backbone import BACKBONES, STRIDE, Backbone, make_backbone
 from mcdist.model.pretrained import load_weights

@@ -8,7 +8,7 @@ from typing import Any
 import numpy
 from PIL import Image
 
-from mcdist.data.picture_folder import pictures_in, stem_of
+from mcdist.data.pictures.folder import pictures_in, stem_of
 from mcdist.errors import DataError
 from mcdist.proposals.flatten import iou
 from mcdist.proposals.folder.proposal_folder import ProposalFolder

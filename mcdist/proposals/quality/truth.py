@@ -7,7 +7,7 @@ import numpy
 from jaxtyping import Bool, Int
 from PIL import Image
 
-from mcdist.data.picture_folder import check_folder, stem_of
+from mcdist.data.pictures.folder import check_folder, stem_of
 from mcdist.errors import DataError
 
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from mcdist.data.normalise import normalise
+from mcdist.data.views.normalise import normalise
 from mcdist.errors import ConfigError
 from mcdist.model.backbone import Backbone, freeze_before, make_backbone
 from mcdist.run_dir import write_atomically

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Int8, Int16, UInt8
 from torch import Tensor
 
-from mcdist.data.picture_folder import pictures_in
+from mcdist.data.pictures.folder import pictures_in
 from mcdist.errors import DataError
 from mcdist.proposals import files
 from mcdist.proposals.folder.read_photo import read_photo

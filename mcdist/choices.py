@@ -1,0 +1,36 @@
+"""Choices: every setting that is one of a few names, declared once; the configuration and the components share these types.
+
+No torch here: the configuration is read on login nodes. `require_choice` is the check for a library caller; mypy is the one for us.
+"""
+
+from typing import Any, Literal, get_args
+
+from mcdist.errors import ConfigError
+
+Device = Literal["auto", "cpu", "cuda"]
+FfcvCache = Literal["os", "process"]
+Decode = Literal["exact", "scaled"]
+BadSamples = Literal["error", "skip"]
+Verify = Literal["never", "open"]
+DecoderKind = Literal["deeplabv3", "linear"]
+EmbeddingFrom = Literal["decoder", "backbone"]
+Norm = Literal["batch", "sync", "shuffled", "group", "frozen"]
+MomentumBuffers = Literal["own", "copy"]
+BankDtype = Literal["fp32", "bf16"]
+Scope = Literal["global", "rank"]
+Implementation = Literal["auto", "reference", "compact", "fused"]
+OptimizerKind = Literal["sgd", "adamw"]
+Schedule = Literal["poly", "cosine", "constant"]
+Precision = Literal["fp32", "bf16", "fp16"]
+EngineKind = Literal["ddp", "deepspeed"]
+GradientExchange = Literal["auto", "allreduce", "bf16", "powersgd", "ordered"]
+CompileMode = Literal["default", "reduce-overhead", "max-autotune"]
+Objects = Literal["photo", "components"]
+ConsoleMode = Literal["auto", "off"]
+MlflowMode = Literal["auto", "on", "off"]
+
+
+def require_choice(name: str, value: str, *, choices: Any) -> None:
+    """Raise ConfigError (a ValueError) unless `value` is one of the names of the Literal `choices`."""
+    if value not in get_args(choices):
+        raise ConfigError(f"{name} must be one of {', '.join(get_args(choices))}, got {value!r}")

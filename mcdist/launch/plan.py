@@ -1,0 +1,153 @@
+"""Plan: from the words on the command line to a submission: the run's configuration, or a command in parts, as a JobSpec and its folder."""
+
+import itertools
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mcdist.config import Config
+from mcdist.config_file import check_same_science, dump_config, load_config
+from mcdist.data.division import num_micro_batches
+from mcdist.data.order import check_division
+from mcdist.data.shards.manifest import MANIFEST_NAME
+from mcdist.errors import ConfigError
+from mcdist.launch.cluster import Cluster
+from mcdist.launch.spec import JobSpec, Work
+from mcdist.presets import presets_folder
+from mcdist.run_dir import RunDir
+
+DEMO = presets_folder() / "demo.yaml"
+PROGRAMS = ("shards", "mcdist")
+MAX_TRIES = 3
+"""Of a part, or of an evaluation; a training has its own setting."""
+MAX_ELEMENTS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A submission before anything is written: `files` by name, to lie in `folder`."""
+
+    name: str
+    folder: Path
+    spec: JobSpec
+    files: dict[str, str]
+    num_elements: int = 0
+    run_dirs: tuple[Path, ...] = ()
+
+
+def plan_training(config_path: Path, *, overrides: list[str], sweep: list[str], cluster: Cluster, commit: str) -> Plan:
+    """A training, or with `sweep` an array of them. The configuration is checked here, on the login node, without torch.
+
+    Raises:
+        ConfigError: an unknown or wrong setting, a number of ranks that does not fit, a run folder of another experiment, or no data.
+    """
+    points = _points(sweep)
+    works, files, run_dirs = [], {}, []
+    first = load_config(config_path, overrides=overrides)
+    folder = next_folder(Path(first.run.dir))
+    for number, point in enumerate(points):
+        config = load_config(config_path, overrides=[*overrides, *point])
+        if point:
+            config = replace(config, run=replace(config.run, dir=str(Path(first.run.dir) / ",".join(point).replace("/", "_"))))
+        _check_ranks(config, num_ranks=cluster.num_ranks)
+        check_same_science(config, RunDir(Path(config.run.dir)))
+        name = f"config-{number}.yaml" if point else "config.yaml"
+        files[name] = dump_config(config)
+        run_dirs.append(Path(config.run.dir))
+        argv = ("-m", "mcdist", "train", str(folder / name))
+        works.append(Work(argv=argv, run_dir=str(run_dirs[-1].absolute()), prepare=shards_to_build(config, config_path=config_path)))
+    spec = _spec(works, cluster=cluster, commit=commit, max_attempts=first.run.max_attempts_without_progress)
+    return Plan(_job_name(Path(first.run.dir).name), folder, spec, files, num_elements=len(points) if sweep else 0, run_dirs=tuple(run_dirs))
+
+
+def plan_parts(command: list[str], *, num_parts: int, root: Path, commit: str) -> Plan:
+    """`command` in `num_parts` parts, an element of an array each: it gets --part K/N."""
+    if not command or command[0] not in PROGRAMS:
+        raise ConfigError(
+            f"--array wants `-- shards build ...` or `-- mcdist proposals make ...` after it, got {' '.join(command) or 'nothing'}; only these two are run"
+        )
+    if not 1 <= num_parts <= MAX_ELEMENTS:
+        raise ConfigError(f"--array wants 1 to {MAX_ELEMENTS} parts, got {num_parts}")
+    works = [Work(argv=("-m", *_part_of(command, f"{part}/{num_parts}")), run_dir="") for part in range(1, num_parts + 1)]
+    spec = replace(_spec(works, cluster=Cluster(), commit=commit), requeue_failures=True)
+    return Plan(_job_name("-".join(command[:2])), next_folder(root), spec, {}, num_elements=num_parts)
+
+
+def _part_of(command: list[str], part: str) -> list[str]:
+    """`shards build` takes it before the builder's name, since builders have parts of other kinds."""
+    at = 2 if command[:2] == ["shards", "build"] else len(command)
+    return [*command[:at], "--part", part, *command[at:]]
+
+
+def plan_evaluation(training: Plan, *, commit: str) -> Plan:
+    """The evaluation of what `training` trains, to run when it has ended well."""
+    works = [Work(argv=("-m", "mcdist", "evaluate", str(run_dir)), run_dir="") for run_dir in training.run_dirs]
+    folder = training.folder.with_name(f"{training.folder.name}-evaluate")
+    spec = _spec(works, cluster=Cluster(), commit=commit)
+    return Plan(f"{training.name}-evaluate", folder, spec, {}, num_elements=training.num_elements)
+
+
+def next_folder(root: Path) -> Path:
+    """The folder of the next submission for the run folder `root`: launch/0001, launch/0002, ..."""
+    launch = RunDir(root.absolute()).launch
+    numbers = [int(path.name) for path in launch.iterdir() if path.name.isdecimal()] if launch.is_dir() else []
+    return launch / f"{max(numbers, default=0) + 1:04d}"
+
+
+def shards_to_build(config: Config, *, config_path: Path) -> tuple[str, ...]:
+    """The command that builds the demo's shards where they are missing; () where nothing is to be built.
+
+    Raises:
+        ConfigError: other shards are missing.
+    """
+    missing = [(key, path) for key, path in (("data.train", config.data.train), ("data.val", config.data.val)) if path and not _is_there(path)]
+    if not config.data.train:
+        raise ConfigError("data.train is not set; name a shard folder: data.train=DIR (build one with: python -m shards build ...)")
+    if not missing:
+        return ()
+    train, val = Path(config.data.train), Path(config.data.val)
+    if config_path.resolve() == DEMO and train.name == "train" and val == train.with_name("val"):
+        return ("-m", "shards", "build", "demo", "--out", str(train.parent))
+    key, path = missing[0]
+    raise ConfigError(f"expected a shard folder at {path} ({key}), found no {MANIFEST_NAME} there; build it first: python -m shards build ... --out {path}")
+
+
+def _is_there(path: str) -> bool:
+    """URLs and paths with a variable are the nodes' own to find."""
+    return "://" in path or "$" in path or (Path(path) / MANIFEST_NAME).is_file()
+
+
+def _points(sweep: list[str]) -> list[list[str]]:
+    """The overrides of each element: all combinations of key=a,b,c."""
+    axes = []
+    for axis in sweep:
+        key, separator, values = axis.partition("=")
+        if not separator or not key or not all(values.split(",")):
+            raise ConfigError(f"--sweep wants key=a,b,c, got {axis!r}")
+        if key == "run.dir":
+            raise ConfigError("--sweep gives each run a folder of its own below run.dir; sweep over another key")
+        axes.append([f"{key}={value}" for value in values.split(",")])
+    points = [list(point) for point in itertools.product(*axes)]
+    if len(points) > MAX_ELEMENTS:
+        raise ConfigError(f"--sweep makes {len(points)} runs, at most {MAX_ELEMENTS} are submitted at once; sweep over less")
+    return points
+
+
+def _check_ranks(config: Config, *, num_ranks: int) -> None:
+    optim, num_lanes = config.optim, config.data.num_lanes
+    shared = {"global_batch": optim.global_batch, "num_lanes": num_lanes, "num_ranks": num_ranks}
+    num = num_micro_batches(micro_batch=optim.micro_batch, accumulation_steps=optim.accumulation_steps, **shared)
+    check_division(accumulation_steps=num, **shared)
+
+
+def _spec(works: list[Work], *, cluster: Cluster, commit: str, max_attempts: int = MAX_TRIES) -> JobSpec:
+    return JobSpec(
+        works=tuple(works),
+        num_tasks=cluster.num_ranks,
+        requeue_failures=False,
+        max_attempts=max_attempts,
+        commit=commit,
+    )
+
+
+def _job_name(text: str) -> str:
+    return "mcdist-" + "".join(sign if sign.isascii() and (sign.isalnum() or sign in "_.-") else "_" for sign in text)[:60]

@@ -1,0 +1,51 @@
+"""Snapshot: the code as it is at submission, copied into the run folder, so that a job that waits or is requeued runs what was submitted."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from mcdist.errors import MachineError
+
+PACKAGES = ("mcdist", "shards", "configs")
+SUFFIXES = (".py", ".h", ".cpp", ".jinja", ".csv", ".yaml", ".typed")
+"""What belongs to the packages where no git can say it."""
+
+
+def take_snapshot(source: Path, *, to: Path) -> Path:
+    """Copy the packages of the tree at `source` as they are now: what git tracks or does not ignore, changes included.
+
+    Raises:
+        MachineError: the disk refuses.
+    """
+    try:
+        for name in snapshot_files(source):
+            target = to / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / name, target)
+    except OSError as error:
+        raise MachineError(f"cannot copy the code to {to}: {error.strerror}; free some space or choose another run.dir") from error
+    return to
+
+
+def snapshot_files(source: Path) -> list[str]:
+    """The files of the packages below `source`, relative to it."""
+    listed = _git(source, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *PACKAGES)
+    if listed is None:
+        return sorted(
+            str(path.relative_to(source)) for package in PACKAGES for path in (source / package).rglob("*") if path.suffix in SUFFIXES and path.is_file()
+        )
+    return sorted(name for name in set(listed.split("\0")) if name and (source / name).is_file())
+
+
+def commit_of(source: Path) -> str:
+    """The commit the tree stands at, with a + where files were changed; "" outside a git checkout."""
+    return (_git(source, "describe", "--always", "--dirty=+", "--abbrev=12") or "").strip()
+
+
+def _git(source: Path, *arguments: str) -> str | None:
+    if not (source / ".git").exists():
+        return None
+    try:
+        return subprocess.run(["git", "-C", str(source), *arguments], capture_output=True, text=True, timeout=60, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
