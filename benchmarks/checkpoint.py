@@ -23,7 +23,7 @@ from train_step import endless_steps, fill, first_batches
 from mcdist import build
 from mcdist.checkpoint import save_checkpoint
 from mcdist.config import Config
-from mcdist.config_file import load_config
+from mcdist.config.file import load_config
 from mcdist.disk.saver import Saver
 from mcdist.distributed import World
 from mcdist.ranks.join import leave_world

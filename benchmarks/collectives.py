@@ -21,7 +21,7 @@ from traffic import PURPOSES, needed_bytes, traffic, wire_bytes
 
 from mcdist import build
 from mcdist.config import Config
-from mcdist.config_file import load_config
+from mcdist.config.file import load_config
 from mcdist.distributed import World
 from mcdist.errors import ConfigError
 from mcdist.ranks.join import leave_world

@@ -24,7 +24,7 @@ from numpy import ndarray
 
 from mcdist import build
 from mcdist.config import Config
-from mcdist.config_file import load_config
+from mcdist.config.file import load_config
 from mcdist.ranks.join import leave_world
 from mcdist.train.loop import train
 from mcdist.train.state import TrainState

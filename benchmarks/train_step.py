@@ -30,7 +30,7 @@ from pretend_run import fill
 
 from mcdist import build
 from mcdist.config import Config
-from mcdist.config_file import load_config
+from mcdist.config.file import load_config
 from mcdist.data.batch import Batch
 from mcdist.data.finish import finish
 from mcdist.distributed import World

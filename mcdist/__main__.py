@@ -45,7 +45,7 @@ def train_command(
     Exit codes: 0 trained, 2 configuration, 3 data, 4 checkpoint, 5 loss not finite, 6 package missing, 7 machine,
     8 the run folder is held by another job, 9 replaced by a newer one, 75 start me again.
     """
-    from mcdist.config_file import load_config
+    from mcdist.config.file import load_config
 
     loaded = load_config(config, overrides=overrides)
     from mcdist.run import train_run

@@ -30,7 +30,7 @@ ConsoleMode = Literal["auto", "off"]
 MlflowMode = Literal["auto", "on", "off"]
 
 
-def require_choice(name: str, value: str, *, choices: Any) -> None:
+def require_choice(name: str, value: Any, *, choices: Any) -> None:
     """Raise ConfigError (a ValueError) unless `value` is one of the names of the Literal `choices`."""
     if value not in get_args(choices):
         raise ConfigError(f"{name} must be one of {', '.join(get_args(choices))}, got {value!r}")

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from mcdist.checkpoint import mark_best, prune, save_checkpoint
 from mcdist.config import Config
-from mcdist.config_file import as_flat, dump_config
+from mcdist.config.file import dump_config
+from mcdist.config.keys import as_flat
 from mcdist.disk.saver import Saver
 from mcdist.errors import McdistError, MissingExtraError
 from mcdist.machine.environment import describe_environment

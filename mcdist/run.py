@@ -11,7 +11,8 @@ import torch
 from mcdist import build
 from mcdist.checkpoint import find_checkpoint, load_checkpoint, load_newest, save_checkpoint
 from mcdist.config import Config
-from mcdist.config_file import check_same_science, load_config
+from mcdist.config.file import load_config
+from mcdist.config.science import check_same_science
 from mcdist.data.loader import evaluation_samples
 from mcdist.data.readers.reader import SampleReader
 from mcdist.data.shards.sample import SEGMENTS_MEMBER, decode_sample

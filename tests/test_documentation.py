@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import typer
-import yaml
 
 from mcdist.config import Config
-from mcdist.config_file import as_flat, known_keys, load_config
+from mcdist.config.file import load_config
+from mcdist.config.keys import as_flat, known_keys
 from mcdist.proposals.registry import options_of
 from mcdist.run_dir import RunDir
+from mcdist.yaml_text import read_yaml
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -127,7 +128,7 @@ def test_every_configuration_loads_and_opens_with_command_expected_score_and_cos
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_configuration_holds_only_differences_from_the_defaults(path):
-    written = {f"{section}.{key}": value for section, keys in yaml.safe_load(path.read_text()).items() for key, value in keys.items()}
+    written = {f"{section}.{key}": value for section, keys in read_yaml(path.read_text(), where=str(path)).items() for key, value in keys.items()}
     defaults = as_flat(Config())
     assert not [key for key, value in written.items() if defaults[key] == value]
 

@@ -12,7 +12,7 @@ import pytest
 from safetensors.torch import load_file
 
 from mcdist import build, run
-from mcdist.config_file import load_config
+from mcdist.config.file import load_config
 from mcdist.data.batch import Batch
 from mcdist.report.jsonl import read_metrics
 from mcdist.resilience.attempts import list_attempts

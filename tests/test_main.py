@@ -29,7 +29,7 @@ def _main(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     [
         (["train", "nowhere.yaml"], 2, "cannot read the configuration nowhere.yaml"),
         (["train", "CONFIG", "optim.lrr=1"], 2, "did you mean 'optim.lr'"),
-        (["train", "CONFIG", "optim.epochs=many"], 2, "optim.epochs in the argument 'optim.epochs=many' wants a whole number"),
+        (["train", "CONFIG", "optim.epochs=many"], 2, "optim.epochs in the argument 'optim.epochs=many' must be a whole number"),
         (["train", "CONFIG", "data.train=nowhere"], 3, "expected a shard folder at nowhere"),
         (["evaluate", "nowhere"], 2, "expected a run at nowhere"),
         (["report", "nowhere"], 3, "expected a run's folder at nowhere"),

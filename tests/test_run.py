@@ -14,7 +14,7 @@ from tiny_shards import draw_members, photo_bytes
 
 from mcdist import run
 from mcdist.config import Config
-from mcdist.config_file import load_config
+from mcdist.config.file import load_config
 from mcdist.data.batch import Batch
 from mcdist.data.finish import finish
 from mcdist.errors import CheckpointError, ConfigError, DataError, HeldError, ShardError, SupersededError, TrainingError

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mcdist import build, run
-from mcdist.config_file import load_config
+from mcdist.config.file import load_config
 from mcdist.data.batch import Batch
 
 RANK = int(os.environ["RANK"])

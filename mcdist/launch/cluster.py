@@ -4,10 +4,9 @@ import re
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-import yaml
-
 from mcdist.errors import ConfigError
 from mcdist.presets import presets_folder
+from mcdist.yaml_text import read_yaml
 
 PRESETS = presets_folder() / "cluster"
 
@@ -129,7 +128,7 @@ def _read_preset(name: str) -> dict[str, Any]:
     listed = sorted(path.stem for path in PRESETS.glob("*.yaml"))
     if name not in listed:
         raise ConfigError(f"--cluster wants auto, local or one of {', '.join(listed)} (files in {PRESETS}), got {name!r}")
-    content = yaml.safe_load((PRESETS / f"{name}.yaml").read_text()) or {}
+    content = read_yaml((PRESETS / f"{name}.yaml").read_text(), where=str(PRESETS / f"{name}.yaml")) or {}
     if not isinstance(content, dict):
         raise ConfigError(f"{PRESETS / name}.yaml wants keys like `nodes: 4`, got {type(content).__name__}")
     return content

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mcdist.config import Config
-from mcdist.config_file import check_same_science, dump_config, load_config
+from mcdist.config.file import dump_config, load_config
+from mcdist.config.science import check_same_science
 from mcdist.data.division import num_micro_batches
 from mcdist.data.order import check_division
 from mcdist.data.shards.manifest import MANIFEST_NAME

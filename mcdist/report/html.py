@@ -10,11 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from mcdist.errors import DataError
+from mcdist.errors import ConfigError, DataError
 from mcdist.records import Evaluation, Record
 from mcdist.report import figures, palette, table
 from mcdist.report.bad_samples import read_bad_samples
@@ -22,6 +21,7 @@ from mcdist.report.clusters import cluster_files, cluster_number
 from mcdist.report.jsonl import read_metrics
 from mcdist.report.panels import COLUMNS, panel_files, panel_key
 from mcdist.run_dir import RunDir, write_atomically
+from mcdist.yaml_text import read_yaml
 
 _COUNTS = (
     ("count/redrawn", "views drawn again (too little or too much foreground)"),
@@ -160,8 +160,8 @@ def _png(path: Path) -> str:
 def _sections(config_text: str) -> dict[str, dict[str, Any]]:
     """The configuration as plain sections; none where it is no YAML, since the report shows its text anyway."""
     try:
-        content = yaml.safe_load(config_text)
-    except yaml.YAMLError:
+        content = read_yaml(config_text, where="config.yaml")
+    except ConfigError:
         return {}
     return {key: value for key, value in content.items() if isinstance(value, dict)} if isinstance(content, dict) else {}
 

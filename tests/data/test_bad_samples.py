@@ -196,7 +196,7 @@ def test_a_damaged_png_never_ends_the_process(members_of, member):
 def test_skip_and_error_are_the_only_policies(view_settings):
     from mcdist.config import DataConfig
 
-    with pytest.raises(ConfigError, match="data.bad_samples wants one of error, skip, got 'ignore'"):
+    with pytest.raises(ConfigError, match="data.bad_samples must be one of error, skip, got 'ignore'"):
         DataConfig(bad_samples="ignore")
-    with pytest.raises(ConfigError, match="data.bad_samples_max_share wants a share"):
+    with pytest.raises(ConfigError, match="data.bad_samples_max_share must be between 0 and 1"):
         DataConfig(bad_samples_max_share=2.0)

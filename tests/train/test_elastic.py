@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from mcdist import build, run
 from mcdist.config import Config
-from mcdist.config_file import load_config
+from mcdist.config.file import load_config
 from mcdist.report.jsonl import read_metrics
 from mcdist.run_dir import RunDir, list_checkpoints
 

@@ -10,7 +10,7 @@ import torch
 from mcdist import build
 from mcdist.building.folder.build import build_shards
 from mcdist.building.sources.demo.source import demo_source
-from mcdist.config_file import load_config
+from mcdist.config.file import load_config
 from mcdist.ops import mask_contrast
 from mcdist.ranks.join import join_world
 from mcdist.train import step as step_module

@@ -15,7 +15,7 @@ from test_step import SETTINGS, make_batch, make_state
 
 from mcdist import run
 from mcdist.config import Config
-from mcdist.config_file import load_config
+from mcdist.config.file import load_config
 from mcdist.data.batch import Batch
 from mcdist.distributed import World, pack, unpack
 from mcdist.ranks.join import join_world, leave_world

@@ -1,0 +1,55 @@
+"""Config: all settings of a run, and what holds between its sections."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from mcdist.config.checkpoint import CheckpointConfig
+from mcdist.config.checks import require
+from mcdist.config.data import DataConfig
+from mcdist.config.evaluate import EvaluateConfig
+from mcdist.config.loss import LossConfig
+from mcdist.config.model import ModelConfig
+from mcdist.config.ops import OpsConfig
+from mcdist.config.optim import OptimConfig
+from mcdist.config.report import ReportConfig
+from mcdist.config.run import RunConfig
+from mcdist.config.views import ViewsConfig
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings of a run."""
+
+    schema_version: int = SCHEMA_VERSION
+    run: RunConfig = field(default_factory=RunConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    views: ViewsConfig = field(default_factory=ViewsConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    ops: OpsConfig = field(default_factory=OpsConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
+    deepspeed: dict[str, Any] = field(default_factory=dict)
+    """Efficiency. DeepSpeed's own settings by its own keys, beside those that follow from ours; one that contradicts them is an error."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.schema_version == SCHEMA_VERSION,
+            f"schema_version must be {SCHEMA_VERSION}, which this mcdist reads, got {self.schema_version}; write the file anew from configs/",
+        )
+        require(
+            not self.deepspeed or self.optim.engine == "deepspeed",
+            f"the section deepspeed ({', '.join(self.deepspeed)}) needs optim.engine=deepspeed, got {self.optim.engine}; remove the section or set the engine",
+        )
+        require(not (self.model.recompute and self.optim.compile), "model.recompute=true needs optim.compile=false, got true")
+        batch, pieces = self.optim.global_batch, self.optim.accumulation_steps
+        require(batch % pieces == 0, f"optim.global_batch {batch} is not divisible by optim.accumulation_steps {pieces}")
+        require(
+            batch % self.data.num_lanes == 0,
+            f"data.num_lanes must divide optim.global_batch {batch}, got {self.data.num_lanes}; "
+            f"use one of {[n for n in range(1, min(batch, 1024) + 1) if batch % n == 0]}",
+        )

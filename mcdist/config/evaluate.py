@@ -1,0 +1,41 @@
+"""Section `evaluate`: how the result is measured."""
+
+from dataclasses import dataclass, field
+
+from mcdist.choices import Objects
+from mcdist.config.checks import at_least, check_fields, require, share
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateConfig:
+    """Science: how the result is measured."""
+
+    classes: dict[str, list[int]] = field(default_factory=dict)
+    """Name -> ids in the ground truth; the first class is background. Ids that no class names are void."""
+    size_px: int = 512
+    """Photos are resized to size_px x size_px (the paper: 512)."""
+    batch: int = 8
+    objects: Objects = "photo"
+    """photo (the paper: one object per photo) | components (connected components of the predicted mask)."""
+    component_area_min: float = 0.01
+    """Smaller components (share of the photo) are dropped; with objects=components."""
+    pca_dim: int = 32
+    mean_embedding_pca_dim: int = 0
+    """PCA of the mean-embedding protocol; 0 for none."""
+    num_clusters: int = 0
+    """0: classes without background."""
+    num_seeds: int = 5
+    num_panels: int = 12
+    """Photos shown side by side in the report."""
+    limit: int = 0
+    """Evaluate only this many photos, the first ones, which the table states; 0 for all."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, section="evaluate")
+        at_least("evaluate.size_px", self.size_px, 8)
+        require(self.size_px % 8 == 0, f"evaluate.size_px must be a multiple of the stride 8, got {self.size_px}")
+        share("evaluate.component_area_min", self.component_area_min)
+        for name in ("batch", "num_seeds"):
+            at_least(f"evaluate.{name}", getattr(self, name), 1)
+        for name in ("pca_dim", "mean_embedding_pca_dim", "num_clusters", "num_panels", "limit"):
+            at_least(f"evaluate.{name}", getattr(self, name), 0)

@@ -1,0 +1,60 @@
+"""Section `model`: the encoder and what it starts from."""
+
+from dataclasses import dataclass, field
+
+from mcdist.choices import BankDtype, DecoderKind, EmbeddingFrom, MomentumBuffers, Norm
+from mcdist.config.checks import at_least, check_fields, require, share, written_out
+
+BACKBONES = ("resnet18", "resnet50", "efficientnet_lite0")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Science: the encoder and what it starts from."""
+
+    backbone: str = "resnet50"
+    """resnet18 | resnet50 | efficientnet_lite0, each dilated to stride 8."""
+    weights: str = "none"
+    """none | imagenet (packaged, efficientnet_lite0 only) | PATH of a .pth or .safetensors file."""
+    num_stages: int = 5
+    """Backbone stages used, 3 to 5: with 3 it ends where stride 8 is reached, small and fast; beyond the paper."""
+    decoder: DecoderKind = "deeplabv3"
+    """deeplabv3 | linear (one 1 x 1 convolution; beyond the paper)."""
+    embedding_from: EmbeddingFrom = "decoder"
+    """decoder (the paper) | backbone (the embedding is linear in the backbone, the decoder serves the saliency head alone; beyond the paper)."""
+    decoder_width: int = 256
+    atrous_rates: list[int] = field(default_factory=lambda: [12, 24, 36])
+    dropout: float = 0.0
+    embedding_dim: int = 32
+    norm: Norm = "batch"
+    """batch (statistics of each rank's own images, as the paper's code) | sync (of all ranks' images) | shuffled (batch, but key images change
+    ranks before the key encoder, so that an image's two views are not normalised beside the same others; MoCo) | group | frozen (running
+    statistics, affine fixed)."""
+    recompute: bool = False
+    """Efficiency: activations of each backbone stage and of the decoder are computed again in the backward pass, not kept."""
+    trainable_from: int = 0
+    """Backbone stages before this one stay as they start (0: all train, 5: none trains); beyond the paper."""
+    momentum: float = 0.999
+    """Of the key encoder's moving average."""
+    momentum_buffers: MomentumBuffers = "own"
+    """own (the paper: each encoder keeps its own running statistics) | copy (the key encoder takes the query's)."""
+    bank_size: int = 128
+    """Rows of the memory bank; 0 for none."""
+    bank_dtype: BankDtype = "fp32"
+    """fp32 | bf16: how the bank's rows are stored; bf16 takes half the memory and rounds them to 8 bits (beyond the paper)."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, section="model")
+        require(self.backbone in BACKBONES, f"model.backbone must be one of {', '.join(BACKBONES)}, got {self.backbone!r}")
+        written_out("model.weights", self.weights)
+        share("model.momentum", self.momentum)
+        share("model.dropout", self.dropout)
+        at_least("model.decoder_width", self.decoder_width, 1)
+        at_least("model.embedding_dim", self.embedding_dim, 1)
+        at_least("model.bank_size", self.bank_size, 0)
+        require(
+            bool(self.atrous_rates) and all(rate >= 1 for rate in self.atrous_rates),
+            f"model.atrous_rates must be a list of whole numbers >= 1, got {self.atrous_rates}",
+        )
+        require(3 <= self.num_stages <= 5, f"model.num_stages must be 3, 4 or 5, got {self.num_stages}")
+        require(0 <= self.trainable_from <= 5, f"model.trainable_from must be between 0 and 5, got {self.trainable_from}")

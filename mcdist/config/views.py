@@ -1,0 +1,45 @@
+"""Section `views`: how the two views of a photo are drawn."""
+
+from dataclasses import dataclass
+
+from mcdist.config.checks import at_least, check_fields, require, share
+
+
+@dataclass(frozen=True, slots=True)
+class ViewsConfig:
+    """Science: how the two views of a photo are drawn. Defaults are the paper's."""
+
+    size_px: int = 224
+    crop_scale_min: float = 0.2
+    crop_scale_max: float = 1.0
+    flip_probability: float = 0.5
+    jitter_probability: float = 0.8
+    brightness: float = 0.4
+    contrast: float = 0.4
+    saturation: float = 0.4
+    hue: float = 0.1
+    grey_probability: float = 0.2
+    blur_probability: float = 0.0
+    """Of a Gaussian blur, sigma 0.1 to 2 px; beyond the paper."""
+    foreground_min: float = 0.01
+    """A view with a smaller share of foreground is drawn again."""
+    foreground_max: float = 0.99
+    max_redraws: int = 10
+    """After that the sample keeps its place and takes part without foreground."""
+    max_objects: int = 8
+    """Objects per photo; where there are more, the largest are kept and the others become void."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, section="views")
+        at_least("views.size_px", self.size_px, 8)
+        require(self.size_px % 8 == 0, f"views.size_px must be a multiple of the stride 8, got {self.size_px}")
+        shares = ("flip_probability", "jitter_probability", "grey_probability", "blur_probability", "foreground_min", "foreground_max")
+        for name in (*shares, "brightness", "contrast", "saturation"):
+            share(f"views.{name}", getattr(self, name))
+        require(
+            0 < self.crop_scale_min <= self.crop_scale_max <= 1,
+            f"views.crop_scale_min and views.crop_scale_max must satisfy 0 < min <= max <= 1, got min {self.crop_scale_min} and max {self.crop_scale_max}",
+        )
+        require(0 <= self.hue <= 0.5, f"views.hue must be between 0 and 0.5, got {self.hue}")
+        at_least("views.max_redraws", self.max_redraws, 0)
+        at_least("views.max_objects", self.max_objects, 1)
