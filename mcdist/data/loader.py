@@ -11,7 +11,7 @@ import multiprocessing.resource_tracker
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import partial
-from multiprocessing.context import BaseContext
+from multiprocessing.context import ForkServerContext
 from typing import Any
 
 import numpy
@@ -154,7 +154,7 @@ def _collate(made: Made | McdistError) -> Batch | McdistError:
     return replace(collate(made.samples), num_bad=len(made.bad), bad=tuple(sample.to_json() for sample in made.bad))
 
 
-def prepare_workers() -> BaseContext:
+def prepare_workers() -> ForkServerContext:
     """Start the server that workers are copied from. It imports beside whatever is done next, so training calls this first."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "mcdist.data.loader"])

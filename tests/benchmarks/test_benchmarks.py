@@ -15,7 +15,6 @@ from PIL import Image
 
 from mcdist.errors import ConfigError, McdistError
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 FIELDS = ["benchmark", "provider", "mode", "shape", "metric", "unit", "median", "p20", "p80", "num_runs", "machine", "versions", "commit", "date"]
 SMALL_MODEL = ["model.backbone=resnet18", "model.num_stages=3", "model.decoder=linear", "model.bank_size=4"]
 SMALL_STEP = ["views.size_px=32", "optim.global_batch=4", "data.num_lanes=1", "run.device=cpu", "run.num_threads=1"]
@@ -24,18 +23,17 @@ Rows = list[dict[str, Any]]
 
 
 @pytest.fixture
-def benchmark_named(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+def benchmark_named() -> Callable[[str], ModuleType]:
     return importlib.import_module
 
 
 @pytest.fixture
 def run_benchmark(benchmark_named: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Rows]:
     def run(name: str, *arguments: str) -> Rows:
-        path = tmp_path / f"{name}.json"
+        path = tmp_path / f"{name.split('.')[-1]}.json"
         monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments, "--json", str(path)])
         with pytest.raises(SystemExit) as leaving:
-            benchmark_named("harness").run(benchmark_named(name).main)
+            benchmark_named("benchmarks.harness.measurement").run(benchmark_named(name).main)
         assert leaving.value.code == 0
         return json.loads(path.read_text())
 
@@ -64,14 +62,14 @@ METRICS = ["loss error", "gradient error", "time", "peak extra memory"]
 
 def test_the_loss_is_measured_by_the_way_it_is_computed(run_benchmark: Callable[..., Rows], capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--batch", "2", "--batch", "3", "--dim", "4", "--size-px", "16", "--bank", "3", "--max-objects", "3", "--objects", "2", "--num-runs", "2"]
-    rows = run_benchmark("mask_contrast", *options, "--num-threads", "1", "--check-images", "1")
+    rows = run_benchmark("benchmarks.loss.contrast", *options, "--num-threads", "1", "--check-images", "1")
     check_rows(rows, benchmark="mask_contrast")
     assert [(row["provider"], row["metric"]) for row in rows] == 2 * [(way, metric) for way in WAYS for metric in METRICS]
     assert "2 images of 16 px" in capsys.readouterr().out
 
 
 def test_pooling_is_measured_by_the_way_it_is_computed(run_benchmark: Callable[..., Rows]) -> None:
-    rows = run_benchmark("mask_pool", "--batch", "2", "--dim", "4", "--size-px", "16", "--num-runs", "2", "--num-threads", "1")
+    rows = run_benchmark("benchmarks.loss.pool", "--batch", "2", "--dim", "4", "--size-px", "16", "--num-runs", "2", "--num-threads", "1")
     check_rows(rows, benchmark="mask_pool")
     assert [row["provider"] for row in rows if row["metric"] == "time"] == WAYS
 
@@ -79,8 +77,8 @@ def test_pooling_is_measured_by_the_way_it_is_computed(run_benchmark: Callable[.
 def test_rows_are_drawn_as_bars_and_an_unknown_metric_names_the_known_ones(
     run_benchmark: Callable[..., Rows], benchmark_named: Callable[[str], ModuleType], tmp_path: Path
 ) -> None:
-    run_benchmark("mask_pool", "--batch", "2", "--dim", "4", "--size-px", "16", "--num-runs", "2", "--num-threads", "1")
-    plot, rows = benchmark_named("plot"), tmp_path / "mask_pool.json"
+    run_benchmark("benchmarks.loss.pool", "--batch", "2", "--dim", "4", "--size-px", "16", "--num-runs", "2", "--num-threads", "1")
+    plot, rows = benchmark_named("benchmarks.harness.plot"), tmp_path / "pool.json"
     plot.main(rows, metric="time", mode="", figure=tmp_path / "figures" / "time.png")
     assert (tmp_path / "figures" / "time.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ConfigError, match="--metric wants one of gradient error, .*time, got 'speed'"):
@@ -88,7 +86,7 @@ def test_rows_are_drawn_as_bars_and_an_unknown_metric_names_the_known_ones(
 
 
 def test_what_disagrees_with_the_truth_is_not_timed(benchmark_named: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
-    module = benchmark_named("mask_contrast")
+    module = benchmark_named("benchmarks.loss.contrast")
     right = module.loss_and_gradient
 
     def wrong(operands: Any, way: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -103,8 +101,8 @@ def test_what_disagrees_with_the_truth_is_not_timed(benchmark_named: Callable[[s
 def test_what_would_not_fit_into_memory_is_left_out_and_said_so(
     benchmark_named: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(benchmark_named("comparison"), "free_bytes", lambda device: 10.0)
-    benchmark_named("mask_contrast").main(batch=[1], dim=[4], size_px=16, num_runs=2, num_threads=1, check_images=0)
+    monkeypatch.setattr(benchmark_named("benchmarks.harness.comparison"), "free_bytes", lambda device: 10.0)
+    benchmark_named("benchmarks.loss.contrast").main(batch=[1], dim=[4], size_px=16, num_runs=2, num_threads=1, check_images=0)
     printed = capsys.readouterr()
     assert "plain left out at 1 images" in printed.err
     assert "fused" in printed.out
@@ -114,7 +112,7 @@ PIPELINE_PROVIDERS = ["libjpeg-turbo decode", "PIL + torchvision", "mcdist", "mc
 
 
 def write_photos(folder: Path) -> tuple[str, str]:
-    """Four photos and their maps, as data_pipeline.py wants them."""
+    """Four photos and their maps, as pipeline.py wants them."""
     for name in ("photos", "masks"):
         (folder / name).mkdir()
     for number in range(4):
@@ -126,7 +124,7 @@ def write_photos(folder: Path) -> tuple[str, str]:
 
 
 def here(module: ModuleType) -> Callable[..., dict[str, Any]]:
-    """data_trial.py's work in this process: starting one for each figure takes seconds."""
+    """trial.py's work in this process: starting one for each figure takes seconds."""
 
     def trial(name: str, source: Any, *, check: bool = False, **options: Any) -> dict[str, Any]:
         if check:
@@ -140,10 +138,10 @@ def here(module: ModuleType) -> Callable[..., dict[str, Any]]:
 def test_loaders_of_two_views_are_checked_and_measured_side_by_side(
     benchmark_named: Callable[[str], ModuleType], run_benchmark: Callable[..., Rows], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(benchmark_named("data_pipeline"), "run_trial", here(benchmark_named("data_trial")))
+    monkeypatch.setattr(benchmark_named("benchmarks.loader.pipeline"), "run_trial", here(benchmark_named("benchmarks.loader.trial")))
     providers = [part for name in PIPELINE_PROVIDERS for part in ("--provider", name)]
     options = ["--workers", "0", "--batch", "2", "--size-px", "32", "--num-runs", "2", "--stretch-s", "0.01", *providers]
-    rows = run_benchmark("data_pipeline", *write_photos(tmp_path), *options)
+    rows = run_benchmark("benchmarks.loader.pipeline", *write_photos(tmp_path), *options)
     check_rows(rows, benchmark="data_pipeline")
     assert [row["provider"] for row in rows if row["metric"] == "photos"] == PIPELINE_PROVIDERS
     ratios = {row["provider"]: row["median"] for row in rows if row["unit"] in ("x", "%")}
@@ -155,17 +153,17 @@ def test_loaders_of_two_views_are_checked_and_measured_side_by_side(
 def test_a_loader_whose_map_misses_its_photo_is_not_timed(
     benchmark_named: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    source = benchmark_named("data_pipeline").generate_check(tmp_path / "check")
-    seen = next(benchmark_named("data_providers").PROVIDERS["PIL + torchvision"].open(source, 4, 32, 0))
+    source = benchmark_named("benchmarks.loader.pipeline").generate_check(tmp_path / "check")
+    seen = next(benchmark_named("benchmarks.loader.providers").PROVIDERS["PIL + torchvision"].open(source, 4, 32, 0))
     beside = replace(seen, instances=tuple(instances.roll(8, dims=-1) for instances in seen.instances))
-    wrong = benchmark_named("data_providers").Provider(lambda *_: iter([beside]))
-    monkeypatch.setitem(benchmark_named("data_providers").PROVIDERS, "wrong", wrong)
+    wrong = benchmark_named("benchmarks.loader.providers").Provider(lambda *_: iter([beside]))
+    monkeypatch.setitem(benchmark_named("benchmarks.loader.providers").PROVIDERS, "wrong", wrong)
     with pytest.raises(McdistError, match="wrong gives a map that misses its photo in .* not timed"):
-        benchmark_named("data_trial").check("wrong", source, batch=4, size_px=32)
+        benchmark_named("benchmarks.loader.trial").check("wrong", source, batch=4, size_px=32)
 
 
 def test_a_trial_runs_in_a_process_of_its_own(benchmark_named: Callable[[str], ModuleType], tmp_path: Path) -> None:
-    module = benchmark_named("data_pipeline")
+    module = benchmark_named("benchmarks.loader.pipeline")
     source = module.generate_check(tmp_path / "check")
     found = module.run_trial("libjpeg-turbo decode", source, batch=2, size_px=32, workers=0, stretch_s=0.01)
     assert all(rate > 0 for rate in found["rates"])
@@ -174,7 +172,7 @@ def test_a_trial_runs_in_a_process_of_its_own(benchmark_named: Callable[[str], M
 
 
 def test_the_loaders_memory_is_measured_by_number_of_photos(benchmark_named: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
-    benchmark = benchmark_named("loader_memory")
+    benchmark = benchmark_named("benchmarks.loader.memory")
 
     def here(folder: Path, *options: str) -> dict[str, float]:
         return benchmark.read(folder, num_steps=3, num_workers=1, batch=8, ready="--ready" in options)
@@ -194,7 +192,7 @@ def test_the_loaders_memory_is_measured_by_number_of_photos(benchmark_named: Cal
 def test_the_step_is_measured_whole_and_by_part(run_benchmark: Callable[..., Rows], make_shards: Callable[..., Path], tmp_path: Path) -> None:
     config = tmp_path / "tiny.yaml"
     config.write_text("{}\n")
-    rows = run_benchmark("train_step", str(config), f"data.train={make_shards(6)}", *SMALL_MODEL, *SMALL_STEP, "--num-runs", "2")
+    rows = run_benchmark("benchmarks.step.step", str(config), f"data.train={make_shards(6)}", *SMALL_MODEL, *SMALL_STEP, "--num-runs", "2")
     check_rows(rows, benchmark="train_step")
     assert [row["mode"] for row in rows if row["unit"] == "1/s"] == ["whole step"]
     parts = ["key forward", "query forward", "backward", "optimizer", "pooling", "loss", "moving average", "bank", "other"]
@@ -206,15 +204,15 @@ def test_the_step_is_measured_whole_and_by_part(run_benchmark: Callable[..., Row
 def test_a_user_error_is_one_sentence(
     benchmark_named: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["data_pipeline.py", str(tmp_path / "nowhere"), str(tmp_path), "--provider", "mcdist"])
+    monkeypatch.setattr(sys, "argv", ["pipeline.py", str(tmp_path / "nowhere"), str(tmp_path), "--provider", "mcdist"])
     with pytest.raises(SystemExit) as leaving:
-        benchmark_named("harness").run(benchmark_named("data_pipeline").main)
+        benchmark_named("benchmarks.harness.measurement").run(benchmark_named("benchmarks.loader.pipeline").main)
     assert leaving.value.code == 3
     assert "expected a folder of .jpg photos" in capsys.readouterr().err
 
 
 def test_peak_memory_counts_what_a_call_holds(benchmark_named: Callable[[str], ModuleType], device: torch.device) -> None:
-    peak = benchmark_named("harness").peak_extra_mib(lambda: torch.ones(16, 2**18, device=device).sum(), device=device)
+    peak = benchmark_named("benchmarks.harness.measurement").peak_extra_mib(lambda: torch.ones(16, 2**18, device=device).sum(), device=device)
     if peak is None:
         pytest.skip("this system does not tell the peak of a process's memory")
     assert 12 <= peak <= 64
@@ -223,7 +221,9 @@ def test_peak_memory_counts_what_a_call_holds(benchmark_named: Callable[[str], M
 def test_the_cost_of_a_checkpoint_is_measured_both_ways(run_benchmark: Callable[..., Rows], tmp_path: Path, make_shards: Callable[..., Path]) -> None:
     (tmp_path / "config.yaml").write_text("")
     settings = [f"data.train={make_shards(4)}", *SMALL_MODEL, *SMALL_STEP]
-    rows = run_benchmark("checkpoint", str(tmp_path / "config.yaml"), *settings, "--num-rounds", "2", "--num-steps", "2", "--folder", str(tmp_path))
+    rows = run_benchmark(
+        "benchmarks.step.checkpoint", str(tmp_path / "config.yaml"), *settings, "--num-rounds", "2", "--num-steps", "2", "--folder", str(tmp_path)
+    )
     assert {row["benchmark"] for row in rows} == {"checkpoint"}
     a_save = [("a save", "cost"), ("every 200 steps", "share of the step time"), ("a save", "longest step")]
     wanted = [

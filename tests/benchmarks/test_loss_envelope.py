@@ -1,19 +1,15 @@
 """The envelope around the reference's curves: what lies in it and what does not."""
 
 import importlib
-from pathlib import Path
 from types import ModuleType
 
 import numpy
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture
-def loss_envelope(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    return importlib.import_module("loss_envelope")
+def loss_envelope() -> ModuleType:
+    return importlib.import_module("benchmarks.loss.envelope")
 
 
 def test_a_curve_beside_the_reference_is_outside(loss_envelope: ModuleType) -> None:

@@ -13,14 +13,13 @@ from PIL import Image
 
 from mcdist.errors import ConfigError
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-CONFIG = Path(__file__).parents[2] / "configs" / "voc_animals_imagenet.yaml"
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "configs" / "voc_animals_imagenet.yaml"
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("proposals_training")
+def script() -> ModuleType:
+    return importlib.import_module("benchmarks.proposals.training")
 
 
 @pytest.fixture
@@ -74,10 +73,10 @@ def test_the_whole_way_and_a_second_call_trains_nothing_again(voc, tmp_path):
     settings += ["evaluate.size_px=32", "evaluate.num_panels=0", "evaluate.num_seeds=2", "evaluate.num_clusters=1", "report.mlflow=off"]
     masks = ["--masks", f"wide={voc / 'VOC2012' / 'wide'}", "--val-masks", "exact"]
     work, rows = tmp_path / "work", tmp_path / "rows.json"
-    command = [sys.executable, "benchmarks/proposals_training.py", voc, CONFIG, *masks, "--photos", 3, "--work", work, "--json", rows, *settings]
+    command = [sys.executable, "-m", "benchmarks.proposals.training", voc, CONFIG, *masks, "--photos", 3, "--work", work, "--json", rows, *settings]
     written = set()
     for _ in range(2):
-        done = subprocess.run([str(part) for part in command], cwd=BENCHMARKS.parent, capture_output=True, stdin=subprocess.DEVNULL, text=True, timeout=600)
+        done = subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, stdin=subprocess.DEVNULL, text=True, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
         written.add((work / "runs" / "wide-seed0" / "metrics.jsonl").stat().st_mtime_ns)
     assert len(written) == 1

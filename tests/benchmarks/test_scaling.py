@@ -15,18 +15,16 @@ from mcdist import build
 from mcdist.config import Config, ModelConfig, ViewsConfig
 from mcdist.errors import ConfigError, DataError, McdistError
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 HOUR_S = 3600.0
 
 
 @pytest.fixture
-def module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+def module() -> Callable[[str], ModuleType]:
     return importlib.import_module
 
 
 def test_one_rank_exchanges_nothing_and_one_node_is_a_ring(module: Callable[[str], ModuleType]) -> None:
-    net = module("network_model")
+    net = module("benchmarks.scaling.network")
     network = net.Network(net.Level(1e-6, 1e-10), net.Level(1e-5, 1e-9), 8)
     assert net.all_reduce_s(1e6, num_ranks=1, network=network) == net.all_gather_s(1e6, num_ranks=1, network=network) == 0
     assert net.all_reduce_s(1e6, num_ranks=8, network=network) == net.ring_all_reduce_s(1e6, num_ranks=8, level=network.within)
@@ -35,7 +33,7 @@ def test_one_rank_exchanges_nothing_and_one_node_is_a_ring(module: Callable[[str
 
 
 def test_a_level_is_found_again_from_what_it_predicts(module: Callable[[str], ModuleType]) -> None:
-    net = module("network_model")
+    net = module("benchmarks.scaling.network")
     level, sizes = net.Level(2e-5, 5e-10), [2**12, 2**16, 2**20, 2**24]
     taken = [net.ring_all_reduce_s(size, num_ranks=4, level=level) for size in sizes]
     found = net.fit(sizes, taken, num_messages=6, share=1.5)
@@ -44,7 +42,7 @@ def test_a_level_is_found_again_from_what_it_predicts(module: Callable[[str], Mo
 
 
 def test_dalys_interval_is_the_best_one_and_young_is_near_where_saves_are_short(module: Callable[[str], ModuleType]) -> None:
-    failures = module("failure_model")
+    failures = module("benchmarks.scaling.failures")
     for save_s, mtbf_s in ((1.0, HOUR_S), (60.0, HOUR_S), (0.02, 12 * HOUR_S)):
         best = failures.daly_interval_s(save_s=save_s, mtbf_s=mtbf_s)
         goodput = {factor: failures.goodput(interval_s=best * factor, save_s=save_s, restart_s=180.0, mtbf_s=mtbf_s) for factor in (0.5, 1.0, 2.0)}
@@ -55,7 +53,7 @@ def test_dalys_interval_is_the_best_one_and_young_is_near_where_saves_are_short(
 
 
 def test_the_goodput_is_that_of_a_simulated_year(module: Callable[[str], ModuleType]) -> None:
-    failures = module("failure_model")
+    failures = module("benchmarks.scaling.failures")
     interval_s, save_s, restart_s, mtbf_s = 600.0, 20.0, 180.0, 2 * HOUR_S
     draw = random.Random(0)
     now_s = worked_s = 0.0
@@ -78,7 +76,7 @@ def test_the_goodput_is_that_of_a_simulated_year(module: Callable[[str], ModuleT
 @pytest.mark.parametrize("overlap", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("backward_s", [0.0, 0.3, 2.0])
 def test_no_more_hides_than_the_backward_pass_is_long(module: Callable[[str], ModuleType], overlap: float, backward_s: float) -> None:
-    model = module("scaling_model")
+    model = module("benchmarks.scaling.model")
     work = model.Work(encoders_s=3.0, backward_s=backward_s, gradients_bytes=1e6, prototypes=8, dim=32)
     reduce_s = {1e6: 1.0}
     step = model.step_of(work, num_ranks=4, loss_s=0.5, overlap=overlap, all_reduce_s=lambda size: reduce_s.get(size, 0.0), all_gather_s=lambda size: 0.25)
@@ -89,18 +87,18 @@ def test_no_more_hides_than_the_backward_pass_is_long(module: Callable[[str], Mo
 
 def test_operations_and_parameters_are_counted_without_computing(module: Callable[[str], ModuleType]) -> None:
     small = Config(model=ModelConfig(backbone="resnet18", num_stages=3, decoder="linear"), views=ViewsConfig(size_px=32))
-    costs = module("encoder_costs").encoder_costs(small)
+    costs = module("benchmarks.scaling.encoder_costs").encoder_costs(small)
     encoder = build.build_encoder(small.model)
     assert costs.num_parameters == costs.num_trainable == sum(parameter.numel() for parameter in encoder.parameters())
     stem_flops = 2 * 16 * 16 * 64 * 3 * 49
     assert costs.forward_flops > stem_flops
-    twice = module("encoder_costs").encoder_costs(Config(model=small.model, views=ViewsConfig(size_px=64)))
+    twice = module("benchmarks.scaling.encoder_costs").encoder_costs(Config(model=small.model, views=ViewsConfig(size_px=64)))
     assert twice.forward_flops == pytest.approx(4 * costs.forward_flops)
     assert twice.saved_bytes == pytest.approx(4 * costs.saved_bytes, rel=0.05)
 
 
 def test_predictions_say_that_the_loss_saturates_first_and_what_helps(module: Callable[[str], ModuleType]) -> None:
-    predicting = module("predict_scaling")
+    predicting = module("benchmarks.scaling.predict")
     config = Config(model=ModelConfig(backbone="resnet18", num_stages=3, decoder="linear"), views=ViewsConfig(max_objects=1))
     few = Config(model=config.model, views=config.views, loss=type(config.loss)(pixels_per_object=256))
     options = {"gpu": predicting.GPUS["h100"], "site": predicting.Site(), "local_batch": 64, "gpus": [8, 512, 4096]}
@@ -117,7 +115,7 @@ def test_predictions_say_that_the_loss_saturates_first_and_what_helps(module: Ca
 
 
 def test_predictions_are_printed_and_written(module: Callable[[str], ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    module("predict_scaling").main(gpus=[8, 64], photos=[10**6], json=tmp_path / "predicted.json")
+    module("benchmarks.scaling.predict").main(gpus=[8, 64], photos=[10**6], json=tmp_path / "predicted.json")
     written = json.loads((tmp_path / "predicted.json").read_text())
     assert [one["num_gpus"] for one in written["predictions"]] == [1, 8, 64]
     assert [(row["photos"], row["gpus"]) for row in written["data"]] == [(10**6, 8), (10**6, 64)]
@@ -136,7 +134,7 @@ def made_case(num_ranks: int) -> dict[str, object]:
 
 
 def test_the_page_gets_the_measured_tables_between_its_marks(module: Callable[[str], ModuleType], tmp_path: Path) -> None:
-    scaling, page = module("scaling"), module("scale_page")
+    scaling, page = module("benchmarks.scaling.scaling"), module("benchmarks.scaling.page")
     cases = [case | scaling.summarise(case) for case in (made_case(1), made_case(2))]
     assert cases[1]["overlap"] == pytest.approx(1 - 0.25 / 0.5)
     assert cases[1]["outside_cpu_percent"] == pytest.approx(2)
@@ -154,22 +152,25 @@ def test_the_page_gets_the_measured_tables_between_its_marks(module: Callable[[s
     assert "1.1000 x" in text
     with pytest.raises(DataError, match="expected the marks"):
         page.with_section("no marks", "tables", name="page.md")
-    with pytest.raises(DataError, match="run: python benchmarks/scaling.py"):
+    with pytest.raises(DataError, match="run: python -m benchmarks.scaling.scaling"):
         page.main(json_path=tmp_path / "nowhere.json", page=tmp_path / "scale.md")
 
 
-def test_ranks_that_fail_are_told_with_their_last_words(module: Callable[[str], ModuleType], tmp_path: Path) -> None:
+def test_ranks_that_fail_are_named_with_their_last_words(module: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "fails.py"
     script.write_text("import os, sys, time\nif os.environ['RANK'] == '1':\n    sys.exit('no luck')\ntime.sleep(600)\n")
-    with pytest.raises(McdistError, match=r"fails.py failed on 2 ranks: .*rank 1: no luck"):
-        module("ranks").on_ranks(script, num_ranks=2, timeout_s=120)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(McdistError, match=r"fails failed on 2 ranks: .*rank 1: no luck"):
+        module("benchmarks.harness.ranks").on_ranks("fails", num_ranks=2, timeout_s=120)
 
 
 @pytest.mark.slow
 def test_scaling_is_measured_on_two_ranks(module: Callable[[str], ModuleType], tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     try:
-        module("scaling").main(ranks=[1, 2], local_batch=2, global_batch=4, size_px=32, num_stages=3, num_rounds=2, json=tmp_path / "scaling.json")
+        module("benchmarks.scaling.scaling").main(
+            ranks=[1, 2], local_batch=2, global_batch=4, size_px=32, num_stages=3, num_rounds=2, json=tmp_path / "scaling.json"
+        )
     finally:
         torch.set_num_threads(threads)
     found = json.loads((tmp_path / "scaling.json").read_text())
@@ -178,4 +179,4 @@ def test_scaling_is_measured_on_two_ranks(module: Callable[[str], ModuleType], t
         assert math.isfinite(case["predicted_s"]) and case["predicted_s"] > 0
         assert case["traffic"]["calls"] == {"stop flag": 1, "prototypes": 1, "pixel counts": 1, "gradients": 1}
         assert case["traffic"]["wire_bytes"] <= 1.05 * case["traffic"]["needed_bytes"]
-    assert "| 2 | strong |" in module("scale_page").measured_section(found)
+    assert "| 2 | strong |" in module("benchmarks.scaling.page").measured_section(found)

@@ -9,7 +9,7 @@ import pytest
 from triton_process import triton_process
 
 RECORD = json.loads(Path(__file__).with_name("kernel_resources.json").read_text())
-"""Written by benchmarks/kernel_resources.py."""
+"""Written by benchmarks/loss/kernels.py."""
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 

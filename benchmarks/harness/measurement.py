@@ -1,0 +1,170 @@
+"""A measurement: one row that says what was measured, on which machine, with which versions, at which commit; printed as plain text, kept as JSON."""
+
+import ctypes
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+import typer
+
+from mcdist.errors import ConfigError, McdistError
+from mcdist.machine.environment import describe_environment
+from mcdist.run_dir import write_atomically
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The clone: processes that a benchmark starts run from there."""
+COLUMNS = ("provider", "mode", "metric", "unit", "median", "p20", "p80", "num_runs")
+"""What the printed table shows; the other fields are the same in all its rows, or its headings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """`num_runs` values of `metric`, in `unit`, of `provider` doing `mode` at `shape`: their median and 20th and 80th percentile."""
+
+    benchmark: str
+    provider: str
+    mode: str
+    shape: str
+    metric: str
+    unit: str
+    median: float
+    p20: float
+    p80: float
+    num_runs: int
+    machine: str
+    versions: dict[str, str]
+    commit: str
+    date: str
+
+
+def measurement(values: Sequence[float], *, benchmark: str, provider: str, mode: str, shape: str, metric: str, unit: str, device: torch.device) -> Measurement:
+    """`values` as a row, with machine, versions, commit and date filled in."""
+    p20, median, p80 = (float(value) for value in numpy.percentile(values, (20, 50, 80)))
+    return Measurement(
+        benchmark=benchmark,
+        provider=provider,
+        mode=mode,
+        shape=shape,
+        metric=metric,
+        unit=unit,
+        median=median,
+        p20=p20,
+        p80=p80,
+        num_runs=len(values),
+        **_circumstances(device, num_threads=torch.get_num_threads()),
+    )
+
+
+@cache
+def _circumstances(device: torch.device, *, num_threads: int) -> dict[str, Any]:
+    facts = describe_environment(device=device.type, num_ranks=1, precision="fp32")
+    machine = f"{facts['host_cpu']}, {facts['num_cores']} cores, {num_threads} threads"
+    if device.type == "cuda":
+        machine = f"{torch.cuda.get_device_name(device)}; {machine}"
+    return {"machine": machine, "versions": facts["versions"], "commit": facts.get("commit", "unknown"), "date": time.strftime("%Y-%m-%d")}
+
+
+def choose_device(name: str) -> torch.device:
+    """`cpu` or `cuda`; ConfigError for another name, or cuda where there is none."""
+    if name not in ("cpu", "cuda") or (name == "cuda" and not torch.cuda.is_available()):
+        raise ConfigError(f"--device wants cpu, or cuda where torch finds one, got {name!r}; see: mcdist doctor")
+    return torch.device(name)
+
+
+def wait_for(device: torch.device) -> None:
+    """Return when the device has done all it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def times_ms(action: Callable[[], object], *, device: torch.device, num_runs: int, num_warmups: int = 2) -> list[float]:
+    """How long each of `num_runs` calls took, from an idle device to an idle device, after `num_warmups` calls that do not count."""
+    for _ in range(num_warmups):
+        action()
+    taken = []
+    for _ in range(num_runs):
+        wait_for(device)
+        began_s = time.perf_counter()
+        action()
+        wait_for(device)
+        taken.append(1000 * (time.perf_counter() - began_s))
+    return taken
+
+
+def peak_extra_mib(action: Callable[[], object], *, device: torch.device) -> float | None:
+    """The most memory that one call holds beyond what was held before it. None where the system does not tell.
+
+    CUDA: torch's own count of allocated bytes. CPU: the peak of the process's resident pages, which Linux counts anew on request;
+    free pages are given back first, else the call would find its memory already there. Call `action` once before: code and threads count too.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        action()
+        wait_for(device)
+        return (torch.cuda.max_memory_allocated(device) - before) / 2**20
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+        before_kib = status_kib("VmRSS")
+        action()
+        return max(0, status_kib("VmHWM") - before_kib) / 1024
+    except (OSError, AttributeError):
+        return None
+
+
+def peak_process_mib(device: torch.device) -> float | None:
+    """The most memory that this process held since it started, or the device for it on CUDA. None where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    try:
+        return status_kib("VmHWM") / 1024
+    except OSError:
+        return None
+
+
+def status_kib(name: str) -> int:
+    """A line of this process's memory, as Linux tells it: VmRSS is resident now, VmHWM was at most."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+
+def publish(rows: Sequence[Measurement], *, json_path: Path | None) -> None:
+    """Print the rows as aligned text, a table a shape, and write all fields of all rows to `json_path` where one is given."""
+    for shape in dict.fromkeys(row.shape for row in rows):
+        _print_table([row for row in rows if row.shape == shape])
+    if rows:
+        print(f"{rows[0].machine}; torch {rows[0].versions.get('torch', '?')}; commit {rows[0].commit}; {rows[0].date}")
+    if json_path is not None:
+        write_atomically(json_path, json.dumps([asdict(row) for row in rows], indent=1).encode() + b"\n")
+
+
+def _print_table(rows: Sequence[Measurement]) -> None:
+    cells = [COLUMNS, *(tuple(_cell(getattr(row, name)) for name in COLUMNS) for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(COLUMNS))]
+    numeric = COLUMNS.index("median")
+    print(f"{rows[0].benchmark}: {rows[0].shape}")
+    for line in cells:
+        padded = (cell.rjust(width) if column >= numeric else cell.ljust(width) for column, (cell, width) in enumerate(zip(line, widths, strict=True)))
+        print("  " + "  ".join(padded).rstrip())
+    print()
+
+
+def _cell(value: str | int | float) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def run(command: Callable[..., None]) -> None:
+    """`command` as this process's command line; an error a user can cause is one sentence and an exit code."""
+    try:
+        typer.run(command)
+    except McdistError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
