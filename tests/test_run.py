@@ -1,6 +1,7 @@
 """A whole run in this process: it stops, continues, refuses and survives as the README says."""
 
 import copy
+import importlib.metadata
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -232,7 +233,7 @@ def test_a_trained_run_is_evaluated_beside_its_baselines(configure: Callable[...
     names = {score.encoder for score in evaluation.scores}
     assert names == {"trained", "trained backbone", "initial", "initial backbone", "random labels"}
     assert evaluation.scores[evaluation.headline].encoder == "trained"
-    assert run_dir.report.read_text().startswith("<!doctype html>") or "<html" in run_dir.report.read_text()[:200].lower()
+    assert run_dir.report.read_text().lower().startswith("<!doctype html>")
     assert len(list(run_dir.panels.glob("*.png"))) == 2
     best = run.evaluate_run(run_dir, overrides=["evaluate.num_seeds=1"], which="best")
     assert len(best.scores[0].miou_percent) == 1
@@ -410,5 +411,5 @@ def test_the_environment_and_the_configuration_are_kept_with_every_start(configu
     run.train_run(config)
     starts = json.loads(RunDir(Path(config.run.dir)).environment.read_text())
     assert len(starts) == 1
-    assert starts[0]["versions"]["torch"] == torch.__version__.partition("+")[0] or starts[0]["versions"]["torch"]
+    assert starts[0]["versions"]["torch"] == importlib.metadata.version("torch")
     assert load_config(RunDir(Path(config.run.dir)).config) == config
