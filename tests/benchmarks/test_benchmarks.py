@@ -233,3 +233,15 @@ def test_the_cost_of_a_checkpoint_is_measured_both_ways(run_benchmark: Callable[
     ]
     assert [(row["provider"], row["mode"], row["metric"]) for row in rows] == wanted
     assert not list(tmp_path.glob("tmp*"))
+
+
+def test_rows_become_markdown_a_table_a_shape(run_benchmark: Callable[..., Rows], benchmark_named: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    rows = run_benchmark("benchmarks.loss.pool", "--batch", "2", "--dim", "4", "--size-px", "16", "--num-runs", "2", "--num-threads", "1")
+    table = benchmark_named("benchmarks.harness.table")
+    text = table.markdown([row for row in rows if row["metric"] == "time"])
+    assert text.count("| provider | mode |") == 1
+    assert text.count("| time |") == len(WAYS)
+    assert rows[0]["commit"] in text.splitlines()[-1]
+    (tmp_path / "none.json").write_text("[1]")
+    with pytest.raises(McdistError, match="expected the rows of a benchmark in .*none.json"):
+        table.main(tmp_path / "none.json")

@@ -6,7 +6,6 @@ import pytest
 from typer.testing import CliRunner
 
 from mcdist.building.commands.app import app
-from mcdist.errors import ConfigError
 
 SIZE = ["--num-train", "14", "--num-val", "3", "--size-px", "32", "--shard-size", "2", "--workers", "1"]
 
