@@ -23,6 +23,7 @@ from numpy import ndarray
 
 from benchmarks.harness.measurement import Measurement, measurement, publish, run
 from mcdist import build
+from mcdist.choices import Implementation
 from mcdist.config import Config
 from mcdist.config.file import load_config
 from mcdist.ranks.join import leave_world
@@ -65,7 +66,7 @@ def left_out(reference: Float[ndarray, "R S"]) -> list[float]:
     return [float(envelope_of(numpy.delete(reference, index, axis=0), curve).distance.max()) for index, curve in enumerate(reference)]
 
 
-def loss_curve(config: Config, *, implementation: str, noise_seed: int | None, num_steps: int) -> Float[ndarray, " S"]:
+def loss_curve(config: Config, *, implementation: Implementation, noise_seed: int | None, num_steps: int) -> Float[ndarray, " S"]:
     """The contrastive loss after each of the first steps of a new run; nothing is written."""
     config = replace(config, ops=replace(config.ops, implementation=implementation), report=replace(config.report, log_every_steps=1))
     world = build.build_world(config)
@@ -117,7 +118,7 @@ def draw(envelope: Envelope, *, path: Path, title: str, name: str) -> None:
     plt.close(figure)
 
 
-def measure(config: Config, *, implementation: str, num_references: int, num_steps: int) -> tuple[Envelope, list[float]]:
+def measure(config: Config, *, implementation: Implementation, num_references: int, num_steps: int) -> tuple[Envelope, list[float]]:
     """All the runs, one after the other: the other's place in the envelope, and that of each reference run among the others."""
     reference = [loss_curve(config, implementation="reference", noise_seed=seed, num_steps=num_steps) for seed in range(num_references)]
     other = loss_curve(config, implementation=implementation, noise_seed=None, num_steps=num_steps)
@@ -127,7 +128,7 @@ def measure(config: Config, *, implementation: str, num_references: int, num_ste
 def main(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as configs/demo.yaml.", show_default=False)],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings over the file's.")] = None,
-    implementation: Annotated[str, typer.Option(help="What is compared with the reference.")] = "fused",
+    implementation: Annotated[Implementation, typer.Option(help="What is compared with the reference.")] = "fused",
     steps: Annotated[int, typer.Option(min=WINDOW_STEPS, help="Steps of each run.")] = 200,
     references: Annotated[int, typer.Option(min=3, help="Runs with the reference.")] = 4,
     figure: Annotated[Path | None, typer.Option(help="Draw the curves into this file.")] = None,

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from benchmarks.harness.measurement import Measurement, measurement, publish, run
 from mcdist import build
+from mcdist.choices import OptimizerKind
 from mcdist.config import Config, DataConfig, ModelConfig, OptimConfig, RunConfig
 from mcdist.ranks.join import leave_world
 from mcdist.train.state import TrainState
@@ -95,7 +96,7 @@ def gradient_bytes(state: TrainState, *, before: dict[int, int], own: dict[str, 
     return sum(size for address, size in (reachable() | buckets).items() if address not in others)
 
 
-def on_rank(rank: int, num_ranks: int, port: int, engine: str, backbone: str, optimizer: str, bucket_mib: float, folder: Path) -> None:
+def on_rank(rank: int, num_ranks: int, port: int, engine: str, backbone: str, optimizer: OptimizerKind, bucket_mib: float, folder: Path) -> None:
     """One rank: build, step, count, write down."""
     place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": num_ranks, "LOCAL_WORLD_SIZE": num_ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in place.items()})
@@ -116,7 +117,7 @@ def on_rank(rank: int, num_ranks: int, port: int, engine: str, backbone: str, op
         leave_world()
 
 
-def measure(engine: str, *, num_ranks: int, backbone: str, optimizer: str, bucket_mib: float) -> list[Measurement]:
+def measure(engine: str, *, num_ranks: int, backbone: str, optimizer: OptimizerKind, bucket_mib: float) -> list[Measurement]:
     """The rows of one engine, from `num_ranks` fresh processes."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -144,7 +145,7 @@ def measure(engine: str, *, num_ranks: int, backbone: str, optimizer: str, bucke
 def main(
     ranks: Annotated[int, typer.Option(help="processes")] = 4,
     backbone: Annotated[str, typer.Option(help="resnet18, resnet50, efficientnet_lite0")] = "resnet50",
-    optimizer: Annotated[str, typer.Option(help="sgd or adamw")] = "sgd",
+    optimizer: Annotated[OptimizerKind, typer.Option(help="The optimizer whose state is counted.")] = "sgd",
     bucket_mib: Annotated[float, typer.Option(help="gradients exchanged at a time")] = 4.0,
     json: Annotated[Path | None, typer.Option(help="write the rows here")] = None,
 ) -> None:
