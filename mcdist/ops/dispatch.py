@@ -11,21 +11,18 @@ from importlib.util import find_spec
 
 import torch
 
+from mcdist.choices import Implementation, require_choice
 from mcdist.errors import ConfigError
 from mcdist.ops import native
 
-IMPLEMENTATIONS = ("auto", "reference", "compact", "fused")
-"""What `implementation=` may be. "auto" is "fused" where that can run, else "compact"."""
 
-
-def choose_implementation(device: torch.device, *, implementation: str) -> str:
+def choose_implementation(device: torch.device, *, implementation: Implementation) -> Implementation:
     """The implementation for operands on `device`; "auto" warns once where the fused one should run and cannot.
 
     Raises:
         ConfigError: the name is unknown, or "fused" is asked for where it cannot run.
     """
-    if implementation not in IMPLEMENTATIONS:
-        raise ConfigError(f"wanted implementation to be one of {', '.join(IMPLEMENTATIONS)}, got {implementation!r}: choose one of these")
+    require_choice("implementation", implementation, choices=Implementation)
     if implementation in ("reference", "compact"):
         return implementation
     reason = reason_not_fused(device.type)

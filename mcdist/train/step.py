@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from mcdist.choices import Implementation
 from mcdist.data.batch import Batch
 from mcdist.distributed import World
 from mcdist.loss import pixel_counts, saliency_counts, saliency_loss, target_weights
@@ -37,7 +38,7 @@ class StepSettings:
     momentum_buffers: str
     pixels_per_object: int
     seed: int
-    implementation: str
+    implementation: Implementation
     shuffle_keys: bool = False
 
 

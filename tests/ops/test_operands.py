@@ -1,6 +1,8 @@
 """What the operators refuse, and that they never wait for the device."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +12,6 @@ from contrast_case import make_case
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 import mcdist
-from mcdist.errors import ConfigError
 from mcdist.loss import pixel_counts, saliency_counts, saliency_loss, target_weights
 from mcdist.ops import mask_contrast, mask_pool
 
@@ -78,11 +79,6 @@ def test_values_out_of_range_are_refused_with_debug_only(changes: dict, message:
         contrast(**changes, debug=True)
 
 
-def test_an_unknown_implementation_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="auto, reference, compact, fused, got 'fast'"):
-        contrast(implementation="fast")
-
-
 def on_a_pretended_gpu(work: Callable[[torch.Tensor, torch.Tensor], object]) -> object:
     with FakeTensorMode():
         features = torch.randn(2, 5, 3, 2, device="cuda", requires_grad=True)
@@ -129,3 +125,24 @@ def test_the_dense_path_reads_no_value_and_selects_by_no_mask() -> None:
     for name in ("loss.py", "ops/targets.py", "ops/upsample.py", "ops/mask_pool/reference.py", "ops/mask_contrast/reference.py"):
         called = {node.attr for node in ast.walk(ast.parse((room / name).read_text(encoding="utf-8"))) if isinstance(node, ast.Attribute)}
         assert not called & waiting, name
+
+
+def test_an_unknown_implementation_is_a_configuration_error_of_one_sentence() -> None:
+    """In a process of its own: the run-time type check of the tests would refuse it first."""
+    code = """
+import torch
+from mcdist.errors import ConfigError
+from mcdist.ops import mask_contrast, mask_pool
+features, instances, vectors = torch.ones(1, 2, 1, 1), torch.ones(1, 4, 4, dtype=torch.int16), torch.ones(1, 2)
+options = {"temperature": 0.5, "target_of": torch.zeros(1, 1, dtype=torch.int64)}
+for call in (
+    lambda: mask_contrast(features, instances, vectors, vectors, implementation="fast", **options),
+    lambda: mask_pool(features, instances, max_objects=1, implementation="fast"),
+):
+    try:
+        call()
+    except ConfigError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=True)
+    assert done.stdout.splitlines() == ["implementation must be one of auto, reference, compact, fused, got 'fast'"] * 2

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from mcdist.choices import Implementation
 from mcdist.ops.dispatch import choose_implementation
 from mcdist.ops.mask_contrast.library import mask_contrast_op
 from mcdist.ops.mask_contrast.reference import contrast_dense
@@ -33,7 +34,7 @@ def mask_contrast(
     false_negative_cosine: float | None = None,
     deterministic: bool = False,
     debug: bool = False,
-    implementation: str = "auto",
+    implementation: Implementation = "auto",
 ) -> MaskContrast:
     """Cross-entropy of picking, for every object pixel, its own object's prototype among all prototypes and the bank.
 

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mcdist.choices import Implementation
 from mcdist.ops.dispatch import choose_implementation
 from mcdist.ops.mask_pool.library import mask_pool_op
 from mcdist.ops.mask_pool.reference import pool_dense
@@ -18,7 +19,7 @@ def mask_pool(
     *,
     max_objects: int,
     debug: bool = False,
-    implementation: str = "auto",
+    implementation: Implementation = "auto",
 ) -> Pooled:
     """Average each object's unit pixel embeddings and give the average unit length.
 
