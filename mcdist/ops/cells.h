@@ -9,10 +9,12 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <new>
 #include <vector>
@@ -83,14 +85,31 @@ inline Real max_of(typename Lanes<Real>::vector v) {
     return top;
 }
 
-// 0, or 1 where memory ran out: no exception may reach Python.
+// Calls work(), which returns false where memory ran out. Returns 0, or 1 where memory ran out: an exception that reached Python would end
+// the process.
 template <class Work>
 inline int guarded(Work work) {
     try {
         return work() ? 0 : 1;
-    } catch (const std::bad_alloc&) {
+    } catch (const std::exception&) {  // the standard library throws bad_alloc or, for a size beyond all memory, length_error
         return 1;
     }
+}
+
+// Calls work(s) for s = 0 .. count - 1 on several threads; false where memory ran out in one of them. No exception may leave a thread of
+// OpenMP: that would end the process.
+template <class Work>
+inline bool in_parallel(size_t count, int num_threads, Work work) {
+    std::atomic<bool> complete{true};
+#pragma omp parallel for schedule(dynamic, 1) num_threads(num_threads)
+    for (int64_t s = 0; s < int64_t(count); ++s) {
+        try {
+            work(size_t(s));
+        } catch (const std::exception&) {
+            complete = false;
+        }
+    }
+    return complete;
 }
 
 inline int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }

@@ -376,16 +376,7 @@ struct Contrast {
         StripGradients<Real> gradients(sizes, strips);
         std::vector<double> losses(strips.size(), 0.0);
         std::vector<int64_t> corrects(strips.size(), 0);
-        std::vector<char> done(strips.size(), 0);
-#pragma omp parallel for schedule(dynamic, 1) num_threads(num_threads)
-        for (int64_t s = 0; s < int64_t(strips.size()); ++s) {
-            try {  // an exception may not leave a thread
-                strip(strips[s], s, gradients, &losses[s], &corrects[s]);
-                done[s] = 1;
-            } catch (const std::bad_alloc&) {
-            }
-        }
-        if (std::count(done.begin(), done.end(), 0)) return false;
+        if (!in_parallel(strips.size(), num_threads, [&](size_t s) { strip(strips[s], s, gradients, &losses[s], &corrects[s]); })) return false;
         if (want_gradient) gradients.add_up(dfeatures_BhwD);
         *loss = 0, *correct = 0;
         for (size_t s = 0; s < strips.size(); ++s) *loss += losses[s], *correct += corrects[s];
@@ -398,9 +389,12 @@ int contrast(const Real* features, const Map* instances, const int32_t* row_of, 
              const Real* weight, Real* dfeatures, double* loss, int64_t* correct, const int64_t* sizes, double longest, int num_threads) {
     const int64_t num_objects = sizes[6], N = sizes[7], width_N = sizes[8];
     const double range = longest * LOG2_E;
-    Contrast<Real, Map> work{{sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5]}, features, instances, row_of, num_objects, candidates,
-                             {N, width_N, excluded, column_of}, weight, Real(range), !(range < RUNNING_MAXIMUM_FROM), dfeatures != nullptr, far_shares<Real>(sizes[4])};
-    return guarded([&] { return work.run(dfeatures, loss, correct, num_threads); });
+    return guarded([&] {
+        const Contrast<Real, Map> work{{sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5]}, features, instances, row_of, num_objects, candidates,
+                                       {N, width_N, excluded, column_of}, weight, Real(range), !(range < RUNNING_MAXIMUM_FROM), dfeatures != nullptr,
+                                       far_shares<Real>(sizes[4])};
+        return work.run(dfeatures, loss, correct, num_threads);
+    });
 }
 
 }  // namespace

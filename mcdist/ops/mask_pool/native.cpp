@@ -114,8 +114,8 @@ struct Pool {
         const int64_t stripped = num_objects * sizes.D;
         std::vector<double> sums(strips.size() * stripped, 0.0);
         std::vector<int64_t> counts(strips.size() * num_objects, 0);
-#pragma omp parallel for schedule(dynamic, 1) num_threads(num_threads)
-        for (int64_t s = 0; s < int64_t(strips.size()); ++s) sum(strips[s], sums.data() + s * stripped, counts.data() + s * num_objects);
+        const auto sum_strip = [&](size_t s) { sum(strips[s], sums.data() + s * stripped, counts.data() + s * num_objects); };
+        if (!in_parallel(strips.size(), num_threads, sum_strip)) return false;
         std::vector<double> total(sizes.B * stripped, 0.0);
         std::fill(counts_P, counts_P + sizes.B * num_objects, int64_t(0));
         for (size_t s = 0; s < strips.size(); ++s) {
@@ -126,11 +126,12 @@ struct Pool {
         return true;
     }
 
+    // False where memory ran out.
     bool run_backward(const Real* dsums_PD, Real* dfeatures_BhwD, int num_threads) const {
         const std::vector<Strip> strips = strips_of(sizes);
         StripGradients<Real> gradients(sizes, strips);
-#pragma omp parallel for schedule(dynamic, 1) num_threads(num_threads)
-        for (int64_t s = 0; s < int64_t(strips.size()); ++s) pull_back(strips[s], s, dsums_PD + strips[s].image * num_objects * sizes.D, gradients);
+        const auto pull_back_strip = [&](size_t s) { pull_back(strips[s], s, dsums_PD + strips[s].image * num_objects * sizes.D, gradients); };
+        if (!in_parallel(strips.size(), num_threads, pull_back_strip)) return false;
         gradients.add_up(dfeatures_BhwD);
         return true;
     }
