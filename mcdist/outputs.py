@@ -16,8 +16,10 @@ from mcdist.config import Config
 from mcdist.config.file import dump_config
 from mcdist.config.keys import as_flat
 from mcdist.disk.saver import Saver
+from mcdist.distributed import World
 from mcdist.errors import McdistError, MissingExtraError
 from mcdist.machine.environment import describe_environment
+from mcdist.ops.verdict import Verdict, verdict_for
 from mcdist.ranks.agree import first_alone
 from mcdist.records import Evaluation, Record
 from mcdist.report.bad_samples import BadSamplesFile
@@ -42,6 +44,7 @@ class Outputs:
         self.losses: list[float] = []
         self.metrics: MetricsFile | None = None
         self.mlflow: MlflowSink | None = None
+        self.kernels = _kernel_verdict(config, world=self.world)
         if claim is not None:
             claim.note(began_step=state.step)
             for path in list_checkpoints(run_dir.checkpoints):
@@ -54,6 +57,8 @@ class Outputs:
             if self.mlflow is not None and self.mlflow.run_id is not None:
                 *earlier, start = _starts(run_dir)
                 claim.write(run_dir.environment, _listed([*earlier, {**start, "mlflow_run_id": self.mlflow.run_id}]))
+            if self.kernels is not None:
+                self.metrics.write(self.kernels.records(step=state.step))
 
     def __enter__(self) -> "Outputs":
         return self
@@ -130,9 +135,18 @@ class Outputs:
         world = state.engine.world
         device = torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else "cpu"
         start = describe_environment(device=device, num_ranks=world.num_ranks, precision=self.config.optim.precision)
+        if self.kernels is not None:
+            start["gpu_kernels"] = str(self.kernels)
         earlier = _starts(self.run_dir)
         claim.write(self.run_dir.environment, _listed([*earlier, {**start, "run_key": _run_key(earlier) or uuid.uuid4().hex}]))
         claim.write(self.run_dir.config, dump_config(self.config).encode())
+
+
+def _kernel_verdict(config: Config, *, world: World) -> Verdict | None:
+    """The verdict on the GPU kernels: that of the first rank which does not trust its own device, else rank 0's. Each decides before it waits."""
+    own = verdict_for(world.device, implementation=config.ops.implementation)  # type: ignore[arg-type]
+    verdicts = [Verdict.from_json(text) for text in world.gather_texts([] if own is None else [own.to_json()])]
+    return next((verdict for verdict in verdicts if not verdict.trusted), verdicts[0] if verdicts else None)
 
 
 def publish(config: Config, run_dir: RunDir, evaluation: Evaluation) -> None:

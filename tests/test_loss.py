@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from mcdist.loss import pixel_counts, saliency_counts, saliency_loss, target_weights
+from mcdist.ops.tolerance import TOLERANCE
 
 sys.path.insert(0, str(Path(__file__).parent / "ops"))
 from naive_contrast import naive_saliency  # noqa: E402  (the loop lies beside the operators' tests)
-from tolerance import TOLERANCE  # noqa: E402
 
 
 def operands(seed: int, *, B: int = 2, h: int = 3, w: int = 2, stride: int = 4) -> tuple[torch.Tensor, torch.Tensor]:

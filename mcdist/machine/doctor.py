@@ -1,6 +1,6 @@
-"""Doctor: what this machine has, what is missing, and the line that installs it. Never fails: what cannot be found out is a finding too.
+"""Doctor: what this machine has, what is missing, and the line that installs it. It never fails: what cannot be examined is a finding too.
 
-Each package is imported in a process of its own, all at once: a broken binary cannot take the doctor down, and a hanging one is cut off.
+Each package is imported in a process of its own, all at once: a broken binary cannot stop the doctor, and one that hangs is ended.
 """
 
 import importlib.metadata
@@ -20,10 +20,13 @@ from mcdist.machine.environment import num_cores
 Status = Literal["ok", "missing", "broken"]
 
 PROBE_TIMEOUT_S = 120
+TRIAL_TIMEOUT_S = 400
+"""For the GPU kernels' trial, which compiles them."""
+
 GIBIBYTE = 1024**3
 
 DEBIAN_PARTS = "apt install g++ python3-dev pkg-config libturbojpeg0-dev libopencv-dev"
-"""What FFCV is built from, on Debian and Ubuntu."""
+"""The packages of Debian and Ubuntu that FFCV is built with."""
 
 TORCH_CODE = """
 import torch
@@ -32,10 +35,19 @@ names = ", ".join(f"{torch.cuda.get_device_name(i)} {torch.cuda.get_device_prope
 print(f"CUDA {torch.version.cuda}: {names}" if count else "")
 """
 
+KERNELS_CODE = """
+import torch, warnings
+warnings.simplefilter("ignore")
+from mcdist.ops.verdict import verdict_on
+verdicts = [verdict_on(i) for i in range(torch.cuda.device_count())]
+print("; ".join(f"cuda:{i}, {verdict}" for i, verdict in enumerate(verdicts) if not verdict.trusted))
+"""
+"""Prints the devices whose kernels are not trusted, with the numbers; an empty line where all are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`name` is "ok", "missing" or "broken" here; `detail` says what was seen, `remedy` what to type ("" where nothing is to be done)."""
+    """What is known of `name` on this machine: its status, what was seen (`detail`) and what to type (`remedy`, "" where nothing is needed)."""
 
     name: str
     status: Status
@@ -44,7 +56,10 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Everything mcdist can use, in reading order: the machine, then each package. Reads only. Costs about as much as the slowest import."""
+    """Everything that mcdist can use, in reading order: the machine, then each package.
+
+    Costs about as much as the slowest import; the first call on a machine also builds the C++ operators and tries the GPU kernels.
+    """
     with ThreadPoolExecutor() as pool:
         torch_says = pool.submit(_run_python, TORCH_CODE)
         probes: dict[str, Callable[[], Finding]] = {
@@ -56,6 +71,7 @@ def examine() -> list[Finding]:
             "CUDA": lambda: _gpu(torch_says.result()),
             "C++ operators": _operators,
             "Triton": _triton,
+            "GPU kernels": lambda: _kernels(torch_says.result()),
             "FAISS CPU": _faiss_cpu,
             "FAISS GPU": _faiss_gpu,
             "FFCV": _ffcv,
@@ -72,7 +88,7 @@ def examine() -> list[Finding]:
 
 
 def _examine(name: str, probe: Callable[[], Finding]) -> Finding:
-    """A probe that raises is a finding: the doctor is called where things are already wrong."""
+    """The probe's finding. A probe that raises is a finding too: people call the doctor when something is already wrong."""
     try:
         return probe()
     except Exception as error:
@@ -104,27 +120,27 @@ def _torch(said: Finding) -> Finding:
     if version is None:
         return Finding("torch", "missing", "not installed", "pip install torch torchvision")
     if said.status != "ok":
-        return Finding("torch", "broken", f"{version} is installed and does not import: {said.detail}", "pip install --force-reinstall torch torchvision")
+        return Finding("torch", "broken", f"{version} is installed but cannot be imported: {said.detail}", "pip install --force-reinstall torch torchvision")
     return Finding("torch", "ok", version)
 
 
 def _gpu(said: Finding) -> Finding:
-    """Asks torch, not the driver: a device torch cannot use is none. The driver's word explains why."""
+    """Asks torch, since a device that torch cannot use is of no use; the driver's answer explains why."""
     if said.status != "ok":
-        return Finding("CUDA", "broken", "torch cannot say", "see torch")
+        return Finding("CUDA", "broken", "unknown, since torch cannot be imported", "see the line of torch")
     if said.detail:
         return Finding("CUDA", "ok", said.detail)
     driver = _first_line(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"])
     if driver is None:
-        return Finding("CUDA", "missing", "no NVIDIA driver here; mcdist runs on the CPU", "a GPU and its driver")
-    return Finding("CUDA", "broken", f"the driver sees {driver}, torch does not", "install the torch build that fits this driver")
+        return Finding("CUDA", "missing", "this machine has no NVIDIA driver; mcdist runs on the CPU", "a GPU and its driver")
+    return Finding("CUDA", "broken", f"the driver sees {driver}, but torch does not", "install the torch build that fits this driver")
 
 
 def _operators() -> Finding:
-    """Builds them where that was not done yet: some seconds, once."""
+    """Builds them if that was not done yet, which takes some seconds once."""
     said = _run_python("from mcdist.ops.native import reason_missing; print(reason_missing())")
     if said.status == "ok" and not said.detail:
-        return Finding("C++ operators", "ok", "compiled, the loss is fused on the CPU")
+        return Finding("C++ operators", "ok", "compiled; on the CPU the loss is fused")
     detail = said.detail if said.status == "broken" else f"the loss runs in plain torch, several times slower: {said.detail}"
     return Finding("C++ operators", "broken" if said.status == "broken" else "missing", detail, "a C++ compiler: apt install g++")
 
@@ -133,8 +149,21 @@ def _triton() -> Finding:
     return _package("Triton", distribution="triton", code="import triton", remedy="pip install triton (comes with torch on Linux)")
 
 
+def _kernels(said: Finding) -> Finding:
+    """The trial that `implementation=auto` makes, or the verdict that is kept of it."""
+    if said.status != "ok" or not said.detail:
+        return Finding("GPU kernels", "missing", "there is no CUDA device to try them on", "a GPU and its driver")
+    if _version("triton") is None:
+        return Finding("GPU kernels", "missing", "Triton is not installed", "pip install triton")
+    found = _run_python(KERNELS_CODE, timeout_s=TRIAL_TIMEOUT_S)
+    if found.status == "ok" and not found.detail:
+        return Finding("GPU kernels", "ok", "they agree with plain torch on every device here")
+    remedy = "nothing is needed, training uses the slower compact operators; to try again, delete verdict-*.json in mcdist's cache folder"
+    return Finding("GPU kernels", "broken", found.detail, remedy)
+
+
 def _faiss_cpu() -> Finding:
-    """faiss-gpu brings the CPU paths too, so either of the two packages will do."""
+    """Either of the two packages will do, since faiss-gpu contains the CPU code too."""
     if _version("faiss-gpu"):
         return _package("FAISS CPU", distribution="faiss-gpu", code="import faiss", remedy="pip install --force-reinstall faiss-gpu")
     return _package("FAISS CPU", distribution="faiss-cpu", code="import faiss", remedy="pip install 'mcdist[faiss-cpu]'")
@@ -145,7 +174,12 @@ def _faiss_gpu() -> Finding:
     if not _version("faiss-gpu"):
         return Finding("FAISS GPU", "missing", "not installed; clustering runs on the CPU", remedy)
     if _version("faiss-cpu"):
-        return Finding("FAISS GPU", "broken", "faiss-cpu is installed over it", "pip uninstall faiss-cpu faiss-gpu; pip install 'mcdist[faiss-gpu]'")
+        return Finding(
+            "FAISS GPU",
+            "broken",
+            "faiss-cpu is installed over it",
+            "pip uninstall faiss-cpu faiss-gpu; pip install 'mcdist[faiss-gpu]'",
+        )
     seen = _run_python("import faiss; print(faiss.get_num_gpus())")
     if seen.status == "ok" and seen.detail == "0":
         return Finding("FAISS GPU", "missing", f"{_version('faiss-gpu')} finds no GPU; clustering runs on the CPU", "a GPU and its driver")
@@ -154,7 +188,7 @@ def _faiss_gpu() -> Finding:
 
 
 def _ffcv() -> Finding:
-    """FFCV files are built and read without it; it is for those who open them with FFCV's own Loader, and for the tests."""
+    """mcdist builds and reads FFCV files without it; it serves people who open them with FFCV's own Loader, and the tests."""
     return _package("FFCV", distribution="ffcv", code="import ffcv", remedy=f"{DEBIAN_PARTS}; pip install 'mcdist[ffcv]'")
 
 
@@ -175,40 +209,40 @@ def _pycocotools() -> Finding:
 
 
 def _timm() -> Finding:
-    """ViTs for the proposal methods on patch features."""
+    """It has the ViTs for the proposal methods on patch features."""
     return _package("timm", distribution="timm", code="", remedy="pip install 'mcdist[vit]'")
 
 
 def _onnxruntime() -> Finding:
-    """Saliency networks as proposal methods; onnxruntime-gpu fills the same folder."""
+    """It runs saliency networks as proposal methods; onnxruntime-gpu installs into the same folder."""
     distribution = "onnxruntime-gpu" if _version("onnxruntime-gpu") else "onnxruntime"
     return _package("ONNX Runtime", distribution=distribution, code="import onnxruntime", remedy="pip install 'mcdist[saliency]'")
 
 
 def _opencv() -> Finding:
-    """Optical flow of the proposal method motion. Two packages fill the folder cv2/; FFCV brings the one with windows."""
+    """It computes the optical flow of the proposal method motion. Two packages install cv2; FFCV requires the one with windows."""
     distribution = "opencv-python" if _version("opencv-python") else "opencv-python-headless"
     return _package("OpenCV", distribution=distribution, code="import cv2", remedy="pip install 'mcdist[motion]'")
 
 
 def _slurm() -> Finding:
-    """A cluster's own command; without one, jobs run as processes of this machine."""
+    """The cluster's own command; without it, jobs run as processes on this machine."""
     if shutil.which("sinfo") is None:
-        return Finding("SLURM", "missing", "no sinfo on the PATH; nothing to submit to", "log in to the cluster's login node")
+        return Finding("SLURM", "missing", "there is no sinfo on the PATH, so jobs cannot be submitted", "log in to the cluster's login node")
     said = _first_line(["sinfo", "--version"])
     if said is None:
-        return Finding("SLURM", "broken", "sinfo is there and does not answer", "ask the cluster's administrator")
+        return Finding("SLURM", "broken", "sinfo is installed but does not answer", "ask the cluster's administrator")
     return Finding("SLURM", "ok", said)
 
 
 def _package(name: str, *, distribution: str, code: str, remedy: str) -> Finding:
-    """Installed, and importable where `code` imports it; large packages whose import compiles things go by their version only."""
+    """Whether a package is installed and `code`, which imports it, runs. `code` is empty for packages whose import compiles things."""
     version = _version(distribution)
     if version is None:
         return Finding(name, "missing", "not installed", remedy)
     seen = _run_python(code) if code else Finding(name, "ok", "")
     if seen.status != "ok":
-        return Finding(name, "broken", f"{version} is installed and does not import: {seen.detail}", remedy)
+        return Finding(name, "broken", f"{version} is installed but cannot be imported: {seen.detail}", remedy)
     return Finding(name, "ok", version)
 
 
@@ -219,12 +253,13 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def _run_python(code: str) -> Finding:
-    """Run `code` in a fresh interpreter, out of reach of the files in this folder: its last line of output, or of its error."""
+def _run_python(code: str, *, timeout_s: float | None = None) -> Finding:
+    """Run `code` in a fresh interpreter that sees no file of this folder: its last line of output, or of its error."""
+    limit_s = PROBE_TIMEOUT_S if timeout_s is None else timeout_s
     try:
-        done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=PROBE_TIMEOUT_S)
+        done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=limit_s)
     except subprocess.TimeoutExpired:
-        return Finding("", "broken", f"no answer within {PROBE_TIMEOUT_S} s")
+        return Finding("", "broken", f"no answer within {limit_s} s")
     lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
     if done.returncode < 0:
         return Finding("", "broken", f"stopped by signal {-done.returncode}")
@@ -232,7 +267,7 @@ def _run_python(code: str) -> Finding:
 
 
 def _first_line(command: list[str]) -> str | None:
-    """The first line a command prints; None where it is absent, fails, is silent or does not answer."""
+    """The first line that a command prints; None if it is absent, fails, prints nothing or does not answer."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):

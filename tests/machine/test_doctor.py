@@ -1,4 +1,4 @@
-"""The doctor: a finding a part, whatever the machine has, and never a failure."""
+"""The doctor: one finding for each part, whatever the machine has, and never a failure."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ def findings() -> list[Finding]:
 def test_every_part_is_named_once(findings):
     names = [finding.name for finding in findings]
     assert len(set(names)) == len(names)
-    assert set(names) >= {"Python", "torch", "CUDA", "Triton", "FAISS CPU", "FAISS GPU", "FFCV", "DeepSpeed", "SLURM", "MLflow"}
+    assert set(names) >= {"Python", "torch", "CUDA", "Triton", "GPU kernels", "FAISS CPU", "FAISS GPU", "FFCV", "DeepSpeed", "SLURM", "MLflow"}
 
 
 def test_what_is_missing_or_broken_comes_with_a_remedy(findings):
@@ -127,3 +127,27 @@ def test_the_table_shows_every_finding_and_keeps_the_brackets_of_a_remedy():
     shown = console.export_text()
     assert "pip install 'mcdist[mlflow]'" in shown
     assert "2.14.1" in shown
+
+
+@pytest.mark.parametrize("said", [Finding("", "ok", ""), Finding("", "broken", "no torch")])
+def test_without_a_gpu_there_is_nothing_to_try_kernels_on(said):
+    found = doctor._kernels(said)
+    assert (found.status, found.detail) == ("missing", "there is no CUDA device to try them on")
+
+
+def test_kernels_that_failed_their_trial_are_broken_with_the_numbers(monkeypatch):
+    gpu = Finding("", "ok", "CUDA 13.0: Some GPU 80 GiB")
+    monkeypatch.setattr(doctor, "_run_python", lambda code, timeout_s: Finding("", "ok", ""))
+    assert doctor._kernels(gpu) == Finding("GPU kernels", "ok", "they agree with plain torch on every device here")
+    said = "cuda:0, Some GPU: the fused operators are not used, compact ones are: mask_pool in float32: gradient differs by 0.5, allowed is 0.1"
+    monkeypatch.setattr(doctor, "_run_python", lambda code, timeout_s: Finding("", "ok", said))
+    found = doctor._kernels(gpu)
+    assert (found.status, found.detail) == ("broken", said)
+    assert "verdict-*.json" in found.remedy
+    monkeypatch.setattr(doctor, "_version", lambda distribution: None)
+    assert doctor._kernels(gpu) == Finding("GPU kernels", "missing", "Triton is not installed", "pip install triton")
+
+
+def test_the_code_that_asks_for_the_kernels_runs_where_there_is_no_gpu(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert doctor._run_python(doctor.KERNELS_CODE) == Finding("", "ok", "")

@@ -8,11 +8,11 @@ from contrast_case import Case, make_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_contrast import naive_contrast
-from tolerance import TOLERANCE
 
 from mcdist.loss import pixel_counts, target_weights
 from mcdist.ops import mask_contrast
 from mcdist.ops.cells import CHUNK_BYTES
+from mcdist.ops.tolerance import TOLERANCE
 
 EACH = pytest.mark.parametrize("implementation", ["reference", "compact", "fused"])
 SOME_VALID = torch.tensor([True, False, True, True, True, False, True, True])

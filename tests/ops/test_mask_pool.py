@@ -5,10 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_contrast import naive_pool
-from tolerance import TOLERANCE
 
 from mcdist.ops import mask_pool
 from mcdist.ops.cells import CHUNK_BYTES
+from mcdist.ops.tolerance import TOLERANCE
 
 EACH = pytest.mark.parametrize("implementation", ["reference", "compact", "fused"])
 

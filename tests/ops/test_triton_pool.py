@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from contrast_case import make_case
 from naive_contrast import naive_pool
-from tolerance import TOLERANCE
 from triton_operands import distance, plain_pool
 from triton_process import triton_process
+
+from mcdist.ops.tolerance import TOLERANCE
 
 Call = Callable[..., Any]
 

@@ -9,8 +9,13 @@ from unittest import mock
 import torch
 from torch import Tensor
 
+from mcdist.ops import trial
 from mcdist.ops.mask_contrast.kernel import contrast_triton
+from mcdist.ops.mask_contrast.library import mask_contrast_op
 from mcdist.ops.mask_pool.kernel import pool_triton, pool_triton_backward
+from mcdist.ops.mask_pool.library import _rows as pool_rows
+from mcdist.ops.mask_pool.library import mask_pool_op
+from mcdist.ops.targets import pixel_targets
 from mcdist.ops.triton_compile import Point, compile_kernels, occupancy_percent
 
 
@@ -79,3 +84,35 @@ def resources(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def occupancy(**settings: int) -> float:
     return occupancy_percent(**settings)
+
+
+def failed_comparisons(*, wrong: bool, only_float32: bool) -> list[str]:
+    """The trial of the kernels themselves, on CPU tensors, in sentences. `wrong`: the temperature is off by 0.1 %."""
+
+    def contrast_either_way(
+        features: Tensor, instances: Tensor, row_of: Tensor, candidates: Tensor, excluded: Tensor, weight: Tensor, temperature: float, *settings: Any
+    ) -> tuple[Tensor, ...]:
+        stride, fused, want_gradient = settings
+        if not fused:
+            return mask_contrast_op(features, instances, row_of, candidates, excluded, weight, temperature, stride, False, want_gradient)
+        loss, correct, gradient = contrast(
+            features_BDhw=features.detach(),
+            targets_BHW=pixel_targets(instances, row_of_BO=row_of),
+            candidates_ND=candidates,
+            excluded_PN=excluded,
+            weight_P=weight,
+            temperature=temperature * (1.001 if wrong else 1),
+            stride=stride,
+        )
+        return loss + ((features - features.detach()) * gradient).sum(), correct, gradient
+
+    def pool_either_way(features: Tensor, instances: Tensor, max_objects: int, stride: int, fused: bool) -> tuple[Tensor, Tensor]:
+        if not fused:
+            return mask_pool_op(features, instances, max_objects, stride, False)
+        rows, num_rows = pool_rows(instances, max_objects=max_objects), len(features) * max_objects
+        return Pool.apply(features, rows, num_rows, stride), pool_triton(features, rows, num_rows=num_rows, stride=stride)[1]
+
+    dtypes = trial.DTYPES[:1] if only_float32 else trial.DTYPES
+    with mock.patch.object(trial, "DTYPES", dtypes):
+        found = trial.Trial(contrast=contrast_either_way, pool=pool_either_way).run(torch.device("cpu"))
+    return [str(comparison) for comparison in found if not comparison.holds]
