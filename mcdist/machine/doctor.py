@@ -138,9 +138,9 @@ def _gpu(said: Finding) -> Finding:
 
 def _operators() -> Finding:
     """Builds them if that was not done yet, which takes some seconds once."""
-    said = _run_python("from mcdist.ops.native import reason_missing; print(reason_missing())")
-    if said.status == "ok" and not said.detail:
-        return Finding("C++ operators", "ok", "compiled; on the CPU the loss is fused")
+    said = _run_python("from mcdist.ops.native import reason_missing, vector_bytes; print(reason_missing() or vector_bytes())")
+    if said.status == "ok" and said.detail.isdecimal():
+        return Finding("C++ operators", "ok", f"compiled for vectors of {said.detail} bytes; on the CPU the loss is fused")
     detail = said.detail if said.status == "broken" else f"the loss runs in plain torch, several times slower: {said.detail}"
     return Finding("C++ operators", "broken" if said.status == "broken" else "missing", detail, "a C++ compiler: apt install g++")
 

@@ -4,8 +4,9 @@
 // lower right). Cell (i, j), i from -1 to h - 1, holds the pixel rows stride * i + stride / 2 and the stride - 1 after it; where a corner
 // lies beyond the border, the border's own feature stands for it.
 //
-// Vectors of 64 bytes are written with the compiler's vector extension: it splits them where the machine's registers are narrower, and
-// every sum has one fixed order, so results do not depend on the optimizer. No fast-math: NaN stays NaN.
+// Vectors are written with the compiler's vector extension, and are exactly as wide as the registers that the code is built for: GCC takes
+// comparisons and selections of wider ones apart, lane by lane. Every sum has one fixed order, so results do not depend on the optimizer,
+// and on another width differ by rounding only. No fast-math: NaN stays NaN.
 #pragma once
 
 #include <algorithm>
@@ -23,16 +24,29 @@ namespace mcdist {
 
 constexpr double SHORTEST = 1e-12;  // as SHORTEST of upsample.py
 
+// Bytes of a vector register.
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__)
+constexpr int VECTOR_BYTES = 64;
+#elif defined(__AVX2__)
+constexpr int VECTOR_BYTES = 32;
+#else  // SSE, NEON
+constexpr int VECTOR_BYTES = 16;
+#endif
+
+// Rows are padded to a multiple of this and start at one, whatever the width: as LANES_BYTES of native.py.
+constexpr int ROW_BYTES = 64;
+static_assert(ROW_BYTES % VECTOR_BYTES == 0, "a row is a whole number of vectors");
+
 template <class Real>
 struct Lanes;
 
 template <>
 struct Lanes<float> {
-    static constexpr int64_t count = 16;
-    typedef float vector __attribute__((vector_size(64), may_alias));
-    typedef int32_t integers __attribute__((vector_size(64)));
-    typedef uint8_t bytes __attribute__((vector_size(16)));
-    typedef uint16_t shorts __attribute__((vector_size(32)));
+    static constexpr int64_t count = VECTOR_BYTES / 4;
+    typedef float vector __attribute__((vector_size(VECTOR_BYTES), may_alias));
+    typedef int32_t integers __attribute__((vector_size(VECTOR_BYTES)));
+    typedef uint8_t bytes __attribute__((vector_size(VECTOR_BYTES / 4)));
+    typedef uint16_t shorts __attribute__((vector_size(VECTOR_BYTES / 2)));
 
     // Widened a step at a time: compilers take a single step of four times the width lane by lane.
     static inline integers widen(bytes b) { return __builtin_convertvector(__builtin_convertvector(b, shorts), integers); }
@@ -56,12 +70,12 @@ struct Lanes<float> {
 
 template <>
 struct Lanes<double> {
-    static constexpr int64_t count = 8;
-    typedef double vector __attribute__((vector_size(64), may_alias));
-    typedef int64_t integers __attribute__((vector_size(64)));
-    typedef uint8_t bytes __attribute__((vector_size(8)));
-    typedef uint16_t shorts __attribute__((vector_size(16)));
-    typedef uint32_t words __attribute__((vector_size(32)));
+    static constexpr int64_t count = VECTOR_BYTES / 8;
+    typedef double vector __attribute__((vector_size(VECTOR_BYTES), may_alias));
+    typedef int64_t integers __attribute__((vector_size(VECTOR_BYTES)));
+    typedef uint8_t bytes __attribute__((vector_size(VECTOR_BYTES / 8)));
+    typedef uint16_t shorts __attribute__((vector_size(VECTOR_BYTES / 4)));
+    typedef uint32_t words __attribute__((vector_size(VECTOR_BYTES / 2)));
 
     static inline integers widen(bytes b) { return __builtin_convertvector(__builtin_convertvector(__builtin_convertvector(b, shorts), words), integers); }
 
@@ -114,17 +128,17 @@ inline bool in_parallel(size_t count, int num_threads, Work work) {
 
 inline int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-// Memory for whole vectors, aligned to them. Not initialised.
+// Memory for whole rows, aligned to them. Not initialised.
 template <class T>
 class Aligned {
   public:
-    explicit Aligned(int64_t n) : data_(static_cast<T*>(::operator new(std::max<size_t>(64, round_up(n * sizeof(T), 64)), std::align_val_t(64)))) {}
+    explicit Aligned(int64_t n) : data_(static_cast<T*>(::operator new(std::max<size_t>(ROW_BYTES, round_up(n * sizeof(T), ROW_BYTES)), std::align_val_t(ROW_BYTES)))) {}
     T* get() const { return data_.get(); }
     T& operator[](int64_t i) const { return data_.get()[i]; }
 
   private:
     struct Free {
-        void operator()(T* p) const { ::operator delete(p, std::align_val_t(64)); }
+        void operator()(T* p) const { ::operator delete(p, std::align_val_t(ROW_BYTES)); }
     };
     std::unique_ptr<T, Free> data_;
 };
@@ -218,9 +232,9 @@ class StripGradients {
     StripGradients(const Sizes& sizes, const std::vector<Strip>& strips) : sizes_(sizes), strips_(strips), start_(strips.size() + 1) {
         const int64_t row = sizes.w * sizes.width_D;
         for (size_t s = 0; s < strips.size(); ++s) start_[s + 1] = start_[s] + strips[s].num_feature_rows(sizes) * row;
-        values_.assign(start_.back() + Lanes<Real>::count, Real(0));
-        const auto misplaced = reinterpret_cast<uintptr_t>(values_.data()) % 64;
-        offset_ = misplaced ? (64 - misplaced) / sizeof(Real) : 0;
+        values_.assign(start_.back() + ROW_BYTES / sizeof(Real), Real(0));
+        const auto misplaced = reinterpret_cast<uintptr_t>(values_.data()) % ROW_BYTES;
+        offset_ = misplaced ? (ROW_BYTES - misplaced) / sizeof(Real) : 0;
     }
     // The gradient of feature (row, column) in strip s.
     Real* at(size_t s, int64_t row, int64_t column) {

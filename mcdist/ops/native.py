@@ -27,6 +27,7 @@ TRIES = (("-march=native", "-fopenmp"), ("-fopenmp",), ("-march=native",), ())
 
 COMPILE_TIMEOUT_S = 300
 LANES_BYTES = 64
+"""Rows of the library's operands are padded to a multiple of this: ROW_BYTES of cells.h. Its vectors may be shorter."""
 
 
 class NoLibraryError(Exception):
@@ -48,6 +49,15 @@ def library() -> ctypes.CDLL:
 def reason_missing() -> str:
     """Why there is no library; empty where there is one."""
     return _attempt()[1]
+
+
+def vector_bytes() -> int:
+    """Bytes of a vector that the library computes with: 64 with AVX-512, 32 with AVX2, 16 with SSE and NEON.
+
+    Raises:
+        NoLibraryError: there is no library.
+    """
+    return int(library().mcdist_vector_bytes())
 
 
 @cache
@@ -103,8 +113,8 @@ def _processor() -> str:
     return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
-def build_library(sources: list[Path], *, path: Path) -> Path:
-    """Compile C++ sources to the shared library `path`, beside it and renamed: several processes may do so at once.
+def build_library(sources: list[Path], *, path: Path, flags: tuple[str, ...] = ()) -> Path:
+    """Compile C++ sources to the shared library `path`, with further `flags`; written beside it and renamed, since several processes may do so at once.
 
     Raises:
         NoLibraryError: no compiler, or it failed.
@@ -115,9 +125,8 @@ def build_library(sources: list[Path], *, path: Path) -> Path:
     try:
         for extra in TRIES:
             try:
-                done = subprocess.run(
-                    [compiler, *FLAGS, *extra, *map(str, sources), "-o", str(beside)], capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S, check=False
-                )
+                command = [compiler, *FLAGS, *extra, *flags, *map(str, sources), "-o", str(beside)]
+                done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S, check=False)
             except subprocess.TimeoutExpired:
                 raise NoLibraryError(f"{compiler} did not finish in {COMPILE_TIMEOUT_S} s") from None
             if done.returncode == 0:
@@ -158,7 +167,7 @@ def int64s(*numbers: int) -> "ctypes.Array[ctypes.c_int64]":
 
 
 def whole_lanes(length: int, *, dtype: torch.dtype) -> int:
-    """`length` rounded up to full vectors of the library."""
+    """`length` rounded up to whole rows of the library."""
     lanes = LANES_BYTES // dtype.itemsize
     return -(-length // lanes) * lanes
 

@@ -16,7 +16,7 @@ constexpr double RUNNING_MAXIMUM_FROM = 60;  // range of z log2(e) / 2: beyond i
 constexpr int GROUP = 8;                     // pixels whose exponentials are kept at a time
 
 struct Candidates {
-    int64_t N, width_N;               // width_N: whole lanes
+    int64_t N, width_N;               // width_N: whole rows
     const uint8_t* excluded;          // [N] rows by column_of, or null: what a pixel with that target does not see
     const int64_t* column_of;         // [P]: the candidate that a target row is, among those that are left
 };
@@ -42,8 +42,8 @@ class Cell {
 
     Cell(const Candidates& candidates, Real shift, bool running_maximum, bool want_gradient)
         : candidates_(candidates), shift_(shift), running_maximum_(running_maximum), want_gradient_(want_gradient), kept_(GROUP * candidates.width_N),
-          tail_(lanes), none_(2 * candidates.width_N) {
-        for (int64_t lane = 0; lane < lanes; ++lane) tail_[lane] = candidates.N % lanes && lane >= candidates.N % lanes;
+          whole_(candidates.N / lanes * lanes), tail_(candidates.width_N - whole_), none_(2 * candidates.width_N) {
+        for (int64_t n = whole_; n < candidates.width_N; ++n) tail_[n - whole_] = n >= candidates.N;
         std::fill(none_.get(), none_.get() + 2 * candidates.width_N, Real(0));
     }
 
@@ -88,7 +88,7 @@ class Cell {
     // Lanes that pixel p of a group must not see, where there are any in the lanes from n on.
     inline integers hidden(const Pixel<Real>& pixel, int64_t n) const {
         bytes marks;
-        std::memcpy(&marks, candidates_.excluded ? candidates_.excluded + pixel.column * candidates_.width_N + n : tail_.get(), sizeof marks);
+        std::memcpy(&marks, candidates_.excluded ? candidates_.excluded + pixel.column * candidates_.width_N + n : tail_.get() + n - whole_, sizeof marks);
         return Lanes<Real>::widen(marks) != 0;
     }
 
@@ -124,10 +124,9 @@ class Cell {
 
     template <int count, bool running_maximum>
     inline void take_all(const Pixel<Real>* pixel, Real* const kept[count], Sums sums[count]) const {
-        const int64_t whole = candidates_.N / lanes * lanes;
         if (candidates_.excluded) return take<count, true, running_maximum>(pixel, kept, 0, candidates_.width_N, sums);
-        take<count, false, running_maximum>(pixel, kept, 0, whole, sums);
-        if (whole < candidates_.N) take<count, true, running_maximum>(pixel, kept, whole, candidates_.width_N, sums);
+        take<count, false, running_maximum>(pixel, kept, 0, whole_, sums);
+        if (whole_ < candidates_.width_N) take<count, true, running_maximum>(pixel, kept, whole_, candidates_.width_N, sums);
     }
 
     // exp(z - shift) of all candidates, their sum and their sum times z - shift.
@@ -207,6 +206,7 @@ class Cell {
     const Real shift_;
     const bool running_maximum_, want_gradient_;
     Aligned<Real> kept_;
+    const int64_t whole_;  // candidates in vectors without padding
     Aligned<uint8_t> tail_;
     Aligned<Real> none_;
     const Real* S_[4];
@@ -412,3 +412,5 @@ MCDIST_CONTRAST(mask_contrast_float_int16, float, int16_t)
 MCDIST_CONTRAST(mask_contrast_float_int32, float, int32_t)
 MCDIST_CONTRAST(mask_contrast_double_int16, double, int16_t)
 MCDIST_CONTRAST(mask_contrast_double_int32, double, int32_t)
+
+extern "C" int mcdist_vector_bytes() { return mcdist::VECTOR_BYTES; }
