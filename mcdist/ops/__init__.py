@@ -1,4 +1,4 @@
-"""The operators of the house: public, stable, and the same in every implementation."""
+"""The public operators. Their meaning is stable, and every implementation computes the same."""
 
 from mcdist.ops.mask_contrast.op import mask_contrast
 from mcdist.ops.mask_pool.op import mask_pool

@@ -1,8 +1,8 @@
-// Cells: what both operators share. A cell is the stride x stride pixels between four neighbouring feature centres.
+// Cells: the code that both operators share. A cell is the stride x stride pixels between four neighbouring feature centres.
 //
 // Each pixel of a cell is a fixed convex combination of the cell's four features ("corners": upper left, upper right, lower left,
-// lower right). Cell (i, j), i from -1 to h - 1, holds the pixel rows stride * i + stride / 2 and the stride - 1 after it; where a corner
-// lies beyond the border, the border's own feature stands for it.
+// lower right). Cell (i, j), i from -1 to h - 1, holds the pixel rows stride * i + stride / 2 and the stride - 1 after it; a corner
+// beyond the border is the border's own feature.
 //
 // Vectors are written with the compiler's vector extension, and are exactly as wide as the registers that the code is built for: GCC takes
 // comparisons and selections of wider ones apart, lane by lane. Every sum has one fixed order, so results do not depend on the optimizer,
@@ -51,7 +51,7 @@ struct Lanes<float> {
     // Widened a step at a time: compilers take a single step of four times the width lane by lane.
     static inline integers widen(bytes b) { return __builtin_convertvector(__builtin_convertvector(b, shorts), integers); }
 
-    // 2^x for x from about -126 to 126, one unit in the last place; below it gives 2^-126, which no sum that holds a 1 notices.
+    // 2^x for x from about -126 to 126, to one unit in the last place. Below it is 2^-126, which changes no sum that contains a 1.
     static inline vector exp2(vector x) {
         const vector round = vector{} + 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
         x = x < -126.0f ? vector{} - 126.0f : x;
@@ -99,8 +99,8 @@ inline Real max_of(typename Lanes<Real>::vector v) {
     return top;
 }
 
-// Calls work(), which returns false where memory ran out. Returns 0, or 1 where memory ran out: an exception that reached Python would end
-// the process.
+// Calls work(), which returns false if memory ran out. Returns 0, or 1 if memory ran out: an exception that reached Python would end the
+// process.
 template <class Work>
 inline int guarded(Work work) {
     try {
@@ -110,8 +110,8 @@ inline int guarded(Work work) {
     }
 }
 
-// Calls work(s) for s = 0 .. count - 1 on several threads; false where memory ran out in one of them. No exception may leave a thread of
-// OpenMP: that would end the process.
+// Calls work(s) for s = 0 .. count - 1 on several threads; false if memory ran out in one of them. No exception may leave a thread of
+// OpenMP, since that would end the process.
 template <class Work>
 inline bool in_parallel(size_t count, int num_threads, Work work) {
     std::atomic<bool> complete{true};
@@ -143,14 +143,15 @@ class Aligned {
     std::unique_ptr<T, Free> data_;
 };
 
-// The sizes of a feature map and its images. Features lie as [image, row, column, D], each vector padded with zeros to whole lanes (`width_D`).
+// The sizes of a feature map and its images. Features are stored as [image, row, column, width_D]: each vector is padded with zeros to a
+// whole row.
 struct Sizes {
     int64_t B, D, h, w, stride, width_D;
     int64_t H() const { return h * stride; }
     int64_t W() const { return w * stride; }
 };
 
-// The share of the farther neighbour for the k-th pixel of a cell, along one axis.
+// The weight of the farther neighbour in the k-th pixel of a cell, along one axis.
 template <class Real>
 inline std::vector<Real> far_shares(int64_t stride) {
     std::vector<Real> shares(stride);
@@ -179,7 +180,8 @@ inline void for_pixels(const Map* map_HW, int64_t i, int64_t j, const Sizes& siz
     }
 }
 
-// 1 / |u| of one pixel, u summed here from the four corners: the quadratic form of their products would cancel where neighbours oppose.
+// 1 / |u| of one pixel. u is summed here from the four corners, since the quadratic form of their products would cancel where neighbours
+// nearly oppose each other.
 template <class Real>
 inline Real inverse_length(const Real* const corner[4], const Real weight[4], int64_t width_D, bool* too_short) {
     typedef typename Lanes<Real>::vector vector;
@@ -194,21 +196,21 @@ inline Real inverse_length(const Real* const corner[4], const Real weight[4], in
     return *too_short ? Real(1 / SHORTEST) : 1 / length;
 }
 
-// corner_k of the gradient -= sum_l M_kl f_l: what the division by |u| takes back, with one 4 x 4 matrix a cell.
+// corner_k of the gradient -= sum_l M_kl f_l: the gradient of the division by |u|, with one 4 x 4 matrix for each cell.
 template <class Real>
 inline void subtract_norm_share(const Real* const corner[4], Real* const dcorner[4], const Real M[4][4], int64_t width_D) {
     typedef typename Lanes<Real>::vector vector;
     for (int64_t d = 0; d < width_D; d += Lanes<Real>::count) {
         vector f[4];
         for (int l = 0; l < 4; ++l) f[l] = *(const vector*)(corner[l] + d);
-        for (int k = 0; k < 4; ++k) {  // one after the other: at a border two corners are one feature
+        for (int k = 0; k < 4; ++k) {  // one after the other, since at a border two corners are one feature
             vector& out = *(vector*)(dcorner[k] + d);
             out = out - (f[0] * M[k][0] + f[1] * M[k][1] + f[2] * M[k][2] + f[3] * M[k][3]);
         }
     }
 }
 
-// Images are cut into strips of cell rows: the pieces of work. How, depends on the sizes alone, so results do not depend on the threads.
+// The pieces of work: images cut into strips of cell rows. The cut depends on the sizes alone, so results do not depend on the threads.
 struct Strip {
     int64_t image, first, last;  // cell rows first .. last - 1, counted from -1
     int64_t first_feature_row(const Sizes&) const { return std::max<int64_t>(first, 0); }
@@ -217,15 +219,15 @@ struct Strip {
 
 inline std::vector<Strip> strips_of(const Sizes& sizes) {
     const int64_t rows = sizes.h + 1;
-    const int64_t wanted = std::max<int64_t>(1, (64 + sizes.B - 1) / std::max<int64_t>(sizes.B, 1));  // some dozens of pieces, of at least 4 rows
-    const int64_t height = std::max<int64_t>(4, (rows + wanted - 1) / wanted);
+    const int64_t num_pieces = std::max<int64_t>(1, (64 + sizes.B - 1) / std::max<int64_t>(sizes.B, 1));  // about 64 in all, of at least 4 rows
+    const int64_t height = std::max<int64_t>(4, (rows + num_pieces - 1) / num_pieces);
     std::vector<Strip> strips;
     for (int64_t image = 0; image < sizes.B; ++image)
         for (int64_t first = -1; first < sizes.h; first += height) strips.push_back({image, first, std::min(first + height, sizes.h)});
     return strips;
 }
 
-// Each strip's gradient of its own feature rows; neighbours share one row, and are added up in order.
+// Each strip's gradient of its own feature rows. Neighbouring strips share a row; they are added up in order.
 template <class Real>
 class StripGradients {
   public:

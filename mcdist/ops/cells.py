@@ -13,12 +13,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 CHUNK_BYTES = {"cpu": 2 * 2**20, "cuda": 64 * 2**20}
-"""The largest temporary of one chunk of cells. On a CPU it stays in the cache; elsewhere a chunk is large enough to fill the device."""
+"""The largest temporary of one chunk of cells. On a CPU it fits into the cache; elsewhere it is large enough to keep the device busy."""
 
 
 @dataclass(frozen=True, slots=True)
 class CellGrid:
-    """The sizes that place every cell."""
+    """The sizes from which the place of every cell follows."""
 
     B: int
     h: int
@@ -27,12 +27,12 @@ class CellGrid:
 
     @property
     def num_cells(self) -> int:
-        """Over all images."""
+        """Cells of all images."""
         return self.B * (self.h + 1) * (self.w + 1)
 
 
 def bilinear_weights(stride: int, *, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "p 4"]:
-    """Row p = y * stride + x: what the upper left, upper right, lower left and lower right feature weigh in a cell's pixel (y, x)."""
+    """Row p = y * stride + x: the weights of the upper left, upper right, lower left and lower right feature in a cell's pixel (y, x)."""
     far = (torch.arange(stride, dtype=dtype, device=device) + (stride // 2 + 0.5)) / stride - 0.5
     line = torch.stack([1 - far, far], dim=1)
     return torch.einsum("ya,xb->yxab", line, line).reshape(stride * stride, 4)
@@ -64,7 +64,7 @@ def corner_rows(cells_A: Int[Tensor, " A"], *, grid: CellGrid) -> Int[Tensor, "A
 
 
 def by_cell(values_BHW: Int[Tensor, "B H W"], *, grid: CellGrid, outside: int) -> Int[Tensor, "A p"]:
-    """A map cut into its cells, one row a cell; `outside` stands for pixels beyond the image."""
+    """A map cut into its cells, one row a cell; pixels beyond the image are `outside`."""
     before, after = (grid.stride + 1) // 2, grid.stride // 2
     padded = F.pad(values_BHW, (before, after, before, after), value=outside)
     cells = padded.view(grid.B, grid.h + 1, grid.stride, grid.w + 1, grid.stride).permute(0, 1, 3, 2, 4)
@@ -74,7 +74,7 @@ def by_cell(values_BHW: Int[Tensor, "B H W"], *, grid: CellGrid, outside: int) -
 def cell_chunks(targets_Ap: Int[Tensor, "A p"], *, numbers_per_pixel: int, itemsize: int) -> list[Tensor]:
     """The cells to visit, in chunks whose largest temporary fits CHUNK_BYTES (at least one cell a chunk).
 
-    On a CPU, where counting them is free, cells without a target are left out; elsewhere that would stall the device, so all are visited.
+    On a CPU cells without a target are left out. Elsewhere finding them would stall the device, so all cells are visited.
     """
     on_cpu = targets_Ap.device.type == "cpu"
     cells_A = (targets_Ap >= 0).any(1).nonzero().squeeze(1) if on_cpu else torch.arange(len(targets_Ap), device=targets_Ap.device)

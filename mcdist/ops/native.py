@@ -1,4 +1,4 @@
-"""The compiled library of the CPU's fused operators: built from the C++ beside this file at first use, then kept in the user's cache.
+"""The compiled library of the CPU's fused operators: built at first use from the C++ beside this file, then kept in the user's cache.
 
 No header of torch or Python is needed, so it compiles in seconds, and ctypes calls it with plain pointers (which releases the GIL). A
 machine without a compiler has no such library; `reason_missing` says why.
@@ -23,7 +23,7 @@ SOURCES = ("mask_contrast/native.cpp", "mask_pool/native.cpp")
 HEADERS = ("cells.h",)
 FLAGS = ("-O3", "-std=c++17", "-fPIC", "-shared", "-fno-math-errno", "-Wno-psabi")
 TRIES = (("-march=native", "-fopenmp"), ("-fopenmp",), ("-march=native",), ())
-"""What some compilers do not know is left out: without OpenMP the operators run on one core."""
+"""Flags to try in turn, since some compilers do not know all of them; without OpenMP the operators run on one core."""
 
 COMPILE_TIMEOUT_S = 300
 LANES_BYTES = 64
@@ -35,10 +35,10 @@ class NoLibraryError(Exception):
 
 
 def library() -> ctypes.CDLL:
-    """The library, built where it is not there yet.
+    """The library; it is built if it does not exist yet.
 
     Raises:
-        NoLibraryError: no compiler, or it failed.
+        NoLibraryError: there is no compiler, or it failed.
     """
     loaded, reason = _attempt()
     if loaded is None:
@@ -47,7 +47,7 @@ def library() -> ctypes.CDLL:
 
 
 def reason_missing() -> str:
-    """Why there is no library; empty where there is one."""
+    """Why there is no library; empty if there is one."""
     return _attempt()[1]
 
 
@@ -78,7 +78,7 @@ def _load() -> ctypes.CDLL:
 
 
 def cache_folder() -> Path | None:
-    """Where the library is kept: $MCDIST_CACHE_DIR, else `mcdist` in the user's cache folder. None where others could write there: it is code."""
+    """Where the library is kept: $MCDIST_CACHE_DIR, else `mcdist` in the user's cache folder. None if others could write there, since it is code."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(os.environ.get("MCDIST_CACHE_DIR") or Path(base) / "mcdist")
     try:
@@ -98,7 +98,7 @@ def _compiler() -> str:
 
 
 def _digest(compiler: str) -> str:
-    """Stands for everything that the machine code depends on; a home folder may be shared by machines of several kinds."""
+    """A digest of everything that the machine code depends on, since machines of several kinds may share a home folder."""
     facts = Path(compiler).stat()
     about = [compiler, str(facts.st_size), str(facts.st_mtime_ns), repr((FLAGS, TRIES)), platform.machine(), _processor()]
     texts = [(Path(__file__).parent / name).read_text() for name in (*SOURCES, *HEADERS)]
@@ -117,7 +117,7 @@ def build_library(sources: list[Path], *, path: Path, flags: tuple[str, ...] = (
     """Compile C++ sources to the shared library `path`, with further `flags`; written beside it and renamed, since several processes may do so at once.
 
     Raises:
-        NoLibraryError: no compiler, or it failed.
+        NoLibraryError: there is no compiler, or it failed.
     """
     compiler = _compiler()
     beside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -139,7 +139,7 @@ def build_library(sources: list[Path], *, path: Path, flags: tuple[str, ...] = (
 
 
 def call(name: str, *arguments: object) -> None:
-    """Run a function of the library: tensors go as pointers (None as a null one), numbers as they are; the number of threads is torch's.
+    """Call a function of the library with as many threads as torch uses. Tensors are passed as pointers, None as a null pointer.
 
     Raises:
         MachineError: memory ran out.
@@ -162,7 +162,7 @@ def _argument(value: object) -> object:
 
 
 def int64s(*numbers: int) -> "ctypes.Array[ctypes.c_int64]":
-    """A row of sizes, as the library takes them."""
+    """Sizes, as the library takes them."""
     return (ctypes.c_int64 * len(numbers))(*numbers)
 
 
@@ -173,7 +173,7 @@ def whole_lanes(length: int, *, dtype: torch.dtype) -> int:
 
 
 def in_lanes(features_BDhw: Tensor) -> Tensor:
-    """`[B, h, w, D']`, each vector padded with zeros to whole lanes, aligned to them."""
+    """`[B, h, w, D']`, each vector padded with zeros to a whole row and aligned to LANES_BYTES."""
     B, D, h, w = features_BDhw.shape
     padded = aligned_zeros(B, h, w, whole_lanes(D, dtype=features_BDhw.dtype), dtype=features_BDhw.dtype)
     padded[..., :D] = features_BDhw.permute(0, 2, 3, 1)
@@ -181,14 +181,14 @@ def in_lanes(features_BDhw: Tensor) -> Tensor:
 
 
 def aligned_zeros(*shape: int, dtype: torch.dtype) -> Tensor:
-    """Zeros that start at a multiple of LANES_BYTES; torch on CPUs aligns so by itself, and this makes sure."""
+    """Zeros that start at a multiple of LANES_BYTES. Torch aligns its tensors on a CPU to that; the assertion makes sure."""
     zeros = torch.zeros(shape, dtype=dtype)
     assert zeros.data_ptr() % LANES_BYTES == 0 or not zeros.numel()
     return zeros
 
 
 def map_for_library(instances_BHW: Tensor) -> Tensor:
-    """The instance map, contiguous, as int16 where it is, else as int32 (a value beyond int32 is no object: it becomes void)."""
+    """The instance map, contiguous and as int16 or int32; values beyond int32 are clipped to it, and are no objects either."""
     if instances_BHW.dtype != torch.int16:
         limits = torch.iinfo(torch.int32)
         instances_BHW = instances_BHW.clamp(max(-1, torch.iinfo(instances_BHW.dtype).min), min(limits.max, torch.iinfo(instances_BHW.dtype).max)).to(
@@ -198,5 +198,5 @@ def map_for_library(instances_BHW: Tensor) -> Tensor:
 
 
 def suffix(dtype: torch.dtype, instances_BHW: Tensor) -> str:
-    """Of the function for these types."""
+    """The end of the name of the function for these types."""
     return f"{'float' if dtype == torch.float32 else 'double'}_{'int16' if instances_BHW.dtype == torch.int16 else 'int32'}"

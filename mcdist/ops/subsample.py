@@ -1,4 +1,4 @@
-"""Subsample: of each object only so many pixels take part, chosen by numbers that depend on a counter alone.
+"""Subsample: of each object only a given number of pixels takes part, chosen by numbers that depend on a counter alone.
 
 The choice is made on the instance map, before any kernel: so it is the same in every implementation, on every device and on any number of
 ranks, can be repeated after a restart, and cells without a chosen pixel are never visited.
@@ -11,13 +11,13 @@ from torch import Tensor
 from mcdist.types import VOID
 
 _HASH_BITS = 46
-"""Of an object's pixels those with the smallest hashes are chosen; equal hashes (2 pixels in 10^9) go by place."""
+"""The pixels of an object with the smallest hashes are chosen; among equal hashes (2 pixels in 10^9) the first pixel is."""
 
 
 def subsample(instances_BHW: Int[Tensor, "B H W"], *, num_objects: int, pixels_per_object: int, seed: int | Int[Tensor, " B"]) -> Int[Tensor, "B H W"]:
-    """The map with all but `pixels_per_object` random pixels of each object made void; smaller objects stay whole.
+    """The map with all but `pixels_per_object` random pixels of each object made void; smaller objects keep all pixels.
 
-    `seed`: a number, or one an image, so that the choice does not depend on which images share a call. Cost: one sort of the map.
+    `seed`: one number, or one for each image, so that the choice does not depend on which images share a call. Cost: one sort of the map.
     """
     B, H, W = instances_BHW.shape
     object_Bn = instances_BHW.flatten(1).clamp(0, num_objects + 1).long()
@@ -44,5 +44,5 @@ def _mixed(bits: Tensor) -> Tensor:
 
 
 def _shifted(bits: Tensor, places: int) -> Tensor:
-    """A shift to the right that brings in zeros: int64 has a sign, the algorithm has none."""
+    """A shift to the right that brings in zeros: int64 is signed, the algorithm's numbers are not."""
     return (bits >> places) & ((1 << (64 - places)) - 1)

@@ -1,11 +1,11 @@
-"""Which prototype each pixel must pick, how many pixels pick each, and what a pixel weighs. Pure, on the device, never waiting for it."""
+"""Which prototype each pixel must pick, how many pixels pick each, and what a pixel weighs. Pure functions on the device, which never wait for it."""
 
 import torch
 from jaxtyping import Bool, Float, Int, Int32, Int64
 from torch import Tensor
 
 IGNORED = -1
-"""Row of an object, and target of a pixel, that takes no part."""
+"""The row of an object, and the target of a pixel, that takes no part."""
 
 
 def object_rows(target_of: Int[Tensor, "B O"], *, num_prototypes: int, prototype_valid: Bool[Tensor, " P"] | None = None) -> Int32[Tensor, "B O"]:
@@ -21,7 +21,7 @@ def object_rows(target_of: Int[Tensor, "B O"], *, num_prototypes: int, prototype
 
 
 def object_pixels(instances_BHW: Int[Tensor, "B H W"], *, num_objects: int, at_most: int | None = None) -> Int64[Tensor, "B O"]:
-    """Pixels of each object, or `at_most` where only so many take part; instances beyond `num_objects` are not counted."""
+    """Pixels of each object, or `at_most` if it has more; instances beyond `num_objects` are not counted."""
     # bincount would wait for the device to learn the largest value; two spare slots take background, void and what lies beyond
     B = len(instances_BHW)
     slot_Bn = instances_BHW.flatten(1).clamp(0, num_objects + 1).long()
@@ -46,7 +46,7 @@ def pixel_targets(instances_BHW: Int[Tensor, "B H W"], *, row_of_BO: Int32[Tenso
 
 
 def weigh_targets(pixel_counts_P: Int[Tensor, " P"], *, dtype: torch.dtype = torch.float32) -> tuple[Float[Tensor, " P"], Float[Tensor, ""]]:
-    """(w, weight_sum): w_j = 1 / ln(1.02 + n_j / n), rare targets weigh more; weight_sum = sum_j n_j w_j. Without pixels the sum is 0."""
+    """(w, weight_sum): w_j = 1 / ln(1.02 + n_j / n), so rare targets weigh more; weight_sum = sum_j n_j w_j. Without pixels the sum is 0."""
     counts_P = pixel_counts_P.to(dtype)
     weight_P = 1 / torch.log(1.02 + counts_P / counts_P.sum().clamp_min(1))
     return weight_P, (counts_P * weight_P).sum()

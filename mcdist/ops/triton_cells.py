@@ -1,8 +1,8 @@
-"""Cells on the GPU: which of them hold pixels that take part, where their corners and pixels lie, and the way from corners back to features.
+"""Cells on the GPU: which of them hold pixels that take part, where their corners and pixels are, and the gradient from corners to features.
 
 A cell is the square of stride x stride pixels between four neighbouring feature centres; each of its pixels is the same fixed mean of these
 four corners in every cell. Cell (cy, cx) of (h + 1) x (w + 1) has the features cy - 1 and cy, cx - 1 and cx as corners, those beyond the border
-replaced by the border's own. Kernels walk over a list of active cells that the device makes itself, so that the host never waits.
+replaced by the border's own. Kernels go through a list of active cells that the device makes, so the host never waits.
 """
 
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ def find_active_cells(targets_BHW: Int[Tensor, "B H W"], *, stride: int) -> Acti
 @triton.jit
 @no_type_check
 def cell_place(cell, height, width):
-    """(image, cy, cx) of cells as int64; a cell of -1 is told as cell 0 and has to be masked."""
+    """(image, cy, cx) of cells as int64; a cell of -1 is treated as cell 0 and must be masked."""
     number = tl.maximum(cell, 0).to(tl.int64)
     per_image = (height + 1) * (width + 1)
     within = number % per_image
@@ -108,7 +108,7 @@ def corner_weights(up, down, left, right, scale):
 @triton.jit
 @no_type_check
 def squared_lengths(features, cell, image, cell_y, cell_x, pixel, height, width, D: tl.constexpr, STRIDE: tl.constexpr, dtype: tl.constexpr):
-    """|u|^2 of pixels [rows, 1, lanes] in cells [cells] from u itself: from dot products of the corners it would cancel where they nearly oppose each other."""
+    """|u|^2 of pixels [rows, 1, lanes] in cells [cells] summed from u itself: dot products of the corners would cancel where they nearly oppose each other."""
     row_00, row_01 = corner_row(image, cell_y, cell_x, 0, 0, height, width), corner_row(image, cell_y, cell_x, 0, 1, height, width)
     row_10, row_11 = corner_row(image, cell_y, cell_x, 1, 0, height, width), corner_row(image, cell_y, cell_x, 1, 1, height, width)
     up, down = pixel_shares(pixel // STRIDE, STRIDE, dtype)
@@ -158,7 +158,7 @@ def _fold(corners, slot_of_cell, out, num_positions, height, width, D: tl.conste
 
 
 def fold_corners(corners_C4D: Float[Tensor, "cells 4 D"], slot_of_cell: Int[Tensor, " cells"], *, B: int, h: int, w: int) -> Float[Tensor, "B D h w"]:
-    """Gradients of active cells' corners, added up at the features they are, in one fixed order; a feature of no active cell gets 0."""
+    """Gradients of active cells' corners, added up at their features in one fixed order; a feature of no active cell gets 0."""
     D = corners_C4D.shape[2]
     out_BhwD = corners_C4D.new_empty(B, h, w, D)
     block = fold_block(D)
@@ -170,7 +170,7 @@ def fold_corners(corners_C4D: Float[Tensor, "cells 4 D"], slot_of_cell: Int[Tens
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """Sizes that one program of a kernel works on, compiled into it, and the options of its launch."""
+    """The sizes that one program of a kernel works on, which are compiled into it, and the options of its launch."""
 
     constants: dict[str, int]
     options: dict[str, int]

@@ -1,4 +1,4 @@
-"""Full-resolution pixel embeddings in pieces: a band of feature rows. Never a whole batch.
+"""Full-resolution pixel embeddings, made for a band of feature rows at a time and never for a whole batch.
 
 The embedding of a pixel is the bilinear mean (align_corners=False) of its four nearest feature vectors, divided by its length.
 """
@@ -14,15 +14,15 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 SHORTEST = 1e-12
-"""Vectors are divided by no less than this length; a shorter one passes no gradient."""
+"""A vector is divided by its length, but at least by this; a shorter one passes no gradient."""
 
 BAND_BYTES = 64 * 2**20
-"""Size of one temporary; a band is cut so that it stays below, at least one feature row."""
+"""The largest temporary; a band is cut to stay below it, but has at least one feature row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Feature rows `first:last` of the images `images`, and the same place in the image as pixel rows `rows`."""
+    """Feature rows `first:last` of the images `images`, and the pixel rows `rows` at the same place."""
 
     images: slice
     first: int
@@ -31,7 +31,7 @@ class Band:
 
 
 def bands(features_BDhw: Float[Tensor, "B D h w"], *, stride: int, numbers_per_pixel: int) -> Iterator[Band]:
-    """Cut the batch into bands of at most BAND_BYTES with `numbers_per_pixel` numbers a pixel: several images, one, or rows of one."""
+    """Cut the batch into bands of several images, one image or some of its rows; with `numbers_per_pixel` each fits into BAND_BYTES."""
     B, _, h, w = features_BDhw.shape
     rows_fit = max(1, BAND_BYTES // (stride * stride * w * numbers_per_pixel * 4))
     images_fit = max(1, rows_fit // h)
@@ -56,7 +56,7 @@ def unit(vectors: Float[Tensor, "..."], *, dim: int) -> Float[Tensor, "..."]:
 
 
 class _Unit(torch.autograd.Function):
-    """Plain torch would need several more tensors of full size to keep a zero length out of the gradient."""
+    """To keep a zero length out of the gradient, plain torch would need several more tensors of full size."""
 
     @staticmethod
     def forward(ctx: Any, vectors: Tensor, dim: int) -> Tensor:

@@ -33,11 +33,12 @@ class Loop:
 def innermost_loops(library: Path) -> list[Loop]:
     """The loops of all functions that hold no other loop."""
     text = subprocess.run(["objdump", "-d", "--no-show-raw-insn", str(library)], capture_output=True, text=True, check=True).stdout
-    return [
-        loop
-        for function in text.split("\n\n")
-        for loop in _loops([(int(at, 16), code) for at, code in map(re.Match.groups, filter(None, map(LINE.match, function.splitlines())))])
-    ]
+    return [loop for function in text.split("\n\n") for loop in _loops(_code(function))]
+
+
+def _code(function: str) -> list[tuple[int, str]]:
+    """(address, instruction) of each line of a function."""
+    return [(int(line[1], 16), line[2]) for line in map(LINE.match, function.splitlines()) if line]
 
 
 def _loops(code: list[tuple[int, str]]) -> list[Loop]:

@@ -28,34 +28,34 @@ def contrast(**changes: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"features_BDhw": CASE.features[0]}, "features to be float with 4 axes"),
-        ({"features_BDhw": CASE.features.long()}, "features to be float"),
-        ({"instances_BHW": CASE.instances.float()}, "instances to be integer"),
-        ({"instances_BHW": CASE.instances[:1]}, "instances to have 2 entries along axis 0"),
+        ({"features_BDhw": CASE.features[0]}, "features must be float with 4 axes"),
+        ({"features_BDhw": CASE.features.long()}, "features must be float"),
+        ({"instances_BHW": CASE.instances.float()}, "instances must be integer"),
+        ({"instances_BHW": CASE.instances[:1]}, "instances must have 2 entries along axis 0"),
         ({"instances_BHW": CASE.instances[:, 1:]}, "one integer s, got 11 x 8"),
         ({"instances_BHW": CASE.instances[:, :, :4]}, "one integer s, got 12 x 4"),
         ({"instances_BHW": CASE.instances[:, :2]}, "one integer s, got 2 x 8"),
         (
             {"features_BDhw": CASE.features[:0], "instances_BHW": CASE.instances[:0], "target_of": CASE.options["target_of"][:0]},
-            "features of at least one image and one dimension",
+            "features must have at least one image and one dimension",
         ),
-        ({"prototypes_PD": CASE.prototypes[:, 1:]}, "prototypes to have 5 entries along axis 1"),
+        ({"prototypes_PD": CASE.prototypes[:, 1:]}, "prototypes must have 5 entries along axis 1"),
         ({"prototypes_PD": CASE.prototypes[:0]}, "at least one prototype"),
-        ({"bank_KD": CASE.bank[0]}, "bank to be float with 2 axes"),
-        ({"target_of": CASE.options["target_of"][:1]}, "target_of to have 2 entries"),
-        ({"target_of": CASE.options["target_of"].double()}, "target_of to be"),
+        ({"bank_KD": CASE.bank[0]}, "bank must be float with 2 axes"),
+        ({"target_of": CASE.options["target_of"][:1]}, "target_of must have 2 entries"),
+        ({"target_of": CASE.options["target_of"].double()}, "target_of must be"),
         ({"target_of": CASE.options["target_of"][:, :0]}, "one object an image"),
-        ({"temperature": 0.0}, "temperature above 0, got 0.0"),
-        ({"temperature": float("nan")}, "temperature above 0, got nan"),
-        ({"prototype_valid": torch.ones(3, dtype=torch.bool)}, "prototype_valid to have 8 entries"),
-        ({"prototype_valid": torch.ones(8)}, "prototype_valid to be bool"),
+        ({"temperature": 0.0}, "temperature must be > 0, got 0.0"),
+        ({"temperature": float("nan")}, "temperature must be > 0, got nan"),
+        ({"prototype_valid": torch.ones(3, dtype=torch.bool)}, "prototype_valid must have 8 entries"),
+        ({"prototype_valid": torch.ones(8)}, "prototype_valid must be bool"),
         ({"bank_valid_rows": 5}, "between 0 and the 4 rows"),
         ({"bank_valid_rows": -1}, "between 0 and the 4 rows"),
-        ({"bank_valid_rows": torch.tensor([1])}, "bank_valid_rows to be"),
-        ({"target_weight": torch.ones(7)}, "target_weight to have 8 entries"),
-        ({"weight_sum": torch.ones(1)}, "weight_sum to be"),
-        ({"bank_KD": CASE.bank.to("meta")}, "wanted bank on cpu"),
-        ({"weight_sum": torch.ones((), device="meta")}, "wanted weight_sum on cpu"),
+        ({"bank_valid_rows": torch.tensor([1])}, "bank_valid_rows must be"),
+        ({"target_weight": torch.ones(7)}, "target_weight must have 8 entries"),
+        ({"weight_sum": torch.ones(1)}, "weight_sum must be"),
+        ({"bank_KD": CASE.bank.to("meta")}, "bank must be on cpu"),
+        ({"weight_sum": torch.ones((), device="meta")}, "weight_sum must be on cpu"),
     ],
 )
 def test_operands_that_do_not_fit_are_refused_by_name(changes: dict, message: str) -> None:
@@ -66,11 +66,11 @@ def test_operands_that_do_not_fit_are_refused_by_name(changes: dict, message: st
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"features_BDhw": CASE.features / 0}, "finite features, got 60"),
-        ({"bank_KD": CASE.bank * torch.nan}, "finite bank, got 20"),
-        ({"instances_BHW": CASE.instances + 1}, "instances between -1 and 3, got 0 to 4"),
-        ({"instances_BHW": CASE.instances - 1}, "instances between -1 and 3, got -2 to 2"),
-        ({"target_of": torch.full((2, 3), 8)}, "target_of between -1 and 7, got 8 to 8"),
+        ({"features_BDhw": CASE.features / 0}, "features must be finite, got 60"),
+        ({"bank_KD": CASE.bank * torch.nan}, "bank must be finite, got 20"),
+        ({"instances_BHW": CASE.instances + 1}, "instances must be between -1 and 3, got 0 to 4"),
+        ({"instances_BHW": CASE.instances - 1}, "instances must be between -1 and 3, got -2 to 2"),
+        ({"target_of": torch.full((2, 3), 8)}, "target_of must be between -1 and 7, got 8 to 8"),
     ],
 )
 def test_values_out_of_range_are_refused_with_debug_only(changes: dict, message: str) -> None:
@@ -115,7 +115,7 @@ def test_the_pretended_gpu_catches_who_waits() -> None:
 
 
 def test_the_pretended_gpu_catches_a_tensor_left_on_the_cpu() -> None:
-    with pytest.raises(ValueError, match="wanted weight_sum on cuda"):
+    with pytest.raises(ValueError, match="weight_sum must be on cuda"):
         on_a_pretended_gpu(lambda features, instances: contrast_on_a_pretended_gpu(features, instances, weight_sum=torch.ones(())))
 
 

@@ -1,1 +1,3 @@
-"""The contrastive loss: `reference.py` is the definition in plain torch, `compact.py`, `native.py` and `kernel.py` are the fast ones, `op.py` is public."""
+"""The contrastive loss: `reference.py` defines it in plain torch, `compact.py`, `native.py` and
+`kernel.py` are faster, `op.py` is public.
+"""

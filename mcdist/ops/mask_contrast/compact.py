@@ -1,11 +1,11 @@
-"""The contrastive loss in plain torch without full-resolution embeddings: chunk by chunk of cells, on any device, never waiting for it.
+"""The contrastive loss in plain torch without full-resolution embeddings, a chunk of cells at a time, on any device and without waiting for it.
 
 A pixel's logits are z_n = sum_k (w_k / |u|) S_kn of its cell's four corners, S = F C' / T, and
 
     dS_kn = sum_p (w_k / |u|) g_pn,    df_k = sum_n dS_kn c_n / T - sum_l M_kl f_l,    M_kl = sum_p w_k w_l a_p / |u|^2
 
-with g = weight x (softmax - one-hot) and a_p = sum_n g_pn z_pn: so neither pixels nor probabilities outlive their chunk, and the
-gradient is made in the forward pass.
+with g = weight x (softmax - one-hot) and a_p = sum_n g_pn z_pn. The gradient is computed in the forward pass, so neither pixels nor
+probabilities outlive their chunk.
 """
 
 import torch
@@ -65,7 +65,7 @@ def _chunk(
     z_apN = z_apN.sub_(top_ap1)
     e_apN = z_apN.exp()
     total_ap1 = e_apN.sum(2, keepdim=True)
-    # what lies in pixels that take no part may be NaN: it must not meet a zero
+    # pixels that take no part may hold NaN, and NaN x 0 is NaN
     weight_ap1 = torch.where(own_ap1, weight_P[label_ap1], 0)
     loss = torch.where(own_ap1, weight_ap1 * (total_ap1.log() - zown_ap1), 0).sum()
     correct = ((best_ap1 == label_ap1) & own_ap1).sum()

@@ -1,8 +1,8 @@
-"""The contrastive loss on a GPU: two Triton kernels over active cells, statistics of each pixel, then gradients of each cell's corners.
+"""The contrastive loss on a GPU, as two Triton kernels over active cells: the statistics of each pixel, then the gradients of each cell's corners.
 
 With w the weights of a cell's four corners f_k at pixel p: z_pn = sum_k w_pk S_kn / |u_p|, S = F C' / T. S is made tile by tile on tensor
-cores and shared by all pixels of the cell, so that a pixel costs four multiply-adds and one exp2 a candidate, once in either kernel; both
-work in units of log2(e). Neither [pixels, D] nor [pixels, N] ever lies in memory, and nothing is added atomically: results repeat bit for bit.
+cores and shared by all pixels of the cell, so that a pixel costs four multiply-adds and one exp2 for each candidate in either kernel. Both
+work in units of log2(e). Neither [pixels, D] nor [pixels, N] is ever in memory, and nothing is added atomically, so results repeat bit for bit.
 """
 
 from typing import Any, no_type_check
@@ -34,18 +34,18 @@ from mcdist.ops.triton_cells import (
 LOG2_E = 1.4426950408889634
 LN_2 = tl.constexpr(0.6931471805599453)
 NEVER = tl.constexpr(-1e30)
-"""The logit of a candidate that is not seen: finite, so that 0 x it is 0 and not NaN."""
+"""The logit of a candidate that is not seen. It is finite, so that 0 times it is 0 and not NaN."""
 
 INVERSE, TOP, TOTAL, PULL, TURN = (tl.constexpr(place) for place in range(5))
-"""What the first kernel tells the second of each pixel, as `numbers` [5, stride^2, cells] beside its target, `label`:
+"""The numbers of each pixel that the first kernel passes to the second, as `numbers` [5, stride^2, cells] beside its target, `label`:
 1 / |u|, the highest logit, the sum of exp2(z - highest), weight / (|u| sum), and weight x sum_n (softmax_n z_n - z_own) / |u|^2."""
 
 WORD = tl.constexpr(64)
-"""Candidates whose bits fill an int64. The number of candidates that a kernel takes at once divides it."""
+"""Candidates whose bits fill an int64; a multiple of the number of candidates that a kernel works on at once."""
 
 
 PRECISION = "ieee"
-"""How tl.dot multiplies float32. "tf32x3" would use tensor cores; its error is to be seen on a GPU first, at a temperature of 0.01."""
+"""How tl.dot multiplies float32. "tf32x3" would use tensor cores; its error must be measured on a GPU first, at a temperature of 0.01."""
 
 
 @triton.jit
@@ -90,14 +90,14 @@ def _corner_products(
 @triton.jit
 @no_type_check
 def _logits(bias, weight_00, weight_01, weight_10, weight_11, s_00, s_01, s_10, s_11):
-    """z in units of log2(e). Both kernels have to come to the same bits, else exp2(z - top) is off by |z| roundings: hence fma by name."""
+    """z in units of log2(e). Both kernels must compute the same bits, else exp2(z - top) is off by |z| roundings: hence explicit fma."""
     return tl.fma(weight_11, s_11, tl.fma(weight_10, s_10, tl.fma(weight_01, s_01, tl.fma(weight_00, s_00, bias))))
 
 
 @triton.jit
 @no_type_check
 def _log2_1p(x):
-    """log2(1 + x) for x in 0 .. 1, also where it is tiny: 2 atanh(x / (2 + x)) as a series, good for float64 (the hardware's log2 is not, near 1)."""
+    """log2(1 + x) for x in 0 .. 1, also if x is tiny: 2 atanh(x / (2 + x)) as a series, exact to float64 (the hardware's log2 is not, near 1)."""
     s = x / (2 + x)
     series = s * 0.0
     for k in tl.static_range(17):
@@ -233,7 +233,7 @@ def _gradient_of_products(
     OWN: tl.constexpr,
     BY_TARGET: tl.constexpr,
 ):
-    """dS of one tile of candidates, as S: all pixels of the cells one after the other, every thread for its own cells and candidates."""
+    """dS of one tile of candidates, in the layout of S. Each thread goes through all pixels of its own cells, for its own candidates."""
     dtype: tl.constexpr = s_00.dtype
     size = tl.cast(num_cells, tl.int64) * STRIDE * STRIDE
     d_00, d_01, d_10, d_11 = s_00 * 0, s_00 * 0, s_00 * 0, s_00 * 0
@@ -355,11 +355,11 @@ def _corner_gradient(
 
 
 MOST_REGISTERS = 255
-"""Of a thread. Left alone, ptxas aims at 168 or 128 and spills some to get there; told a number that fits, it does not."""
+"""Registers of a thread. By default ptxas aims at 168 or 128 and spills some to get there; given a number that suffices, it does not."""
 
 
 def statistics_tiles(*, stride: int, D: int, by_target: bool, capability: int) -> Tiles:
-    """Many pixels share S, and few candidates at once leave registers for them: with 168, three blocks fit on a multiprocessor."""
+    """Many pixels share S; few candidates at once leave registers for them. With 168 registers, three blocks fit on a multiprocessor."""
     pixels = pixel_tiles(stride=stride)
     registers = MOST_REGISTERS if by_target else 168 if capability < 100 else 192
     options = {"num_warps": max(4, pixels["CELLS"] * pixels["LANES"] // 32), "maxnreg": registers}
@@ -369,7 +369,7 @@ def statistics_tiles(*, stride: int, D: int, by_target: bool, capability: int) -
 def gradient_tiles(*, stride: int, D: int, by_target: bool, capability: int) -> Tiles:
     """A thread for eight candidates of one cell, or four where a program holds more than 32 entries of each gradient.
 
-    Longer vectors take several programs, which make the logits anew: above 128 entries, and on sm_8x, where ptxas spills else, above 64.
+    Longer vectors take several programs, each of which computes the logits again: above 128 entries, and above 64 on sm_8x, where ptxas would spill.
     """
     block = min(128 if capability >= 90 else 64, max(16, triton.next_power_of_2(D)))
     constants = {
@@ -395,8 +395,8 @@ def contrast_triton(
 ) -> tuple[Float[Tensor, ""], Int[Tensor, ""], Float[Tensor, "..."]]:
     """(sum over pixels of weight x cross-entropy, pixels whose best candidate is their target, gradient of the former for the features).
 
-    As `contrast_dense`, with the gradient made at once, since the loss is only ever multiplied by a number afterwards: [B, D, h, w] in the
-    candidates' dtype, or an empty tensor where it is not wanted. Never waits for the device; repeats bit for bit. Extra memory: the pixels'
+    As `contrast_dense`, with the gradient computed at once, since the loss is only multiplied by a number afterwards: [B, D, h, w] in the
+    candidates' dtype, or an empty tensor if none is needed. Never waits for the device; repeats bit for bit. Extra memory: the pixels'
     numbers (24 bytes each) and four vectors a cell for the gradient, and B h w D, N D.
     """
     B, D, h, w = features_BDhw.shape
@@ -445,13 +445,13 @@ def _features_gradient(shared: dict[str, Any], active: ActiveCells, *, B: int, s
 
 
 def hidden_logits(excluded_1N: Bool[Tensor, "1 N"], *, dtype: torch.dtype) -> Float[Tensor, " padded"]:
-    """What is added to the logits of each candidate, up to a whole number of tiles: 0, or NEVER where it is not seen or not there."""
+    """The number added to the logits of each candidate, padded to whole tiles: 0, or NEVER if it is not seen or does not exist."""
     padded = F.pad(excluded_1N[0], (0, -excluded_1N.shape[1] % WORD.value), value=True)
     return torch.zeros_like(padded, dtype=dtype).masked_fill_(padded, NEVER.value)
 
 
 def hidden_bits(excluded_PN: Bool[Tensor, "P N"]) -> Int[Tensor, "P words"]:
-    """The same for each target, one bit a candidate, the first in the lowest bit; 1 is not seen or not there."""
+    """The same for each target, one bit a candidate, the first in the lowest bit; 1: not seen, or does not exist."""
     padded = F.pad(excluded_PN, (0, -excluded_PN.shape[1] % WORD.value), value=True)
     byte = padded.view(torch.uint8).view(len(padded), -1, 8) * (2 ** torch.arange(8, device=padded.device)).to(torch.uint8)
     return byte.sum(2, dtype=torch.uint8).view(torch.int64)

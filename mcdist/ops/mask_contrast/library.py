@@ -1,7 +1,7 @@
-"""The contrastive loss as one operator of torch: autograd, torch.compile and fake tensors know it, and what is inside stays opaque to them.
+"""The contrastive loss as one operator of torch: known to autograd, torch.compile and fake tensors, and opaque to them.
 
-The gradient is made in the forward pass, where the softmax is at hand, and only scaled in the backward pass: the loss is a number, so
-nothing else of it will be needed, and nothing but a tensor as large as the features is kept.
+The gradient is computed in the forward pass, where the softmax is at hand, and only scaled in the backward pass, since the loss is one
+number. So nothing is kept but a tensor as large as the features.
 """
 
 from typing import Any

@@ -2,22 +2,22 @@
 //
 // With a pixel u = sum_k w_k f_k of its cell's four features and S_kn = f_k . c_n / T, its logits are z_n = sum_k (w_k / |u|) S_kn: four
 // multiply-adds and one exponential a candidate. S exists for the features of two rows at a time. The exponentials of eight pixels are
-// kept until their sums are known, so that each is taken once: dS_kn gathers their share of the softmax, and the gradient of the
-// features is dS C / T less what the division by |u| takes back.
+// kept until their sums are known, so that each is computed once. dS_kn collects their share of the softmax; the gradient of the features
+// is dS C / T less the gradient of the division by |u|.
 //
-// Logits are kept as z log2(e), so that the exponential is a power of two.
+// Logits are kept as z log2(e), so that the exponential is a power of 2.
 #include "../cells.h"
 
 namespace mcdist {
 namespace {
 
 constexpr double LOG2_E = 1.4426950408889634, LN_2 = 0.6931471805599453;
-constexpr double RUNNING_MAXIMUM_FROM = 60;  // range of z log2(e) / 2: beyond it a fixed shift could leave an empty sum
+constexpr double RUNNING_MAXIMUM_FROM = 60;  // largest |z| log2(e) for a fixed shift: beyond it a sum of exponentials could underflow to 0
 constexpr int GROUP = 8;                     // pixels whose exponentials are kept at a time
 
 struct Candidates {
     int64_t N, width_N;               // width_N: whole rows
-    const uint8_t* excluded;          // [N] rows by column_of, or null: what a pixel with that target does not see
+    const uint8_t* excluded;          // a row of [width_N] for each column: what pixels with that target do not see; or null
     const int64_t* column_of;         // [P]: the candidate that a target row is, among those that are left
 };
 
@@ -61,7 +61,7 @@ class Cell {
     }
 
   private:
-    // At a border two corners are one feature: its weight goes to one of them, since both could not be added to at once.
+    // At a border two corners are one feature. Its weight goes to one of them, since the gradients of both could not be added to at once.
     void merge_equal_corners(std::vector<Pixel<Real>>& pixels) {
         const int pairs[4][2] = {{0, 2}, {1, 3}, {0, 1}, {2, 3}};
         for (const auto& pair : pairs) {
@@ -74,18 +74,18 @@ class Cell {
     }
 
     inline vector logits(const Real scaled[4], int64_t n) const {
-        vector z{};  // from zero, so that there is one way only to fuse multiply and add
+        vector z{};  // starts at zero, so that there is only one way to fuse multiplications with additions
         for (int k = 0; k < 4; ++k) z = *(const vector*)(S_[k] + n) * scaled[k] + z;
         return z;
     }
 
-    // The same for readers of single lanes: kept apart, since the compiler would else make those lanes by other instructions, with another rounding.
+    // The same for readers of single lanes. Not inlined: the compiler would compute those lanes by other instructions, which round otherwise.
     __attribute__((noinline)) void logits(const Real scaled[4], int64_t n, Real out[lanes]) const {
         const vector z = logits(scaled, n);
         std::memcpy(out, &z, sizeof z);
     }
 
-    // Lanes that pixel p of a group must not see, where there are any in the lanes from n on.
+    // The lanes from n on that a pixel must not see.
     inline integers hidden(const Pixel<Real>& pixel, int64_t n) const {
         bytes marks;
         std::memcpy(&marks, candidates_.excluded ? candidates_.excluded + pixel.column * candidates_.width_N + n : tail_.get() + n - whole_, sizeof marks);
@@ -106,7 +106,7 @@ class Cell {
                 if (masked) {
                     hide = hidden(pixel[p], n);
                     const vector most = hide ? vector{} - HIDDEN : vector{} + HIDDEN;
-                    z = z > most ? most : z;  // a minimum, and no choice between sums: compilers put that into the last sum, which is then rounded twice
+                    z = z > most ? most : z;  // a minimum rather than a choice between sums: compilers move such a choice into the last sum, which is then rounded twice
                 }
                 sums[p].top = z > sums[p].top ? z : sums[p].top;
                 if (running_maximum) {
@@ -174,7 +174,7 @@ class Cell {
         }
     }
 
-    // Of equal candidates the first is picked: is there one before the pixel's own?
+    // Whether an equal candidate comes before the pixel's own: of equal ones the first is picked.
     bool beaten_by_an_equal(const Pixel<Real>& pixel, Real own) const {
         for (int64_t n = 0; n < pixel.column; n += lanes) {
             Real z[lanes];
@@ -186,7 +186,7 @@ class Cell {
         return false;
     }
 
-    // dS_k += sum over the group of (w_k / |u|) weight softmax. `fixed`: the count, where the compiler may know it.
+    // dS_k += sum over the group of (w_k / |u|) weight softmax. `fixed`: the count if the compiler shall know it, else 0.
     template <int fixed>
     void scatter(int count) {
         if (fixed) count = fixed;
@@ -214,7 +214,7 @@ class Cell {
     Real total_[GROUP], weighted_[GROUP], top_[GROUP], shift_of_[GROUP], share_[GROUP][4];
 };
 
-// S = F C / T of two feature rows, by column and on demand, and the gradients with respect to them.
+// S = F C / T of two feature rows, computed for the columns that are needed, and the gradients with respect to it.
 template <class Real>
 class FeatureRows {
   public:
@@ -228,9 +228,9 @@ class FeatureRows {
     const Real* S(int64_t row, int64_t column) const { return S_.get() + (row % 2 * sizes_.w + column) * N_; }
     Real* dS(int64_t row, int64_t column) const { return dS_.get() + (row % 2 * sizes_.w + column) * N_; }
 
-    // Makes row `row` hold the wanted columns; what its place held before goes to the gradient first.
+    // Computes these columns of row `row`. The row that had its place before is added to the gradient first.
     template <class At>
-    void want(const Real* features_hwD, int64_t row, const std::vector<char>& columns, At dfeature) {
+    void need(const Real* features_hwD, int64_t row, const std::vector<char>& columns, At dfeature) {
         const int64_t place = row % 2;
         if (row_[place] != row) give_back(place, dfeature);
         row_[place] = row;
@@ -280,7 +280,7 @@ class FeatureRows {
         row_[place] = -1;
     }
 
-    // df += dS C / T; C holds log2(e) / T, hence ln 2.
+    // df += dS C / T. C is scaled by log2(e) / T, hence ln 2.
     void add_product(const Real* dS, Real* df) const {
         for (int64_t d = 0; d < sizes_.D; d += 4) {
             const int count = int(std::min<int64_t>(4, sizes_.D - d));
@@ -345,8 +345,8 @@ struct Contrast {
             }
             if (!any) continue;
             const Corners edge(i, 0, sizes);
-            rows.want(image, edge.top, columns, dfeature);
-            rows.want(image, edge.bottom, columns, dfeature);
+            rows.need(image, edge.top, columns, dfeature);
+            rows.need(image, edge.bottom, columns, dfeature);
             for (int64_t j = -1; j < sizes.w; ++j) {
                 if (pixels[j + 1].empty()) continue;
                 const Corners corners(i, j, sizes);
@@ -370,7 +370,7 @@ struct Contrast {
         rows.give_back_all(dfeature);
     }
 
-    // False where memory ran out.
+    // False if memory ran out.
     bool run(Real* dfeatures_BhwD, double* loss, int64_t* correct, int num_threads) const {
         const std::vector<Strip> strips = strips_of(sizes);
         StripGradients<Real> gradients(sizes, strips);

@@ -1,4 +1,4 @@
-"""The contrastive loss on a CPU, fused: checks are done, the work is in native.cpp.
+"""The fused contrastive loss on a CPU. The operands are checked already; native.cpp does the work.
 
 Memory beyond the operands: S = F C'/T and its gradient for two feature rows a thread, the exponentials of eight pixels, and the gradient
 of the features. Deterministic: the work is cut by the sizes alone, and sums have one order whatever the number of threads.
@@ -30,7 +30,7 @@ def contrast_native(
     dtype = features_BDhw.dtype
     B, D, h, w = features_BDhw.shape
     instances_BHW = native.map_for_library(instances_BHW)
-    seen = (~excluded_PN.all(0)).nonzero().squeeze(1)  # candidates that nobody sees are left out
+    seen = (~excluded_PN.all(0)).nonzero().squeeze(1)  # candidates that no pixel sees are left out
     scaled_DN = native.aligned_zeros(D, native.whole_lanes(max(len(seen), 1), dtype=dtype), dtype=dtype)
     scaled_DN[:, : len(seen)] = candidates_ND[seen].t() * (math.log2(math.e) / temperature)
     column_of_N = torch.zeros(len(candidates_ND), dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""The contrastive loss, public: what it means, what it refuses, which implementation computes it."""
+"""The public contrastive loss: its meaning, its checks, and the choice of the implementation that computes it."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -47,19 +47,19 @@ def mask_contrast(
         instances_BHW: 0 background, i >= 1 object i of this image, -1 void; background and void take no part.
         prototypes_PD: unit vectors, P >= 1; not normalised again.
         bank_KD: unit vectors, K >= 0; not normalised again.
-        temperature: above 0.
+        temperature: greater than 0.
         target_of: prototype row of object i of image b at [b, i - 1]. Pixels of -1, of an instance beyond O, of a row outside
             0 .. P - 1 or of a prototype that is not valid take no part.
         prototype_valid: rows that are candidates; all if None.
-        bank_valid_rows: the first so many bank rows are candidates, an int or a 0-d tensor on the device; all if None.
+        bank_valid_rows: this many rows of the bank, from the first, are candidates; an int or a 0-d tensor on the device; all if None.
         target_weight: w_j, where the counts span several ranks; from this call's pixels if None.
         weight_sum: the divisor, likewise. With a sum over R ranks the loss of this call is its share: multiply by R where the engine averages.
-        pixels_per_object: so many random pixels of each object take part (all of a smaller one); all pixels if None. The counts behind
-            `target_weight` and `weight_sum` are then of these.
-        seed: of that choice; a number, or one an image, so that the choice does not depend on which images share a call.
-        false_negative_cosine: candidates whose cosine with the pixel's own prototype is above it are left out, the own one never.
-        deterministic: part of the signature only. Every implementation gives the same bits again on the same device, at no cost.
-        debug: read the values too and refuse wrong ones; this waits for the device.
+        pixels_per_object: this many random pixels of each object take part (all of a smaller one); all pixels if None. The counts behind
+            `target_weight` and `weight_sum` must then be counts of these.
+        seed: of that choice; one number, or one for each image, so that the choice does not depend on which images share a call.
+        false_negative_cosine: candidates whose cosine with the pixel's own prototype is greater are left out; the own one never is.
+        deterministic: has no effect, since every implementation always repeats its bits on the same device.
+        debug: also read the values and refuse wrong ones, which waits for the device.
         implementation: "auto", "reference", "compact" or "fused"; all compute the same (see `ops/dispatch.py`).
 
     Returns:
@@ -68,7 +68,7 @@ def mask_contrast(
 
     Raises:
         ValueError: layout, dtype, sizes, devices or temperature do not fit; with `debug` also values out of range or not finite.
-        ConfigError: the implementation is unknown or cannot serve these tensors.
+        ConfigError: the implementation is unknown or cannot run on this device.
 
     Gradient flows to the features only. A NaN in the features of an object gives NaN. Extra memory, also backward: "fused" O((P + K) (D + w))
     a thread on a CPU, O(pixels + (P + K) D) on CUDA; "compact" a chunk of logits besides the pixels' targets; the reference a few bands
@@ -107,7 +107,7 @@ def mask_contrast(
 
 def _subsampled(instances_BHW: Tensor, *, num_objects: int, pixels_per_object: int, seed: int | Tensor) -> Tensor:
     if pixels_per_object < 1:
-        raise ValueError(f"wanted pixels_per_object of at least 1, or None for all, got {pixels_per_object}")
+        raise ValueError(f"pixels_per_object must be >= 1, or None for all pixels, got {pixels_per_object}")
     if isinstance(seed, Tensor):
         require_layout("seed", seed, num_dims=1, kind="integer")
         require_size("seed", seed, dim=0, size=len(instances_BHW), because="one an image")
@@ -151,9 +151,9 @@ def _check_operands(features_BDhw: Tensor, instances_BHW: Tensor, prototypes_PD:
     require_size("target_of", target_of, dim=0, size=len(features_BDhw), because="the images of the features")
     require_device(features_BDhw.device, instances=instances_BHW, prototypes=prototypes_PD, bank=bank_KD, target_of=target_of)
     if not len(prototypes_PD) or not target_of.shape[1]:
-        raise ValueError(f"wanted at least one prototype and one object an image, got {len(prototypes_PD)} and {target_of.shape[1]}")
+        raise ValueError(f"there must be at least one prototype and one object an image, got {len(prototypes_PD)} and {target_of.shape[1]}")
     if not temperature > 0:
-        raise ValueError(f"wanted a temperature above 0, got {temperature}")
+        raise ValueError(f"temperature must be > 0, got {temperature}")
     return stride
 
 
@@ -176,13 +176,13 @@ def _check_options(
             if num_dims == 1:
                 require_size(name, tensor, dim=0, size=len(prototypes_PD), because="the prototypes")
     if isinstance(bank_valid_rows, int) and not 0 <= bank_valid_rows <= len(bank_KD):
-        raise ValueError(f"wanted bank_valid_rows between 0 and the {len(bank_KD)} rows of the bank, got {bank_valid_rows}")
+        raise ValueError(f"bank_valid_rows must be between 0 and the {len(bank_KD)} rows of the bank, got {bank_valid_rows}")
 
 
 def _check_values(features_BDhw: Tensor, instances_BHW: Tensor, prototypes_PD: Tensor, bank_KD: Tensor, target_of: Tensor) -> None:
     for name, vectors in {"features": features_BDhw, "prototypes": prototypes_PD, "bank": bank_KD}.items():
         if not vectors.isfinite().all():
-            raise ValueError(f"wanted finite {name}, got {int((~vectors.isfinite()).sum())} numbers that are not")
+            raise ValueError(f"{name} must be finite, got {int((~vectors.isfinite()).sum())} numbers that are not")
     for name, values, last in (("instances", instances_BHW, target_of.shape[1]), ("target_of", target_of, len(prototypes_PD) - 1)):
         if ((values < -1) | (values > last)).any():
-            raise ValueError(f"wanted {name} between -1 and {last}, got {values.min()} to {values.max()}")
+            raise ValueError(f"{name} must be between -1 and {last}, got {values.min()} to {values.max()}")

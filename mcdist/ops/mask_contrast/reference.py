@@ -1,4 +1,4 @@
-"""The contrastive loss in plain torch: the definition, dense and masked, band by band; logits never exist whole."""
+"""The definition of the contrastive loss in plain torch, dense and masked, a band at a time, so that not all logits exist at once."""
 
 import torch
 import torch.nn.functional as F

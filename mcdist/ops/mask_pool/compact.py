@@ -1,4 +1,4 @@
-"""Mask pooling in plain torch, chunk by chunk of cells: on any device, never waiting for it."""
+"""Mask pooling in plain torch, a chunk of cells at a time, on any device and without waiting for it."""
 
 import torch
 from jaxtyping import Float, Int

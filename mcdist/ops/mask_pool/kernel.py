@@ -1,4 +1,4 @@
-"""Mask pooling on a GPU: per cell and object four corner weights, then per object the weighted sum of features; no pixel embedding lies in memory.
+"""Mask pooling on a GPU: per cell and object four corner weights, then per object the weighted sum of features; no pixel embedding is ever in memory.
 
 sum_p u_p / |u_p| over an object's pixels is sum_k (sum_p w_pk / |u_p|) f_k over the corners k of its cells. Nothing is added atomically:
 results repeat bit for bit. The gradient makes the pixels of one cell at a time again and gives its corners what they owe.
@@ -179,19 +179,19 @@ def _corner_gradient(
 
 
 def share_tiles(*, stride: int) -> Tiles:
-    """As for the statistics of the contrastive loss: threads own pixels."""
+    """As for the statistics of the contrastive loss, each thread owns pixels."""
     pixels = pixel_tiles(stride=stride)
     return Tiles(constants=pixels, options={"num_warps": max(4, pixels["CELLS"] * pixels["LANES"] // 32)})
 
 
 def sum_tiles(*, D: int) -> Tiles:
-    """2,048 numbers a step."""
+    """Each step works on 2,048 numbers."""
     block = min(128, triton.next_power_of_2(D))
     return Tiles(constants={"PARTS": PARTS, "ENTRIES": max(16, 2048 // block), "BLOCK_D": block}, options={"num_warps": 4})
 
 
 def pool_gradient_tiles(*, stride: int, D: int) -> Tiles:
-    """Pixels with all their entries, 2,048 numbers or one pixel a step."""
+    """Each step works on pixels with all their entries: 2,048 numbers, or one pixel."""
     block = triton.next_power_of_2(D)
     pixels = min(triton.next_power_of_2(stride * stride), max(1, 2048 // block))
     return Tiles(constants={"PIXELS": pixels, "BLOCK_D": block}, options={"num_warps": 4})

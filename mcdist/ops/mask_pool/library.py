@@ -1,4 +1,4 @@
-"""Mask pooling as one operator of torch, and its gradient as another: autograd, torch.compile and fake tensors know them."""
+"""Mask pooling as one operator of torch, and its gradient as another: known to autograd, torch.compile and fake tensors."""
 
 from typing import Any
 
@@ -59,7 +59,7 @@ mask_pool_op.register_autograd(_pull_back, setup_context=_keep_operands)
 
 
 def _rows(instances: Tensor, *, max_objects: int) -> Tensor:
-    """The output row of every pixel, -1 where it belongs to no object."""
+    """The output row of every pixel; -1 if it belongs to no object."""
     first = torch.arange(len(instances), device=instances.device, dtype=torch.int32)[:, None, None] * max_objects
     return torch.where((instances >= 1) & (instances <= max_objects), instances.to(torch.int32) - 1 + first, -1)
 

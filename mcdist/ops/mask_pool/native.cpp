@@ -1,7 +1,7 @@
 // Mask pooling and its gradient on a CPU, without any pixel embedding in memory: see mask_pool/native.py for what it computes.
 //
-// Inside a cell a pixel's unit vector is sum_k (w_k / |u|) f_k: the weights of an object's pixels are added up at the cell's four corners,
-// and only then meet the features.
+// Inside a cell a pixel's unit vector is sum_k (w_k / |u|) f_k. So the weights of an object's pixels are added up at the cell's four corners
+// first, and multiplied with the features once.
 #include "../cells.h"
 
 namespace mcdist {
@@ -49,7 +49,7 @@ struct Pool {
         });
     }
 
-    // Calls take(corners, features of the corners, pixels) for every cell of the strip that an object reaches.
+    // Calls take(corners, features of the corners, pixels) for every cell of the strip that holds pixels of an object.
     template <class Take>
     void for_cells(const Strip& strip, Take take) const {
         const Real* image = features_BhwD + strip.image * sizes.h * sizes.w * sizes.width_D;
@@ -108,7 +108,7 @@ struct Pool {
         });
     }
 
-    // False where memory ran out.
+    // False if memory ran out.
     bool run(Real* sums_PD, int64_t* counts_P, int num_threads) const {
         const std::vector<Strip> strips = strips_of(sizes);
         const int64_t stripped = num_objects * sizes.D;
@@ -126,7 +126,7 @@ struct Pool {
         return true;
     }
 
-    // False where memory ran out.
+    // False if memory ran out.
     bool run_backward(const Real* dsums_PD, Real* dfeatures_BhwD, int num_threads) const {
         const std::vector<Strip> strips = strips_of(sizes);
         StripGradients<Real> gradients(sizes, strips);

@@ -1,4 +1,4 @@
-"""Mask pooling on a CPU, fused: checks are done, the work is in native.cpp. Extra memory: one copy of the features."""
+"""The fused mask pooling on a CPU. The operands are checked already; native.cpp does the work. Extra memory: one copy of the features."""
 
 import torch
 from jaxtyping import Float, Int

@@ -1,4 +1,4 @@
-"""Mask pooling, public: what it means, what it refuses, which implementation computes it."""
+"""The public mask pooling: its meaning, its checks, and the choice of the implementation that computes it."""
 
 import torch
 from jaxtyping import Float, Int
@@ -21,7 +21,7 @@ def mask_pool(
     debug: bool = False,
     implementation: Implementation = "auto",
 ) -> Pooled:
-    """Average each object's unit pixel embeddings and give the average unit length.
+    """Average each object's unit pixel embeddings, and scale the average to unit length.
 
     prototype_o = normalize(sum_{p in o} u_p / |u_p|), u = features upsampled bilinearly (align_corners=False) to H x W. The area
     cancels in the last step. MaskContrast, Van Gansbeke et al., ICCV 2021 (arXiv:2102.06191), section 3.
@@ -29,8 +29,8 @@ def mask_pool(
     Args:
         features_BDhw: any length along D, any float dtype; summed in float32, or float64 if they are. H = s h, W = s w, one integer s.
         instances_BHW: 0 background, i >= 1 object i of this image, -1 void.
-        max_objects: rows an image, at least 1. Objects beyond it are ignored, with `debug` they raise.
-        debug: read the values of the instance map and refuse wrong ones; this waits for the device.
+        max_objects: rows for each image, at least 1. Objects beyond it are ignored; with `debug` they raise.
+        debug: also read the values of the instance map and refuse wrong ones, which waits for the device.
         implementation: "auto", "reference", "compact" or "fused"; all compute the same (see `ops/dispatch.py`).
 
     Returns:
@@ -39,7 +39,7 @@ def mask_pool(
 
     Raises:
         ValueError: layout, dtype, sizes or devices do not fit; with `debug` also instances outside -1 .. max_objects.
-        ConfigError: the implementation is unknown or cannot serve these tensors.
+        ConfigError: the implementation is unknown or cannot run on this device.
 
     Gradient flows to the features only. Extra memory: O(B D h w) and, but for "fused" on a CPU, 4 bytes a pixel of the map; the reference
     makes bands of at most 64 MiB.
@@ -47,9 +47,9 @@ def mask_pool(
     stride = require_stride(features_BDhw, instances_BHW)
     require_device(features_BDhw.device, instances=instances_BHW)
     if max_objects < 1:
-        raise ValueError(f"wanted max_objects of at least 1, got {max_objects}")
+        raise ValueError(f"max_objects must be >= 1, got {max_objects}")
     if debug and ((instances_BHW < -1) | (instances_BHW > max_objects)).any():
-        raise ValueError(f"wanted instances between -1 and max_objects = {max_objects}, got {instances_BHW.min()} to {instances_BHW.max()}")
+        raise ValueError(f"instances must be between -1 and max_objects = {max_objects}, got {instances_BHW.min()} to {instances_BHW.max()}")
     chosen = choose_implementation(features_BDhw.device, implementation=implementation)
     with torch.autocast(features_BDhw.device.type, enabled=False):
         if chosen == "reference":

@@ -1,4 +1,4 @@
-"""Mask pooling in plain torch: the definition, band by band."""
+"""The definition of mask pooling in plain torch, a band at a time."""
 
 import torch
 from jaxtyping import Float, Int
@@ -11,7 +11,7 @@ from mcdist.ops.upsample import Band, bands, unit, upsampled_band
 def pool_dense(
     features_BDhw: Float[Tensor, "B D h w"], instances_BHW: Int[Tensor, "B H W"], *, max_objects: int, stride: int
 ) -> tuple[Float[Tensor, "P D"], Int[Tensor, " P"]]:
-    """(sum of unit pixel embeddings, number of pixels) of every object; all pixels are made, a band at a time."""
+    """(sum of unit pixel embeddings, number of pixels) of every object; all pixels are computed, a band at a time."""
     B, D = features_BDhw.shape[:2]
     sums_BOD = features_BDhw.new_zeros(B, max_objects, D)
     counts_BO = torch.zeros(B, max_objects, dtype=torch.int64, device=features_BDhw.device)
