@@ -186,7 +186,7 @@ def step_settings(config: Config) -> StepSettings:
         momentum_buffers=config.model.momentum_buffers,
         pixels_per_object=config.loss.pixels_per_object,
         seed=config.run.seed,
-        implementation=config.ops.implementation,  # type: ignore[arg-type]
+        implementation=config.ops.implementation,
         shuffle_keys=config.model.norm == "shuffled",
     )
 

@@ -144,7 +144,7 @@ class Outputs:
 
 def _kernel_verdict(config: Config, *, world: World) -> Verdict | None:
     """The verdict on the GPU kernels: that of the first rank which does not trust its own device, else rank 0's. Each decides before it waits."""
-    own = verdict_for(world.device, implementation=config.ops.implementation)  # type: ignore[arg-type]
+    own = verdict_for(world.device, implementation=config.ops.implementation)
     verdicts = [Verdict.from_json(text) for text in world.gather_texts([] if own is None else [own.to_json()])]
     return next((verdict for verdict in verdicts if not verdict.trusted), verdicts[0] if verdicts else None)
 

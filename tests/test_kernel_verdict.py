@@ -9,7 +9,7 @@ import torch
 
 from mcdist import outputs, run
 from mcdist.config import Config
-from mcdist.config_file import load_config
+from mcdist.config.file import load_config
 from mcdist.distributed import World
 from mcdist.ops.trial import Comparison
 from mcdist.ops.verdict import Verdict, verdict_for

@@ -17,7 +17,7 @@ import triton
 import typer
 
 from benchmarks.harness.measurement import run
-from mcdist.ops.triton_compile import ARCHITECTURES, KernelResources, Point, compile_kernels
+from benchmarks.loss.resources import ARCHITECTURES, KernelResources, Point, compile_kernels
 from mcdist.run_dir import write_atomically
 
 COLUMNS = ("kernel", "architecture", "D", "stride", "dtype", "by_target", "num_warps", "registers", "spills", "shared_bytes", "occupancy_percent")

@@ -9,7 +9,7 @@ from it is refused, not timed.
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ from benchmarks.harness.measurement import Measurement, choose_device, publish, 
 from benchmarks.loss.operands import Operands, make_operands
 from mcdist.ops import mask_pool
 
-WAYS = ("plain", "reference", "compact", "fused")
+PoolWay = Literal["plain", "reference", "compact", "fused"]
 BOUNDS = (1e-5, 1e-4)
 """Largest error of the prototypes and of the features' gradient."""
 
@@ -35,7 +35,7 @@ def plain_prototypes(features: torch.Tensor, instances: torch.Tensor, *, max_obj
     return F.normalize(sums.index_add(0, row, pixels[(instances >= 1).flatten()]), dim=1)
 
 
-def prototypes_and_gradient(operands: Operands, way: str, *, max_objects: int) -> Results:
+def prototypes_and_gradient(operands: Operands, way: PoolWay, *, max_objects: int) -> Results:
     """One forward, and one backward of the first component's sum."""
     if way == "plain":
         prototypes = plain_prototypes(operands.features, operands.instances, max_objects=max_objects)
@@ -68,7 +68,7 @@ def main(
         )
         once = partial(prototypes_and_gradient, max_objects=max_objects)
         truth = once(operands.first_images(B, dtype=torch.float64), "reference")
-        ways = [Way(name=way, run=partial(once, operands, way), check=partial(once, operands, way)) for way in WAYS]
+        ways = [Way(name=way, run=partial(once, operands, way), check=partial(once, operands, way)) for way in get_args(PoolWay)]
         shape = f"{B} images of {size_px} px, stride {stride}, D = {D}, {objects} of {max_objects} objects, {100 * foreground:g} % foreground"
         names = ("prototypes", "gradient")
         rows += compare(ways, truth=truth, names=names, bounds=BOUNDS, benchmark="mask_pool", shape=shape, num_runs=num_runs, device=chosen)

@@ -9,6 +9,7 @@ from unittest import mock
 import torch
 from torch import Tensor
 
+from benchmarks.loss.resources import Point, compile_kernels, occupancy_percent
 from mcdist.ops import trial
 from mcdist.ops.mask_contrast.kernel import contrast_triton
 from mcdist.ops.mask_contrast.library import mask_contrast_op
@@ -16,7 +17,6 @@ from mcdist.ops.mask_pool.kernel import pool_triton, pool_triton_backward
 from mcdist.ops.mask_pool.library import _rows as pool_rows
 from mcdist.ops.mask_pool.library import mask_pool_op
 from mcdist.ops.targets import pixel_targets
-from mcdist.ops.triton_compile import Point, compile_kernels, occupancy_percent
 
 
 @contextmanager

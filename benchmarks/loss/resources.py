@@ -81,7 +81,7 @@ def compile_kernels(point: Point) -> Iterator[KernelResources]:
     """
     for name, kernel, tiles, constants in _launches(point):
         if not isinstance(kernel, JITFunction):
-            raise ConfigError("wanted Triton's compiler, got its interpreter: unset TRITON_INTERPRET before triton is imported")
+            raise ConfigError("kernels must be compiled, but Triton interprets them in this process; unset TRITON_INTERPRET before triton is imported")
         yield _compiled(name, kernel, tiles, {"D": point.D, "STRIDE": point.stride, "BY_TARGET": point.by_target, **constants}, point)
 
 
