@@ -1,15 +1,15 @@
-"""`python launch/slurm.py --nodes 4 [CONFIG] [KEY=VALUE]...` from a clone: the launcher of `mcdist.launch`."""
+"""`python launch/slurm.py --nodes 4 [CONFIG] [KEY=VALUE]...` is `mcdist launch ...`, also from a clone that is not installed."""
 
 import sys
 from pathlib import Path
 
 
 def main() -> None:
-    """Run the command line. This clone comes first on the path, and not this folder."""
+    """Run the command line. The clone replaces this folder on the path."""
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
-    from mcdist.launch.command import main as launch
+    from mcdist.cli.main import main as run
 
-    launch()
+    run(["launch", *sys.argv[1:]])
 
 
 if __name__ == "__main__":

@@ -224,7 +224,7 @@ def loop_settings(config: Config, *, num_samples: int, num_ranks: int = 1) -> Lo
 def build_shards(location: str, *, key: str, data: DataConfig) -> SampleReader:
     """The shard folder that `key` names, of either format."""
     if not location:
-        raise ConfigError(f"{key} is not set; name a shard folder: {key}=DIR (build one with: python -m shards build ...)")
+        raise ConfigError(f"{key} is not set; name a shard folder: {key}=DIR (build one with: mcdist shards build ...)")
     files = open_files(location, cache_dir=data.cache_dir, cache_gib=data.cache_gib, stage_to=data.stage_to, verify=data.verify)
     return open_shards(files, ffcv_cache="process" if data.ffcv_cache == "process" else "os")
 

@@ -1,14 +1,19 @@
-"""Every error a user can cause, each with its exit code. A message says what was wanted, what came, where, and what to do.
+"""Every error a user can cause, each with its exit code. A message says what was expected, what came, where, and what to do.
 
 Exit codes of `mcdist train` that are no error: 0 trained, 130 stopped by Ctrl-C, 143 by SIGTERM, and `REQUEUE`.
 """
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 REQUEUE = 75
-"""A cluster's notice came (time limit near, preempted): saved, and wants to be started again. EX_TEMPFAIL of sysexits.h."""
+"""The cluster gave notice (time limit near, or preempted): the run is saved and asks to be started again. EX_TEMPFAIL of sysexits.h."""
 
 
 class McdistError(Exception):
-    """An error with one clear sentence for the user; `mcdist.__main__` prints it without a stack trace and exits with `exit_code`."""
+    """An error with one clear sentence for the user; `in_plain_words` prints it without a stack trace and exits with `exit_code`."""
 
     exit_code = 1
 
@@ -67,3 +72,23 @@ class SupersededError(McdistError):
     """A newer attempt holds the run folder; this one may write nothing any more."""
 
     exit_code = 9
+
+
+@contextmanager
+def in_plain_words() -> Iterator[None]:
+    """The end of every program: an error a user can cause is one sentence on the error stream and its exit code, never a stack trace.
+
+    Raises:
+        SystemExit: with the error's exit code; 130 for Ctrl-C.
+    """
+    try:
+        yield
+    except McdistError as error:
+        print(f"mcdist: {error}", file=sys.stderr, flush=True)
+        if isinstance(error, RankLostError):
+            sys.stdout.flush()
+            os._exit(error.exit_code)  # a thread may still wait for the rank that was lost
+        raise SystemExit(error.exit_code) from error
+    except KeyboardInterrupt as interrupt:
+        print("mcdist: interrupted; everything that was saved before is intact", file=sys.stderr, flush=True)
+        raise SystemExit(130) from interrupt

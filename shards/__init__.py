@@ -1,0 +1,1 @@
+"""`python -m shards ...` from a clone is `mcdist shards ...`."""

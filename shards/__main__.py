@@ -1,8 +1,8 @@
-"""`python -m shards ...` from a clone: the shard builders of `mcdist.building`, under the name that this folder gives them."""
+"""`python -m shards ...` from a clone is `mcdist shards ...`."""
 
-from mcdist.building.commands.app import app, main
+import sys
 
-__all__ = ["app", "main"]
+from mcdist.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    main(["shards", *sys.argv[1:]])

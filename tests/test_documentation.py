@@ -1,6 +1,5 @@
 """What the documents say is so: links lead somewhere, commands and configurations exist, settings are settings."""
 
-import importlib
 import re
 import shlex
 from itertools import pairwise
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 import typer
 
+from mcdist.cli.main import app
 from mcdist.config import Config
 from mcdist.config.file import load_config
 from mcdist.config.keys import as_flat, known_keys
@@ -37,13 +37,14 @@ def commands() -> list[list[str]]:
 
 def words_after(program: str) -> list[list[str]]:
     """The arguments of every documented call of `program`, which may stand behind `python -m` or `torchrun`."""
-    return [call[call.index(program) + 1 :] for call in commands() if program in call]
+    calls = [call[call.index(program) + 1 :] for call in commands() if program in call]
+    return [words[: words.index("--")] if "--" in words else words for words in calls]
 
 
 def command_of(program: str, *, words: list[str]) -> Any:
-    """The command that `words` call, from the program's own parser; a subcommand that does not exist raises KeyError with its name."""
-    command = typer.main.get_command(importlib.import_module(f"{program}.__main__").app)
-    for word in words:
+    """The command that `words` call, from the parser; a subcommand that does not exist raises KeyError with its name."""
+    command = typer.main.get_command(app)
+    for word in words if program == "mcdist" else [program, *words]:
         if not hasattr(command, "commands"):
             break
         command = command.commands[word]
@@ -79,10 +80,9 @@ def test_every_command_that_is_named_exists_with_its_options(program):
 
 
 def test_every_option_of_a_documented_launch_exists():
-    options = {name for param in typer.main.get_command(importlib.import_module("mcdist.launch.command").app).params for name in param.opts}
-    launches = [
-        words for path in DOCUMENTS for block in shell_blocks(path.read_text()) for words in map(shlex.split, block.splitlines()) if "launch/slurm.py" in words
-    ]
+    options = {name for param in command_of("mcdist", words=["launch"]).params for name in param.opts}
+    lines = [words for path in DOCUMENTS for block in shell_blocks(path.read_text()) for words in map(shlex.split, block.splitlines())]
+    launches = [words for words in lines if "launch/slurm.py" in words or words[:2] == ["mcdist", "launch"]]
     assert launches
     for words in launches:
         own = words[: words.index("--")] if "--" in words else words

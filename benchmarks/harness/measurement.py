@@ -2,7 +2,6 @@
 
 import ctypes
 import json
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +13,7 @@ import numpy
 import torch
 import typer
 
-from mcdist.errors import ConfigError, McdistError
+from mcdist.errors import ConfigError, in_plain_words
 from mcdist.machine.environment import describe_environment
 from mcdist.run_dir import write_atomically
 
@@ -163,8 +162,5 @@ def _cell(value: str | int | float) -> str:
 
 def run(command: Callable[..., None]) -> None:
     """`command` as this process's command line; an error a user can cause is one sentence and an exit code."""
-    try:
+    with in_plain_words():
         typer.run(command)
-    except McdistError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mcdist.commands.options import read_options
+from mcdist.cli.options import read_options
 from mcdist.errors import ConfigError, DataError
 from mcdist.machine.environment import describe_environment, num_cores
 from mcdist.proposals.folder.propose_folder import propose_folder

@@ -1,4 +1,4 @@
-"""Cluster: what is asked of the machines, as plain values that are checked before SLURM sees them. Presets lie in configs/cluster."""
+"""Cluster: what is asked of the machines, as plain values that are checked before SLURM sees them. Presets are files in configs/cluster."""
 
 import re
 from dataclasses import dataclass, fields, replace
@@ -40,21 +40,21 @@ class Cluster:
     container: str = ""
     """A registry's image or a .sqsh file (pyxis and enroot), or a .sif file (apptainer)."""
     signal_delay_s: int = 90
-    """So long before the time limit the ranks are told to save; SLURM may tell them up to a minute earlier."""
+    """Seconds before the time limit at which the ranks are asked to save; SLURM may ask up to a minute earlier."""
 
     def __post_init__(self) -> None:
         for name, least in (("nodes", 1), ("tasks_per_node", 0), ("gpus_per_node", 0), ("cpus_per_task", 0), ("signal_delay_s", 1)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ConfigError(f"{_option(name)} wants a whole number of at least {least}, got {value!r}")
-        for name, pattern, wanted in _PATTERNS:
+                raise ConfigError(f"{_option(name)} must be a whole number of at least {least}, got {value!r}")
+        for name, pattern, expected in _PATTERNS:
             value = getattr(self, name)
             if not isinstance(value, str) or (value and not pattern.fullmatch(value)) or value.startswith("-"):
-                raise ConfigError(f"{_option(name)} wants {wanted}, got {value!r}")
+                raise ConfigError(f"{_option(name)} must be {expected}, got {value!r}")
         if "\0" in self.setup:
-            raise ConfigError("--setup wants shell lines, got a text with a NUL character")
+            raise ConfigError("--setup must be shell lines, got a text with a NUL character")
         if self.time_min < 1:
-            raise ConfigError(f"--time wants at least a minute, got {self.time!r}")
+            raise ConfigError(f"--time must be at least one minute, got {self.time!r}")
 
     @property
     def num_tasks_per_node(self) -> int:
@@ -96,7 +96,7 @@ def minutes_of(text: str) -> int:
     """SLURM's time in minutes, rounded up: M, M:S, H:M:S, D-H, D-H:M or D-H:M:S."""
     found = _TIME.fullmatch(text)
     if found is None:
-        raise ConfigError(f"--time wants minutes, HH:MM:SS or D-HH:MM:SS, got {text!r}")
+        raise ConfigError(f"--time must be minutes, HH:MM:SS or D-HH:MM:SS, got {text!r}")
     days, *parts = found.groups()
     numbers = [int(part) for part in parts if part is not None]
     if days is not None:
@@ -127,10 +127,10 @@ def load_preset(name: str, *, changes: dict[str, Any]) -> Cluster:
 def _read_preset(name: str) -> dict[str, Any]:
     listed = sorted(path.stem for path in PRESETS.glob("*.yaml"))
     if name not in listed:
-        raise ConfigError(f"--cluster wants auto, local or one of {', '.join(listed)} (files in {PRESETS}), got {name!r}")
+        raise ConfigError(f"--cluster must be auto, local or one of {', '.join(listed)} (files in {PRESETS}), got {name!r}")
     content = read_yaml((PRESETS / f"{name}.yaml").read_text(), where=str(PRESETS / f"{name}.yaml")) or {}
     if not isinstance(content, dict):
-        raise ConfigError(f"{PRESETS / name}.yaml wants keys like `nodes: 4`, got {type(content).__name__}")
+        raise ConfigError(f"{PRESETS / name}.yaml must hold keys such as `nodes: 4`, got {type(content).__name__}")
     return content
 
 

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from mcdist.errors import REQUEUE, McdistError
+from mcdist.errors import REQUEUE, in_plain_words
 from mcdist.launch.outcome import QUIET, RANK_LOST, Fate, Outcome, judge
 from mcdist.launch.progress import note_start, num_without_progress
 from mcdist.launch.slurm_commands import job_facts
@@ -155,20 +155,17 @@ def _say(text: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run one of the three."""
-    try:
-        match arguments:
-            case ["prepare", folder]:
-                return prepare(Path(folder))
-            case ["task", folder]:
-                return task(Path(folder))
-            case ["settle", folder, code]:
-                return settle(Path(folder), int(code))
-    except McdistError as error:
-        print(f"launch: {error}", file=sys.stderr, flush=True)
-        return error.exit_code
+    match arguments:
+        case ["prepare", folder]:
+            return prepare(Path(folder))
+        case ["task", folder]:
+            return task(Path(folder))
+        case ["settle", folder, code]:
+            return settle(Path(folder), int(code))
     print(__doc__, file=sys.stderr)
     return 2
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    with in_plain_words():
+        sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""Plan: from the words on the command line to a submission: the run's configuration, or a command in parts, as a JobSpec and its folder."""
+"""Plan: from the words on the command line to submissions: the run's configuration, or a command in parts, as a JobSpec and its folder."""
 
 import itertools
 from dataclasses import dataclass, replace
@@ -13,11 +13,12 @@ from mcdist.data.shards.manifest import MANIFEST_NAME
 from mcdist.errors import ConfigError
 from mcdist.launch.cluster import Cluster
 from mcdist.launch.spec import JobSpec, Work
-from mcdist.presets import presets_folder
+from mcdist.presets import find_preset, presets_folder
 from mcdist.run_dir import RunDir
 
 DEMO = presets_folder() / "demo.yaml"
-PROGRAMS = ("shards", "mcdist")
+PARTS_ROOT = Path("runs/parts")
+COMMANDS_IN_PARTS = (("shards", "build"), ("proposals", "make"))
 MAX_TRIES = 3
 """Of a part, or of an evaluation; a training has its own setting."""
 MAX_ELEMENTS = 1000
@@ -33,6 +34,24 @@ class Plan:
     files: dict[str, str]
     num_elements: int = 0
     run_dirs: tuple[Path, ...] = ()
+
+
+def plan_all(words: list[str], *, cluster: Cluster, array: int, sweep: list[str], evaluate: bool, commit: str) -> list[Plan]:
+    """The submission that `words` ask for, and with `evaluate` the evaluation after it.
+
+    Raises:
+        ConfigError: options that do not go together, or as `plan_parts` and `plan_training`.
+    """
+    if array:
+        if sweep or evaluate:
+            raise ConfigError("--array splits the command after --; it goes with neither --sweep nor --evaluate")
+        if cluster.num_ranks > 1:
+            raise ConfigError(f"--array gives each part one task, got --nodes and tasks for {cluster.num_ranks}; leave them out")
+        return [plan_parts(words, num_parts=array, root=PARTS_ROOT, commit=commit)]
+    named = bool(words) and "=" not in words[0]
+    config, overrides = (find_preset(Path(words[0])), words[1:]) if named else (DEMO, words)
+    training = plan_training(config, overrides=overrides, sweep=sweep, cluster=cluster, commit=commit)
+    return [training, plan_evaluation(training, commit=commit)] if evaluate else [training]
 
 
 def plan_training(config_path: Path, *, overrides: list[str], sweep: list[str], cluster: Cluster, commit: str) -> Plan:
@@ -61,22 +80,24 @@ def plan_training(config_path: Path, *, overrides: list[str], sweep: list[str], 
 
 
 def plan_parts(command: list[str], *, num_parts: int, root: Path, commit: str) -> Plan:
-    """`command` in `num_parts` parts, an element of an array each: it gets --part K/N."""
-    if not command or command[0] not in PROGRAMS:
+    """`command` in `num_parts` parts, an element of an array each: it gets --part K/N. The word `mcdist` before `shards build` may be left out."""
+    words = command[1:] if command[:1] == ["mcdist"] else command
+    if tuple(words[:2]) not in COMMANDS_IN_PARTS:
         raise ConfigError(
-            f"--array wants `-- shards build ...` or `-- mcdist proposals make ...` after it, got {' '.join(command) or 'nothing'}; only these two are run"
+            f"--array must be followed by `-- mcdist shards build ...` or `-- mcdist proposals make ...`, got {' '.join(command) or 'nothing'}; "
+            "only these two can be split"
         )
     if not 1 <= num_parts <= MAX_ELEMENTS:
-        raise ConfigError(f"--array wants 1 to {MAX_ELEMENTS} parts, got {num_parts}")
-    works = [Work(argv=("-m", *_part_of(command, f"{part}/{num_parts}")), run_dir="") for part in range(1, num_parts + 1)]
+        raise ConfigError(f"--array must be 1 to {MAX_ELEMENTS} parts, got {num_parts}")
+    works = [Work(argv=("-m", "mcdist", *_part_of(words, f"{part}/{num_parts}")), run_dir="") for part in range(1, num_parts + 1)]
     spec = replace(_spec(works, cluster=Cluster(), commit=commit), requeue_failures=True)
-    return Plan(_job_name("-".join(command[:2])), next_folder(root), spec, {}, num_elements=num_parts)
+    return Plan(_job_name("-".join(words[:2])), next_folder(root), spec, {}, num_elements=num_parts)
 
 
-def _part_of(command: list[str], part: str) -> list[str]:
+def _part_of(words: list[str], part: str) -> list[str]:
     """`shards build` takes it before the builder's name, since builders have parts of other kinds."""
-    at = 2 if command[:2] == ["shards", "build"] else len(command)
-    return [*command[:at], "--part", part, *command[at:]]
+    at = 2 if words[0] == "shards" else len(words)
+    return [*words[:at], "--part", part, *words[at:]]
 
 
 def plan_evaluation(training: Plan, *, commit: str) -> Plan:
@@ -102,14 +123,14 @@ def shards_to_build(config: Config, *, config_path: Path) -> tuple[str, ...]:
     """
     missing = [(key, path) for key, path in (("data.train", config.data.train), ("data.val", config.data.val)) if path and not _is_there(path)]
     if not config.data.train:
-        raise ConfigError("data.train is not set; name a shard folder: data.train=DIR (build one with: python -m shards build ...)")
+        raise ConfigError("data.train is not set; name a shard folder: data.train=DIR (build one with: mcdist shards build ...)")
     if not missing:
         return ()
     train, val = Path(config.data.train), Path(config.data.val)
     if config_path.resolve() == DEMO and train.name == "train" and val == train.with_name("val"):
-        return ("-m", "shards", "build", "demo", "--out", str(train.parent))
+        return ("-m", "mcdist", "shards", "build", "demo", "--out", str(train.parent))
     key, path = missing[0]
-    raise ConfigError(f"expected a shard folder at {path} ({key}), found no {MANIFEST_NAME} there; build it first: python -m shards build ... --out {path}")
+    raise ConfigError(f"expected a shard folder at {path} ({key}), found no {MANIFEST_NAME} there; build it first: mcdist shards build ... --out {path}")
 
 
 def _is_there(path: str) -> bool:
@@ -123,7 +144,7 @@ def _points(sweep: list[str]) -> list[list[str]]:
     for axis in sweep:
         key, separator, values = axis.partition("=")
         if not separator or not key or not all(values.split(",")):
-            raise ConfigError(f"--sweep wants key=a,b,c, got {axis!r}")
+            raise ConfigError(f"--sweep must be key=a,b,c, got {axis!r}")
         if key == "run.dir":
             raise ConfigError("--sweep gives each run a folder of its own below run.dir; sweep over another key")
         axes.append([f"{key}={value}" for value in values.split(",")])

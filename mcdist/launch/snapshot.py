@@ -6,13 +6,9 @@ from pathlib import Path
 
 from mcdist.errors import MachineError
 
-PACKAGES = ("mcdist", "shards", "configs")
-SUFFIXES = (".py", ".h", ".cpp", ".jinja", ".csv", ".yaml", ".typed")
-"""What belongs to the packages where no git can say it."""
-
 
 def take_snapshot(source: Path, *, to: Path) -> Path:
-    """Copy the packages of the tree at `source` as they are now: what git tracks or does not ignore, changes included.
+    """Copy mcdist at `source` as it is now; in a clone what git tracks or does not ignore, changes included.
 
     Raises:
         MachineError: the disk refuses.
@@ -28,13 +24,16 @@ def take_snapshot(source: Path, *, to: Path) -> Path:
 
 
 def snapshot_files(source: Path) -> list[str]:
-    """The files of the packages below `source`, relative to it."""
-    listed = _git(source, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *PACKAGES)
-    if listed is None:
-        return sorted(
-            str(path.relative_to(source)) for package in PACKAGES for path in (source / package).rglob("*") if path.suffix in SUFFIXES and path.is_file()
-        )
-    return sorted(name for name in set(listed.split("\0")) if name and (source / name).is_file())
+    """The files of mcdist and its presets below `source`, relative to it: in a clone what git knows, else every file that is not a cache.
+
+    An installed mcdist has its presets inside; a folder `configs` beside it belongs to somebody else.
+    """
+    folders = ("mcdist",) if (source / "mcdist" / "configs").is_dir() else ("mcdist", "configs")
+    listed = _git(source, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *folders)
+    if listed is not None:
+        return sorted(name for name in set(listed.split("\0")) if name and (source / name).is_file())
+    paths = [path.relative_to(source) for folder in folders for path in (source / folder).rglob("*") if path.is_file()]
+    return sorted(str(path) for path in paths if "__pycache__" not in path.parts)
 
 
 def commit_of(source: Path) -> str:

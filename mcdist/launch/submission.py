@@ -20,7 +20,7 @@ STEP_OPTIONS = ("--open-mode=append", "--kill-on-bad-exit=1")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """All that SLURM is told."""
+    """Everything that SLURM is asked for."""
 
     name: str
     folder: Path
@@ -136,4 +136,6 @@ def _python(cluster: Cluster) -> str:
 def check_path(path: Path) -> None:
     """Raises ConfigError where a path could mean something to SLURM or to a shell; sbatch expands % and ends a line at a line break."""
     if not _PLAIN_PATH.fullmatch(str(path)):
-        raise ConfigError(f"a run folder on a cluster wants letters, digits, spaces and ._+=,@:~- in its path, got {str(path)!r}; choose another run.dir")
+        raise ConfigError(
+            f"the path of a run folder on a cluster may contain only letters, digits, spaces and ._+=,@:~-, got {str(path)!r}; choose another run.dir"
+        )

@@ -160,9 +160,9 @@ class Console:
             self._log.flush()
 
 
-def show(renderable: RenderableType) -> None:
-    """Print any rich renderable on standard output, once."""
-    plain_or_rich(None).print(renderable)
+def show(renderable: RenderableType, *, wrap: bool = True) -> None:
+    """Print any rich renderable on standard output, once; without `wrap` its lines are as long as they need."""
+    plain_or_rich(None).print(renderable, soft_wrap=not wrap)
 
 
 def plain_or_rich(file: TextIOWrapper | StringIO | None) -> rich.console.Console:

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -19,6 +19,14 @@ class PhotosPerSecond(ProgressColumn):
         """Empty until the first photos are done."""
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:,.3g} photos/s")
+
+
+@contextmanager
+def spinner(what: str) -> Iterator[None]:
+    """A line on the error stream while something long goes on whose end is not known. Silent where there is no terminal."""
+    console = Console(stderr=True)
+    with console.status(what) if console.is_terminal else nullcontext():
+        yield
 
 
 @contextmanager

@@ -183,7 +183,7 @@ class _Interval:
             raise DataError(
                 f"{num_bad} samples could not be read up to step {self.state.step}, data.bad_samples_max_share={settings.max_bad_share:g} allows "
                 f"{num_allowed} in {num_epochs} epochs of {settings.num_samples}; bad_samples.jsonl in the run folder lists them: check the shards "
-                "with python -m shards verify DIR, or raise the share"
+                "with mcdist shards verify DIR, or raise the share"
             )
 
     def _count(self, total: dict[str, float], *, num_ranks: int) -> None:

@@ -7,15 +7,15 @@ import pytest
 from made_pictures import save_mask, save_photo
 from typer.testing import CliRunner, Result
 
-from mcdist.building.commands.app import app
+from mcdist.cli.main import app
 
 
 @pytest.fixture
 def run() -> Callable[..., Result]:
-    """`run("build", "folder", ...)`: the command line's result. No exception may come out of it but its exit."""
+    """`run("build", "folder", ...)`: the result of mcdist shards. No exception may come out of it but its exit."""
 
     def call(*arguments: object) -> Result:
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        result = CliRunner().invoke(app, ["shards", *(str(argument) for argument in arguments)])
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         assert "Traceback" not in result.output
         return result

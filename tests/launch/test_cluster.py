@@ -22,13 +22,13 @@ def test_ranks_follow_from_tasks_then_gpus_then_one_a_node() -> None:
 @pytest.mark.parametrize("name", ["partition", "account", "qos", "constraint", "exclude", "container", "mem", "time", "comment"])
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_value_that_could_mean_something_to_a_shell_is_refused(name: str, text: str) -> None:
-    with pytest.raises(ConfigError, match=f"--{name} wants"):
+    with pytest.raises(ConfigError, match=f"--{name} must be"):
         Cluster(**{name: text})
 
 
 @pytest.mark.parametrize(("name", "value"), [("nodes", 0), ("gpus_per_node", -1), ("cpus_per_task", -3), ("nodes", True), ("signal_delay_s", 0)])
 def test_counts_have_a_least_value(name: str, value: int) -> None:
-    with pytest.raises(ConfigError, match=f"--{name.replace('_', '-')} wants a whole number of at least"):
+    with pytest.raises(ConfigError, match=f"--{name.replace('_', '-')} must be a whole number of at least"):
         Cluster(**{name: value})
 
 

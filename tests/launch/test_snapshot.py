@@ -14,8 +14,15 @@ def _tree(folder: Path) -> Path:
 
 
 def test_outside_git_it_is_the_packages_files(tmp_path: Path) -> None:
-    assert snapshot_files(_tree(tmp_path)) == ["configs/d.yaml", "mcdist/a.py", "mcdist/kernel.cpp", "shards/b.py"]
+    assert snapshot_files(_tree(tmp_path)) == ["configs/d.yaml", "mcdist/a.py", "mcdist/kernel.cpp"]
     assert commit_of(tmp_path) == ""
+
+
+def test_of_an_installed_package_nothing_of_its_neighbours_is_copied(tmp_path: Path) -> None:
+    tree = _tree(tmp_path)
+    (tree / "mcdist" / "configs" / "cluster").mkdir(parents=True)
+    (tree / "mcdist" / "configs" / "cluster" / "gpu8.yaml").write_text("")
+    assert snapshot_files(tree) == ["mcdist/a.py", "mcdist/configs/cluster/gpu8.yaml", "mcdist/kernel.cpp"]
 
 
 def test_in_a_checkout_changes_and_new_files_are_in_it_and_ignored_ones_are_not(tmp_path: Path) -> None:
@@ -30,7 +37,6 @@ def test_in_a_checkout_changes_and_new_files_are_in_it_and_ignored_ones_are_not(
         "configs/d.yaml",
         "mcdist/a.py",
         "mcdist/kernel.cpp",
-        "shards/b.py",
     ]
     assert (copied / "mcdist" / "a.py").read_text() == "changed"
     assert commit_of(tree).endswith("+")

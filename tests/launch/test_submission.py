@@ -88,7 +88,7 @@ def test_the_setup_is_the_users_own_shell_and_keeps_its_lines() -> None:
 
 @pytest.mark.parametrize("name", ["$(touch x)", "a;b", "a'b", 'a"b', "a`b`", "a\nb", "a%j", "a&b", "a|b"])
 def test_a_run_folder_that_could_mean_something_to_slurm_or_a_shell_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match="a run folder on a cluster wants letters"):
+    with pytest.raises(ConfigError, match="the path of a run folder on a cluster may contain only letters"):
         batch_text(_request(Path("/work") / name / "launch" / "0001"))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from mcdist.__main__ import app
+from mcdist.cli.main import app
 
 
 @pytest.fixture

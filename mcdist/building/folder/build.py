@@ -18,15 +18,12 @@ import torch
 from mcdist.building.folder.job import ShardDone, ShardJob, finished_shard, run_shard_job, shard_jobs
 from mcdist.building.folder.out import open_folder, remove_ours
 from mcdist.building.folder.split import without_items
-from mcdist.building.source import Option, Source, digest_of
+from mcdist.building.source import MAX_SKIPPED_SHARE, Option, Source, digest_of
 from mcdist.building.writers.pack import Packing
 from mcdist.data.shards.index import index_name
 from mcdist.data.shards.manifest import MANIFEST_NAME, Manifest, write_manifest
 from mcdist.errors import DataError
 from mcdist.machine.processes import end_with_parent, results_of
-
-MAX_SKIPPED_SHARE = 0.05
-"""COCO leaves 1 % without objects; a mistaken folder leaves nearly all. A build stops between the two."""
 
 Tick = Callable[[int], None]
 """Called with the number of items a finished shard was planned for."""

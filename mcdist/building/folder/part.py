@@ -3,7 +3,6 @@
 Shards do not depend on each other, so parts share nothing but the folder, and the folder comes out as one build would make it, byte for byte.
 """
 
-from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,7 +41,3 @@ def build_part(plan: Plan, *, folder: Path, part: int, num_parts: int, num_worke
         if not (folder / MANIFEST_NAME).is_file():
             raise
         return build_plan(plan, folder=folder, num_workers=num_workers, overwrite=False, tick=lambda _: None)  # another part completed it meanwhile
-
-
-asked_for: ContextVar[tuple[int, int]] = ContextVar("part", default=(1, 1))
-"""The (K, N) of --part on the command line that runs."""

@@ -30,7 +30,7 @@ def tree_source(photos: Path, *, masks: Path, labels: Path | None, treatment: Tr
     """
     source = _source("tree", photos, masks=masks, labels=labels, treatment=treatment, about=lambda name: (("class_folder", PurePosixPath(name).parts[0]),))
     if all("/" not in item.photo for item in source.items):
-        raise DataError(f"expected class folders with photos in {photos}, found photos without; for such a folder: python -m shards build folder")
+        raise DataError(f"expected class folders with photos in {photos}, found photos without; for such a folder: mcdist shards build folder")
     return source
 
 

@@ -77,7 +77,7 @@ class LocalFiles:
         try:
             return path.read_bytes()
         except OSError as error:
-            raise ShardError(f"cannot read {path} ({error.strerror}); check with: python -m shards verify {self.folder}") from error
+            raise ShardError(f"cannot read {path} ({error.strerror}); check with: mcdist shards verify {self.folder}") from error
 
     @contextmanager
     def open(self, shard: ShardEntry) -> Iterator[int]:
@@ -89,7 +89,7 @@ class LocalFiles:
         try:
             descriptor = os.open(path, os.O_RDONLY)
         except OSError as error:
-            raise ShardError(f"{path}: cannot open the shard ({error.strerror}); check with: python -m shards verify {self.folder}") from error
+            raise ShardError(f"{path}: cannot open the shard ({error.strerror}); check with: mcdist shards verify {self.folder}") from error
         if self.verify and shard.name not in self._verified:
             self._check(descriptor, shard=shard, path=path)
         return descriptor

@@ -121,7 +121,7 @@ class OpenBeton:
 
     @property
     def _check_command(self) -> str:
-        return f"python -m shards verify {self.files.name}"
+        return f"mcdist shards verify {self.files.name}"
 
 
 def _member(name: str, content: memoryview) -> bytes | None:

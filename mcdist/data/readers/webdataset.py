@@ -93,11 +93,9 @@ class ShardFolder:
         try:
             content = os.pread(descriptor, size, offset)
         except OSError as error:
-            raise ShardError(f"{where}: cannot read {name} ({error.strerror}); check the disk, then: python -m shards verify {self.files.name}") from error
+            raise ShardError(f"{where}: cannot read {name} ({error.strerror}); check the disk, then: mcdist shards verify {self.files.name}") from error
         if len(content) != size:
-            raise ShardError(
-                f"{where}: {name} should be {size} bytes, the tar ends after {len(content)}; check with: python -m shards verify {self.files.name}"
-            )
+            raise ShardError(f"{where}: {name} should be {size} bytes, the tar ends after {len(content)}; check with: mcdist shards verify {self.files.name}")
         return content
 
 

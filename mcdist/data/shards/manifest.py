@@ -68,11 +68,11 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_NAME
     if not folder.is_dir():
-        raise ShardError(f"expected a shard folder at {folder}, found nothing there; build it with: python -m shards build ... --out {folder}")
+        raise ShardError(f"expected a shard folder at {folder}, found nothing there; build it with: mcdist shards build ... --out {folder}")
     if not path.is_file():
         if inside := sorted(found.parent.name for found in folder.glob(f"*/{MANIFEST_NAME}")):
             raise ShardError(f"expected {path}, found none; its folders hold shards: name one of {', '.join(str(folder / name) for name in inside)}")
-        raise ShardError(f"expected {path}, found none: the build did not finish; run the same `python -m shards build` command again, it resumes")
+        raise ShardError(f"expected {path}, found none: the build did not finish; run the same `mcdist shards build` command again, it resumes")
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -93,7 +93,7 @@ def parse_manifest(content: bytes, *, where: str) -> Manifest:
         raise _damaged(where, error) from error
     if version != SCHEMA_VERSION:
         raise ShardError(
-            f"{where} has schema version {version}, this mcdist reads {SCHEMA_VERSION}; rebuild the shards with: python -m shards build ... --overwrite"
+            f"{where} has schema version {version}, this mcdist reads {SCHEMA_VERSION}; rebuild the shards with: mcdist shards build ... --overwrite"
         )
     try:
         return _parse(fields)
@@ -102,7 +102,7 @@ def parse_manifest(content: bytes, *, where: str) -> Manifest:
 
 
 def _damaged(where: str, error: Exception) -> ShardError:
-    return ShardError(f"{where} is damaged ({error!r}); delete it and run the same `python -m shards build` command again")
+    return ShardError(f"{where} is damaged ({error!r}); delete it and run the same `mcdist shards build` command again")
 
 
 def _parse(content: dict[str, Any]) -> Manifest:

@@ -77,7 +77,7 @@ def decode_photo(content: bytes, *, where: str, shrink: int = 1) -> UInt8[Tensor
         except ValueError:
             pass
     if shrink > 1:
-        raise ShardError(f"{where}: the photo cannot be decoded at 1/{shrink}; set data.decode=exact, or check with: python -m shards verify")
+        raise ShardError(f"{where}: the photo cannot be decoded at 1/{shrink}; set data.decode=exact, or check with: mcdist shards verify")
     try:
         if content.startswith(PNG_START):
             return torch.from_numpy(decode_png(content, mode="RGB")).permute(2, 0, 1).contiguous()

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from mcdist.building.commands.app import app
+from mcdist.cli.main import app
 
 SIZE = ["--num-train", "14", "--num-val", "3", "--size-px", "32", "--shard-size", "2", "--workers", "1"]
 
 
 def _build(out: Path, *, part: str = "") -> str:
-    done = CliRunner().invoke(app, ["build", *(["--part", part] if part else []), "demo", "--out", str(out), *SIZE])
+    done = CliRunner().invoke(app, ["shards", "build", *(["--part", part] if part else []), "demo", "--out", str(out), *SIZE])
     assert done.exit_code == 0, done.output
     return done.output
 
@@ -47,11 +47,11 @@ def test_more_parts_than_shards_and_a_build_without_parts_complete_a_folder_too(
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "a/b", "1", "-1/3"])
 def test_a_part_that_cannot_be_is_refused(tmp_path: Path, text: str) -> None:
-    done = CliRunner().invoke(app, ["build", "--part", text, "demo", "--out", str(tmp_path / "demo"), *SIZE])
+    done = CliRunner().invoke(app, ["shards", "build", "--part", text, "demo", "--out", str(tmp_path / "demo"), *SIZE])
     assert done.exit_code == 2 and text in done.output
     assert not (tmp_path / "demo").exists()
 
 
 def test_parts_do_not_overwrite(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["build", "--part", "1/2", "demo", "--out", str(tmp_path / "demo"), *SIZE, "--overwrite"])
+    done = CliRunner().invoke(app, ["shards", "build", "--part", "1/2", "demo", "--out", str(tmp_path / "demo"), *SIZE, "--overwrite"])
     assert done.exit_code == 2 and "goes without --overwrite" in done.output

@@ -2,29 +2,19 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 from mcdist.building.pictures.place import size_and_time
 from mcdist.building.pictures.treatment import Treatment
 from mcdist.building.source import Item, Option, problem_item, safe_keys, strange_item
 from mcdist.building.sources.coco.file import CocoFile, CocoImage, orphans, read_coco
+from mcdist.building.sources.coco.labels import Labels
 from mcdist.building.sources.coco.rle import pycocotools_mask
 from mcdist.building.sources.coco.source import CocoItem, CocoSource, JsonMaps, StuffMaps, png_beside
 from mcdist.building.sources.coco.stuff import class_names
 from mcdist.data.pictures.folder import check_folder, is_text, pictures_in
 from mcdist.data.pictures.stored_map import STORED_VOID
 from mcdist.errors import ConfigError, DataError
-
-
-class Labels(StrEnum):
-    """Which ground truth the shards hold."""
-
-    auto = "auto"
-    none = "none"
-    categories = "categories"
-    coarse = "coarse"
-    fine = "fine"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,10 @@
 
 import typer
 
-from mcdist.commands.judge import evaluate_command
-from mcdist.commands.propose import list_command, make_command, self_train_command
+from mcdist.cli.proposals.evaluate import evaluate_command
+from mcdist.cli.proposals.list import list_command
+from mcdist.cli.proposals.make import make_command
+from mcdist.cli.proposals.self_train import self_train_command
 
 proposals = typer.Typer(no_args_is_help=True, help="Propose object masks for photos without any label, and judge them.")
 proposals.command("list")(list_command)

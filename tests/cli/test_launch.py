@@ -75,11 +75,11 @@ def test_a_wrong_setting_fails_at_once_and_torch_is_not_imported(launch: Launch,
     ("words", "message"),
     [
         (("--nodes", "3"), "3 ranks cannot share"),
-        (("--time", "soon"), "--time wants minutes"),
-        (("--cluster", "mars"), "--cluster wants auto, local or one of"),
-        (("--sweep", "optim.lr"), "--sweep wants key=a,b,c"),
+        (("--time", "soon"), "--time must be minutes"),
+        (("--cluster", "mars"), "--cluster must be auto, local or one of"),
+        (("--sweep", "optim.lr"), "--sweep must be key=a,b,c"),
         (("--array", "2", "--nodes", "4"), "--array gives each part one task"),
-        (("--nodes", "2", "run.dir=runs/$(touch x)", "--dry-run"), "a run folder on a cluster wants letters"),
+        (("--nodes", "2", "run.dir=runs/$(touch x)", "--dry-run"), "the path of a run folder on a cluster may contain only letters"),
         (("data.train=nowhere",), "expected a shard folder at nowhere"),
         (("data.train=",), "data.train is not set"),
     ],
@@ -97,9 +97,10 @@ def test_a_hostile_setting_stays_in_the_configuration_and_out_of_the_script(laun
     assert "touch" not in said and text not in said
 
 
-def test_only_shards_and_mcdist_are_run_in_parts(launch: Launch) -> None:
-    assert "only these two are run" in launch("--array", "2", "--", "rm", "-rf", "x", code=2).stderr
+def test_only_building_shards_and_proposing_masks_are_run_in_parts(launch: Launch) -> None:
+    assert "only these two can be split" in launch("--array", "2", "--", "rm", "-rf", "x", code=2).stderr
     assert "--array=0-2" in launch("--array", "3", "--dry-run", "--", "shards", "build", "demo", "--out", "d").stdout
+    assert "only these two can be split" in launch("--array", "2", "--", "mcdist", "train", "x", code=2).stderr
 
 
 def test_an_installed_but_dead_slurm_is_none(launch: Launch, config: list[str], path: Path) -> None:

@@ -1,6 +1,7 @@
-"""The options that commands about proposals share, with their help, and how those are read that are typed as one text."""
+"""The options that commands about proposals and shards share, with their help; and how options are read that are typed as one text."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,13 +13,14 @@ DEFAULT_WORKERS = num_cores()
 
 
 class Refine(StrEnum):
-    """How edges are drawn to the photo's."""
+    """How the objects' edges are drawn to the photo's edges."""
 
     none = "none"
     guided = "guided"
     crf = "crf"
 
 
+Photos = Annotated[Path, typer.Argument(metavar="PHOTOS", help="Folder of photos (JPEG, 8-bit PNG), nested or not.", show_default=False)]
 Options = Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the method; may be given several times.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Worker processes; they change the time, never a byte.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, or cuda for methods that use torch.")]
@@ -31,7 +33,7 @@ def read_options(given: list[str] | None) -> dict[str, str]:
     for text in given or []:
         key, equals, value = text.partition("=")
         if not equals:
-            raise ConfigError(f"--option wants KEY=VALUE, got {text!r}")
+            raise ConfigError(f"--option must be KEY=VALUE, got {text!r}")
         options[key] = value
     return options
 
@@ -40,13 +42,13 @@ def read_part(text: str) -> tuple[int, int]:
     """`K/N` as two numbers, 1 <= K <= N."""
     number, _, total = text.partition("/")
     if not (number.isdecimal() and total.isdecimal() and 1 <= int(number) <= int(total)):
-        raise ConfigError(f"--part wants K/N with 1 <= K <= N, such as 3/16, got {text!r}")
+        raise ConfigError(f"--part must be K/N with 1 <= K <= N, such as 3/16, got {text!r}")
     return int(number), int(total)
 
 
 def read_ids(text: str, *, key: str) -> tuple[int, ...]:
-    """`1,2,3` as numbers in 0..255; none for an empty text."""
+    """`1,2,3` as numbers in 0..255; an empty text is an empty tuple."""
     listed = [part for part in text.split(",") if part]
     if not all(part.isdecimal() and int(part) <= 255 for part in listed):
-        raise ConfigError(f"{key} wants ids in 0..255 such as 0,255, got {text!r}")
+        raise ConfigError(f"{key} must be ids in 0..255, such as 0,255, got {text!r}")
     return tuple(int(part) for part in listed)

@@ -1,4 +1,4 @@
-"""The builders' command lines: python -m shards build voc|coco|folder|tree|tar|demo."""
+"""The builders' command lines: mcdist shards build voc|coco|folder|tree|tar|demo."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -6,20 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from mcdist.building.commands.builder import Building, build_and_print, builder
-from mcdist.building.commands.console import shown_while_working
-from mcdist.building.commands.formats import Format, PhotoKept, ShardFormat, packing_of
-from mcdist.building.commands.options import DEFAULT_WORKERS, Out, Overwrite, ShardSize, Workers
-from mcdist.building.commands.proposed_masks import Masks, Proposals, masks_for
-from mcdist.building.folder.part import asked_for
-from mcdist.building.pictures.treatment import Treatment
-from mcdist.building.source import Source
-from mcdist.building.sources.coco.plan import CocoFiles, Labels, coco_source
-from mcdist.building.sources.demo.source import DemoPart, demo_source
-from mcdist.building.sources.folder import folder_source, tree_source
-from mcdist.building.sources.tar import tar_source
-from mcdist.building.sources.voc import download_voc, voc_source
-from mcdist.commands.options import Device, Options, Refine, RefineOption, read_part
+from mcdist.building.sources.coco.labels import Labels
+from mcdist.cli.option_groups import spread
+from mcdist.cli.options import DEFAULT_WORKERS, read_part
+from mcdist.cli.shards.options import BuildOptions, Format, MaskOptions, Out, Overwrite, PhotoKept, ShardFormat, ShardSize, Workers, part_to_build
 
 build = typer.Typer(
     no_args_is_help=True,
@@ -34,7 +24,10 @@ def choose_part(
     ] = "1/1",
 ) -> None:
     """Build a shard folder. A build that was stopped goes on when the same command is given again. The same input always gives the same bytes."""
-    asked_for.set(read_part(part))
+    part_to_build.set(read_part(part))
+
+
+Labelled = Annotated[Path | None, typer.Option(help="Folder of ground truth: the photo's path with .png, class ids, 255 void.")]
 
 
 class Part(StrEnum):
@@ -45,7 +38,7 @@ class Part(StrEnum):
 
 
 @build.command("voc")
-@builder
+@spread
 def build_voc(
     root: Annotated[Path, typer.Argument(help="Folder that holds VOCdevkit, or is VOC2012.", show_default=False)],
     split: Annotated[str, typer.Option(help="List of ids: ImageSets/Segmentation/SPLIT.txt.")] = "trainaug",
@@ -56,21 +49,26 @@ def build_voc(
     part: Annotated[Part, typer.Option(help="With --hold-out: which side to build.")] = Part.train,
     download: Annotated[bool, typer.Option("--download", help="Fetch VOC 2012 (2 GB) into ROOT first, through torchvision.")] = False,
     *,
-    treatment: Treatment,
-    building: Building,
-) -> Source:
+    options: BuildOptions,
+) -> None:
     """From PASCAL VOC 2012 and a folder of proposals.
 
-    Example: python -m shards build voc data/voc --split trainaug --out shards/voc_trainaug
+    Example: mcdist shards build voc data/voc --split trainaug --out shards/voc_trainaug
     """
+    from mcdist.building.sources.voc import download_voc, voc_source
+    from mcdist.cli.shards.build_shards import build_and_print, treatment_of
+
     if download:
         download_voc(root)
     side: Any = part.value
-    return voc_source(root, split=split, proposals=proposals, treatment=treatment, with_labels=with_labels, ids_file=ids, hold_out=hold_out, part=side)
+    source = voc_source(
+        root, split=split, proposals=proposals, treatment=treatment_of(options), with_labels=with_labels, ids_file=ids, hold_out=hold_out, part=side
+    )
+    build_and_print(source, options=options)
 
 
 @build.command("coco")
-@builder
+@spread
 def build_coco(
     images: Annotated[Path, typer.Option("--images", help="Folder of the photos.", show_default=False)],
     annotations: Annotated[
@@ -92,13 +90,16 @@ def build_coco(
     ] = Labels.auto,
     min_score: Annotated[float, typer.Option(help="Leave out proposals with a lower score.")] = 0.0,
     *,
-    treatment: Treatment,
-    building: Building,
-) -> Source:
+    options: BuildOptions,
+) -> None:
     """From COCO: instances, panoptic maps, COCO-Stuff labels, or photos with proposals. Overlaps: the smaller object on top. Crowds: void.
 
-    Example: python -m shards build coco --images train2017 --annotations annotations/instances_train2017.json --out shards/coco
+    Example: mcdist shards build coco --images train2017 --annotations annotations/instances_train2017.json --out shards/coco
     """
+    from mcdist.building.sources.coco.plan import CocoFiles, coco_source
+    from mcdist.cli.shards.build_shards import build_and_print, treatment_of
+    from mcdist.report.progress import spinner
+
     files = CocoFiles(
         images=images,
         annotations=annotations,
@@ -109,70 +110,71 @@ def build_coco(
         labels=labels,
         min_score=min_score,
     )
-    with shown_while_working(f"Reading what COCO says of {images}"):
-        return coco_source(files, treatment=treatment)
+    with spinner(f"Reading COCO's files about {images}"):
+        source = coco_source(files, treatment=treatment_of(options))
+    build_and_print(source, options=options)
 
 
 @build.command("folder")
-@builder
+@spread
 def build_folder(
     photos: Annotated[Path, typer.Argument(help="Folder of photos (JPEG, 8-bit PNG), nested or not.", show_default=False)],
-    masks: Masks = None,
-    proposals: Proposals = None,
-    option: Options = None,
-    refine: RefineOption = Refine.none,
-    device: Device = "cpu",
-    labels: Annotated[Path | None, typer.Option(help="Folder of ground truth: the photo's path with .png, class ids, 255 void.")] = None,
+    masks: MaskOptions,
+    labels: Labelled = None,
     *,
-    treatment: Treatment,
-    building: Building,
-) -> Source:
+    options: BuildOptions,
+) -> None:
     """From a folder of photos and a folder of masks, or of photos alone with --proposals.
 
-    Example: python -m shards build folder photos --masks masks --out shards/mine
-    Example: python -m shards build folder photos --proposals ensemble --out shards/mine
+    Example: mcdist shards build folder photos --masks masks --out shards/mine
+    Example: mcdist shards build folder photos --proposals ensemble --out shards/mine
     """
-    masks = masks_for(photos, masks=masks, building=building, proposals=proposals, option=option, refine=refine, device=device)
-    return folder_source(photos, masks=masks, labels=labels, treatment=treatment)
+    from mcdist.building.sources.folder import folder_source
+    from mcdist.cli.shards.build_shards import build_and_print, treatment_of
+    from mcdist.cli.shards.proposed_masks import masks_for
+
+    folder = masks_for(photos, options=masks, build=options)
+    build_and_print(folder_source(photos, masks=folder, labels=labels, treatment=treatment_of(options)), options=options)
 
 
 @build.command("tree")
-@builder
+@spread
 def build_tree(
     photos: Annotated[Path, typer.Argument(help="Folder of class folders of photos, as ImageNet has them.", show_default=False)],
-    masks: Masks = None,
-    proposals: Proposals = None,
-    option: Options = None,
-    refine: RefineOption = Refine.none,
-    device: Device = "cpu",
-    labels: Annotated[Path | None, typer.Option(help="Folder of ground truth: the photo's path with .png, class ids, 255 void.")] = None,
+    masks: MaskOptions,
+    labels: Labelled = None,
     *,
-    treatment: Treatment,
-    building: Building,
-) -> Source:
+    options: BuildOptions,
+) -> None:
     """From class folders of photos and the same folders of masks. The class is kept in each sample's json and used by nothing.
 
-    Example: python -m shards build tree imagenet/train --masks saliency/train --out shards/imagenet
+    Example: mcdist shards build tree imagenet/train --masks saliency/train --out shards/imagenet
     """
-    masks = masks_for(photos, masks=masks, building=building, proposals=proposals, option=option, refine=refine, device=device)
-    return tree_source(photos, masks=masks, labels=labels, treatment=treatment)
+    from mcdist.building.sources.folder import tree_source
+    from mcdist.cli.shards.build_shards import build_and_print, treatment_of
+    from mcdist.cli.shards.proposed_masks import masks_for
+
+    folder = masks_for(photos, options=masks, build=options)
+    build_and_print(tree_source(photos, masks=folder, labels=labels, treatment=treatment_of(options)), options=options)
 
 
 @build.command("tar")
-@builder
+@spread
 def build_tar(
     photos: Annotated[list[Path], typer.Argument(help="Tars of photos, not compressed. They are read by offset and never unpacked.", show_default=False)],
     masks: Annotated[list[Path], typer.Option(help="Folder of masks, or a tar with the same inner paths and .png; several tars: once for each.")],
     labels: Annotated[list[Path] | None, typer.Option(help="Ground truth, as --masks: class ids, 255 void.", show_default=False)] = None,
     *,
-    treatment: Treatment,
-    building: Building,
-) -> Source:
+    options: BuildOptions,
+) -> None:
     """From tars of photos, with masks in a folder or in tars.
 
-    Example: python -m shards build tar photos-0.tar photos-1.tar --masks masks.tar --out shards/mine
+    Example: mcdist shards build tar photos-0.tar photos-1.tar --masks masks.tar --out shards/mine
     """
-    return tar_source(photos, masks=masks, labels=labels or [], treatment=treatment)
+    from mcdist.building.sources.tar import tar_source
+    from mcdist.cli.shards.build_shards import build_and_print, treatment_of
+
+    build_and_print(tar_source(photos, masks=masks, labels=labels or [], treatment=treatment_of(options)), options=options)
 
 
 @build.command("demo")
@@ -190,12 +192,9 @@ def build_demo(
 ) -> None:
     """Generated photos of ten classes, with imperfect proposals: OUT/train and OUT/val. Needs no data and no internet.
 
-    Example: python -m shards build demo --out shards/demo
+    Example: mcdist shards build demo --out shards/demo
     """
-    parts: tuple[tuple[DemoPart, int], ...] = (("train", num_train), ("val", num_val))
-    sources = [demo_source(part, num_photos=num, size_px=size_px, seed=seed) for part, num in parts]
-    packing = packing_of(shard_format, photo=ffcv_photo)
-    for source in sources:
-        build_and_print(
-            source, building=Building(out=out / source.part, shard_size=shard_size, workers=workers, packing=packing, strict=True, overwrite=overwrite)
-        )
+    from mcdist.cli.shards import build_demo as demo
+
+    options = BuildOptions(out=out, shard_size=shard_size, shard_format=shard_format, ffcv_photo=ffcv_photo, workers=workers, strict=True, overwrite=overwrite)
+    demo.build_demo(options, num_train=num_train, num_val=num_val, size_px=size_px, seed=seed)

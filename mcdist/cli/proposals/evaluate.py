@@ -1,4 +1,4 @@
-"""Judging masks: mcdist proposals evaluate."""
+"""mcdist proposals evaluate."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mcdist.commands.options import Device, Options, read_ids, read_options
+from mcdist.cli.options import Device, Options, read_ids, read_options
 from mcdist.errors import DataError, MachineError
 
 

@@ -12,7 +12,8 @@ import pytest
 from endless_run import CONFIG
 from typer.testing import CliRunner
 
-from mcdist import __main__ as command_line
+from mcdist.__main__ import main
+from mcdist.cli.main import app
 from mcdist.run_dir import RunDir, list_checkpoints
 
 
@@ -20,7 +21,7 @@ def _main(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     """Exit code and standard error of `mcdist ARGUMENTS`."""
     monkeypatch.setattr(sys, "argv", ["mcdist", *arguments])
     with pytest.raises(SystemExit) as left:
-        command_line.main()
+        main()
     return int(left.value.code or 0), capsys.readouterr().err
 
 
@@ -58,7 +59,7 @@ def test_what_a_person_gets_wrong_is_one_sentence_and_an_exit_code(
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["evaluate", "--help"], ["report", "--help"], ["doctor", "--help"]])
 def test_every_command_explains_itself(arguments: list[str]) -> None:
-    result = CliRunner().invoke(command_line.app, arguments)
+    result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0
     assert len(result.output.splitlines()) > 5
 

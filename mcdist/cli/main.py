@@ -1,0 +1,53 @@
+"""The command `mcdist`: its subcommands, one line each. A new one is a module in this folder and a line here.
+
+Modules here import what is slow inside their functions, so that `mcdist --help` answers at once.
+"""
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from mcdist.cli.demo import demo_command
+from mcdist.cli.doctor import doctor_command
+from mcdist.cli.evaluate import evaluate_command
+from mcdist.cli.launch import launch_command
+from mcdist.cli.proposals.app import proposals
+from mcdist.cli.report import report_command
+from mcdist.cli.shards.app import shards
+from mcdist.cli.train import train_command
+from mcdist.errors import in_plain_words
+
+
+class PlainErrors(TyperGroup):
+    """Every error a user can cause ends in one sentence on the error stream and its exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; see the class."""
+        with in_plain_words():
+            return super().invoke(ctx)
+
+
+app = typer.Typer(
+    name="mcdist",
+    cls=PlainErrors,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Learn pixel representations without labels by contrasting object-mask proposals, and see what they name.",
+)
+app.command("demo")(demo_command)
+app.add_typer(shards, name="shards")
+app.add_typer(proposals, name="proposals")
+app.command("train")(train_command)
+app.command("evaluate")(evaluate_command)
+app.command("report")(report_command)
+app.command("launch")(launch_command)
+app.command("doctor")(doctor_command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line: this process's, or `arguments`."""
+    app(args=sys.argv[1:] if arguments is None else arguments, prog_name="mcdist")
