@@ -13,9 +13,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo-installed ## generate data, build shards, train, evaluate, report: runs/demo/report.html
-	$(BIN)/python -m shards build demo --out data/demo
-	$(BIN)/mcdist train configs/demo.yaml
-	$(BIN)/mcdist evaluate runs/demo
+	$(BIN)/mcdist demo
 
 test: lint types imports ## everything a change must pass: style, types, import contracts, tests
 	$(PYTEST) -m "not slow and not slurm"
@@ -51,9 +49,9 @@ $(VENV)/.created:
 	@sh .ci/make-venv "$(PYTHON)" "$(VENV)"
 	@touch $@
 
-$(VENV)/.demo-installed: $(VENV)/.created setup.cfg constraints.txt
+$(VENV)/.demo-installed: $(VENV)/.created setup.cfg setup.py constraints.txt
 	@echo "installing mcdist into $(VENV) (once; some minutes)"
-	@$(PIP) --editable '.[faiss-cpu,mlflow]'
+	@$(PIP) --editable '.[faiss-cpu]'
 	@touch $@
 
 $(VENV)/.test-installed: $(VENV)/.demo-installed .ci/install-ffcv

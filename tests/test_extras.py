@@ -1,6 +1,11 @@
 """Optional packages do what we need of them, where they are installed."""
 
+import configparser
 import importlib
+import os
+import re
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -8,6 +13,9 @@ from types import ModuleType
 import numpy
 import pytest
 import torch
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
 
 FFCV_REMEDY = "`make test` builds it where libturbojpeg0-dev, libopencv-dev, pkg-config and g++ are there, and installs those as root on Debian and Ubuntu"
 
@@ -64,3 +72,37 @@ def test_ffcv_reads_back_the_photos_and_bytes_it_wrote(tmp_path):
     for (photo, masks), (wanted_photo, wanted_masks) in zip(read, rows(), strict=True):
         assert numpy.array_equal(photo.numpy(), wanted_photo)
         assert numpy.array_equal(masks.numpy()[: len(wanted_masks)], wanted_masks)
+
+
+def test_every_install_line_in_a_message_names_an_extra_that_exists() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    sources = "".join(path.read_text() for path in (ROOT / "mcdist").rglob("*.py"))
+    named = set(re.findall(r"pip install 'mcdist\[([a-z0-9-]+)\]'", sources))
+    assert named >= {"coco", "deepspeed", "faiss-cpu", "saliency", "sam", "slurm", "vit"}
+    assert named <= set(setup["options.extras_require"])
+
+
+@pytest.mark.parametrize(
+    ("package", "words", "line"),
+    [
+        ("submitit", ["launch", "--dry-run", "demo"], "pip install 'mcdist[slurm]'"),
+        ("faiss", ["demo", "--out", "there"], "pip install 'mcdist[faiss-cpu]'"),
+        ("cv2", ["proposals", "make", "motion", "photos", "--out", "there"], "pip install 'mcdist[motion]'"),
+        (
+            "segment_anything",
+            ["proposals", "make", "sam", "photos", "--out", "there", "--option", "model=vit_b", "--option", "weights=photos/a.jpg"],
+            "pip install 'mcdist[sam]'",
+        ),
+    ],
+)
+def test_a_command_without_its_package_says_in_one_line_how_to_get_it(package: str, words: list[str], line: str, tmp_path: Path) -> None:
+    (tmp_path / "path").mkdir()
+    (tmp_path / "path" / f"{package}.py").write_text(f"raise ModuleNotFoundError(\"No module named '{package}'\", name='{package}')\n")
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (32, 32)).save(tmp_path / "photos" / "a.jpg")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path / "path"), str(ROOT)])}
+    done = subprocess.run([sys.executable, "-m", "mcdist", *words], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 6, done.stderr
+    assert done.stderr.startswith("mcdist: ") and done.stderr.count("\n") == 1 and line in done.stderr
+    assert not (tmp_path / "there" / "run").exists() and not list(tmp_path.glob("there/**/*.png"))

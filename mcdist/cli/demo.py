@@ -39,6 +39,10 @@ def demo_command(
     places = [f"data.train={out}/data/train", f"data.val={out}/data/val", f"run.dir={out}/run"] if out else []
     config = load_config(presets_folder() / "demo.yaml", overrides=[*places, *(overrides or [])])
 
+    from mcdist.evaluate.kmeans import require_faiss
+
+    require_faiss()
+
     from mcdist.cli.evaluate import evaluate_and_print
     from mcdist.cli.shards.build_demo import SHARD_SIZE, build_demo
     from mcdist.cli.shards.options import BuildOptions

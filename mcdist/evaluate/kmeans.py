@@ -1,5 +1,6 @@
 """K-means (FAISS): vectors to cluster numbers. The only place that knows FAISS; the same lines run on faiss-cpu and faiss-gpu."""
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -8,6 +9,8 @@ import numpy
 from jaxtyping import Float, Int
 
 from mcdist.errors import MissingExtraError
+
+NO_FAISS = "clustering needs FAISS, which is not installed; install it with: pip install 'mcdist[faiss-cpu]' (or faiss-gpu)"
 
 NUM_ITERATIONS = 100
 NUM_STARTS = 20
@@ -56,9 +59,15 @@ def _threads(faiss: ModuleType, *, one: bool) -> Iterator[None]:
         faiss.omp_set_num_threads(before)
 
 
+def require_faiss() -> None:
+    """Raises MissingExtraError where FAISS is not installed. Imports nothing, so it can be asked long before clustering."""
+    if importlib.util.find_spec("faiss") is None:
+        raise MissingExtraError(NO_FAISS)
+
+
 def _faiss() -> ModuleType:
     try:
         import faiss
     except ImportError as error:
-        raise MissingExtraError("clustering wants FAISS, which is not installed; install it with: pip install 'mcdist[faiss-cpu]' (or faiss-gpu)") from error
+        raise MissingExtraError(NO_FAISS) from error
     return faiss

@@ -45,9 +45,10 @@ def start_there(plans: Sequence[Plan], *, cluster: Cluster, wait: bool) -> int:
         _refuse_second(plans[0].folder.parent)
     followed: list[list[Followed]] = []
     for plan, request in zip(plans, requests_of(plans, cluster=cluster), strict=True):
-        _write(plan)
         request = replace(request, after=followed[-1][0].job_id.partition("_")[0] if followed else "")
-        (plan.folder / "submission.sh").write_text(batch_text(request))
+        script = batch_text(request)
+        _write(plan)
+        (plan.folder / "submission.sh").write_text(script)
         job_id = submit(request)
         (plan.folder / "job_id").write_text(job_id + "\n")
         typer.echo(f"submitted job {job_id} ({plan.name}); its folder: {plan.folder}")

@@ -1,20 +1,25 @@
 """The command line as a person meets it: help that reads well, one sentence and an exit code where something is wrong."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from endless_run import CONFIG
 from typer.testing import CliRunner
 
 from mcdist.__main__ import main
 from mcdist.cli.main import app
 from mcdist.run_dir import RunDir, list_checkpoints
+
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def _main(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
@@ -57,11 +62,44 @@ def test_what_a_person_gets_wrong_is_one_sentence_and_an_exit_code(
     assert "Traceback" not in error
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["evaluate", "--help"], ["report", "--help"], ["doctor", "--help"]])
-def test_every_command_explains_itself(arguments: list[str]) -> None:
-    result = CliRunner().invoke(app, arguments)
+def _every_command(command: Any, words: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The words of every command and group below `command`."""
+    return [words, *(found for name, below in getattr(command, "commands", {}).items() for found in _every_command(below, (*words, name)))]
+
+
+@pytest.mark.parametrize("words", _every_command(typer.main.get_command(app)), ids=" ".join)
+def test_every_command_explains_itself(words: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, [*words, "--help"])
     assert result.exit_code == 0
     assert len(result.output.splitlines()) > 5
+    assert f"Usage: mcdist {' '.join(words)}".rstrip() in result.output
+
+
+def test_the_commands_are_those_that_are_documented() -> None:
+    first = {words[0] for words in _every_command(typer.main.get_command(app)) if words}
+    assert first >= {"demo", "shards", "proposals", "train", "evaluate", "report", "launch", "doctor"}
+
+
+@pytest.mark.parametrize("words", [["--help"], ["shards", "build", "coco", "--help"], ["launch", "--help"], ["proposals", "--help"]])
+def test_help_imports_nothing_slow(words: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-X", "importtime", "-m", "mcdist", *words], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "typer" in imported and not imported & {"torch", "numpy", "scipy", "PIL", "omegaconf", "yaml", "submitit", "matplotlib"}
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        (["-m", "shards"], ["build", "demo", "--help"]),
+        (["shards/coco.py"], ["--help"]),
+        (["launch/slurm.py"], ["--help"]),
+    ],
+)
+def test_the_clones_own_scripts_are_the_same_commands(program: list[str], words: list[str]) -> None:
+    done = subprocess.run([sys.executable, *program, *words], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert re.search("Usage: mcdist (shards build demo|shards build coco|launch) ", done.stdout)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
