@@ -4,8 +4,9 @@ import copy
 from typing import Any
 
 import torch
-from test_step import SETTINGS, make_batch, make_encoder
+from step_case import SETTINGS, make_batch, make_encoder
 
+from mcdist.choices import Norm
 from mcdist.data.batch import Batch
 from mcdist.distributed import World
 from mcdist.model.bank import MemoryBank
@@ -31,9 +32,13 @@ def make_state(
     gradient_exchange: str = "allreduce",
     bucket_mib: float = 0.25,
     offload_optimizer: bool = False,
+    norm: Norm = "group",
 ) -> TrainState:
-    """`engine`: "ddp", or "zero_0", "zero_1", "zero_2". Backbone and heads are two groups with learning rates of their own."""
-    query = make_encoder()
+    """`engine`: "ddp", or "zero_0", "zero_1", "zero_2". Backbone and heads are two groups with learning rates of their own.
+
+    The norm sees no batch unless told otherwise, so that the number of ranks changes nothing.
+    """
+    query = make_encoder(norm=norm)
     key = copy.deepcopy(query).requires_grad_(False)
     made = make_optimizer(
         optimizer, backbone=query.backbone, heads=[query.embedding, query.saliency], lr=0.1, backbone_lr_factor=0.5, sgd_momentum=0.9, weight_decay=1e-4

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_step import SETTINGS, make_batch, make_state
+from step_case import SETTINGS, make_batch, make_state
 from torch import nn
 
 from mcdist.train.step import train_step

@@ -14,7 +14,7 @@ import torch
 from engine_case import GLOBAL_BATCH, make_state, micro_batches, take_steps
 from many_ranks import on_ranks, skip_without_deepspeed
 from safetensors.torch import load_file, save_file
-from test_step import SETTINGS, make_batch
+from step_case import SETTINGS, make_batch
 
 from mcdist.distributed import World
 from mcdist.ranks.join import join_world, leave_world

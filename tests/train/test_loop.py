@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_step import SETTINGS, make_batch, make_state
+from step_case import SETTINGS, make_batch, make_state
 from waits import Waits
 
 from mcdist.data.batch import Batch

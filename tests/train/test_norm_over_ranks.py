@@ -12,7 +12,7 @@ from collectives import Collectives
 from hypothesis import given
 from hypothesis import strategies as st
 from many_ranks import on_ranks
-from test_step import SETTINGS, make_batch
+from step_case import SETTINGS, make_batch
 from torch import Tensor
 
 from mcdist import build

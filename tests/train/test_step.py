@@ -1,76 +1,21 @@
 """The step's arithmetic, and that it never asks the device for a value: the forward part runs on a pretended CUDA device."""
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
+from step_case import SETTINGS, make_batch, make_encoder, make_state
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mcdist.data.batch import Batch
 from mcdist.distributed import World, pack, unpack
-from mcdist.model.backbone import make_backbone
 from mcdist.model.bank import MemoryBank
-from mcdist.model.decoder import make_decoder
-from mcdist.model.encoder import Encoder
 from mcdist.model.momentum import follow
-from mcdist.model.norm import convert_norm
 from mcdist.train.engine_ddp import EngineDDP
-from mcdist.train.optimizer import make_optimizer
 from mcdist.train.state import TrainState
-from mcdist.train.step import StepSettings, choose_candidates, count_pixels, encode_keys, gather, query_terms, train_step
-
-SETTINGS = StepSettings(
-    max_objects=3,
-    temperature=0.5,
-    scope="global",
-    saliency_weight=1.0,
-    false_negative_cosine=1.0,
-    momentum=0.99,
-    momentum_buffers="own",
-    pixels_per_object=0,
-    seed=0,
-    implementation="auto",
-)
-
-ALONE = World(0, 1, torch.device("cpu"))
-
-
-def make_encoder(decoder: str = "linear") -> Encoder:
-    torch.manual_seed(0)
-    backbone = make_backbone("resnet18", num_stages=3)
-    module, channels = make_decoder(decoder, num_channels=backbone.num_channels, width=16, atrous_rates=[1, 2], dropout=0.0)
-    encoder = Encoder(backbone, decoder=module, decoder_channels=channels, embedding_dim=8)
-    convert_norm(encoder, kind="group")
-    return encoder
-
-
-def make_batch(size: int, *, device: str = "cpu", seed: int = 0) -> Batch:
-    torch.manual_seed(seed)
-    instances = torch.randint(-1, 4, (2, size, 32, 32), dtype=torch.int16, device=device)
-    images = torch.randn(2, size, 3, 32, 32, device=device)
-    return Batch(images[0], images[1], instances[0], instances[1], torch.arange(size, device=device), 0, 0, 0)
-
-
-def make_state(
-    *,
-    world: World = ALONE,
-    optimizer: str = "sgd",
-    precision: str = "fp32",
-    clip_grad_norm: float = 0.0,
-    compile_mode: str | None = None,
-    bank_size: int = 16,
-    bank_dtype: str = "fp32",
-) -> TrainState:
-    query = make_encoder()
-    key = copy.deepcopy(query).requires_grad_(False)
-    made = make_optimizer(
-        optimizer, backbone=query.backbone, heads=[query.embedding, query.saliency], lr=0.1, backbone_lr_factor=1.0, sgd_momentum=0.9, weight_decay=0.0
-    )
-    engine = EngineDDP(query, key=key, optimizer=made, world=world, precision=precision, clip_grad_norm=clip_grad_norm, compile_mode=compile_mode)
-    return TrainState(query=query, key=key, bank=MemoryBank(bank_size, dim=8, dtype=bank_dtype), engine=engine)
+from mcdist.train.step import choose_candidates, count_pixels, encode_keys, gather, query_terms, train_step
 
 
 def _halves(batch: Batch) -> list[Batch]:
@@ -82,7 +27,7 @@ def _halves(batch: Batch) -> list[Batch]:
 
 
 def test_accumulating_two_halves_is_one_step_over_the_whole() -> None:
-    whole, halves, batch = make_state(), make_state(), make_batch(4)
+    whole, halves, batch = make_state(norm="group"), make_state(norm="group"), make_batch(4)
     for _ in range(3):
         one = train_step(whole, [batch], lr=0.1, settings=SETTINGS)
         two = train_step(halves, _halves(batch), lr=0.1, settings=SETTINGS)
@@ -139,7 +84,7 @@ def test_the_key_moves_before_its_forward_pass_and_by_no_gradient() -> None:
 
 
 def test_a_non_finite_photo_skips_the_step_and_leaves_the_bank_clean() -> None:
-    state, batch = make_state(), make_batch(2)
+    state, batch = make_state(norm="group"), make_batch(2)
     batch.query_images[0, 0, 3, 3] = torch.nan
     batch.key_images[1, 0, 3, 3] = torch.inf
     before = {name: tensor.clone() for name, tensor in state.query.state_dict().items()}

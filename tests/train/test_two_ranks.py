@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from many_ranks import on_ranks
 from safetensors.torch import load_file, save_file
-from test_step import SETTINGS, make_batch, make_state
+from step_case import SETTINGS, make_batch, make_state
 
 from mcdist import run
 from mcdist.config import Config
@@ -51,7 +51,7 @@ def _gather_and_train(rank: int, folder: Path) -> None:
     world = join_world(device="cpu", timeout_s=60)
     try:
         _check_gather(world)
-        state = make_state(world=world)
+        state = make_state(world=world, norm="group")
         take_steps(state, lambda batch: part_of(batch, rank))
         save_file(state.bank.state_dict(), folder / f"bank_{rank}")
     finally:
@@ -70,7 +70,7 @@ def _check_gather(world: World) -> None:
 
 def test_one_collective_gathers_exactly_and_every_rank_holds_the_bank_of_one(tmp_path: Path) -> None:
     on_ranks(2, _gather_and_train, tmp_path, notes=tmp_path)
-    alone = make_state()
+    alone = make_state(norm="group")
     take_steps(alone, lambda batch: batch)
     first, second = (load_file(tmp_path / f"bank_{rank}") for rank in (0, 1))
     for name, want in alone.bank.state_dict().items():

@@ -1,0 +1,72 @@
+"""A small training step for tests: settings, encoders, batches of noise and a state, the same on every call."""
+
+import copy
+
+import torch
+
+from mcdist.choices import BankDtype, CompileMode, DecoderKind, Norm, OptimizerKind, Precision
+from mcdist.data.batch import Batch
+from mcdist.distributed import World
+from mcdist.model.backbone import make_backbone
+from mcdist.model.bank import MemoryBank
+from mcdist.model.decoder import make_decoder
+from mcdist.model.encoder import Encoder
+from mcdist.model.norm import convert_norm
+from mcdist.train.engine_ddp import EngineDDP
+from mcdist.train.optimizer import make_optimizer
+from mcdist.train.state import TrainState
+from mcdist.train.step import StepSettings
+
+SETTINGS = StepSettings(
+    max_objects=3,
+    temperature=0.5,
+    scope="global",
+    saliency_weight=1.0,
+    false_negative_cosine=1.0,
+    momentum=0.99,
+    momentum_buffers="own",
+    pixels_per_object=0,
+    seed=0,
+    implementation="auto",
+)
+
+ALONE = World(0, 1, torch.device("cpu"))
+
+
+def make_encoder(decoder: DecoderKind = "linear", *, norm: Norm = "batch") -> Encoder:
+    """Three stages of a ResNet-18 with random weights. `norm="group"`: what each photo becomes does not depend on the others of its batch."""
+    torch.manual_seed(0)
+    backbone = make_backbone("resnet18", num_stages=3)
+    module, channels = make_decoder(decoder, num_channels=backbone.num_channels, width=16, atrous_rates=[1, 2], dropout=0.0)
+    encoder = Encoder(backbone, decoder=module, decoder_channels=channels, embedding_dim=8)
+    convert_norm(encoder, kind=norm)
+    return encoder
+
+
+def make_batch(size: int, *, device: str = "cpu", seed: int = 0) -> Batch:
+    """`size` photos of noise, each with up to three objects."""
+    torch.manual_seed(seed)
+    instances = torch.randint(-1, 4, (2, size, 32, 32), dtype=torch.int16, device=device)
+    images = torch.randn(2, size, 3, 32, 32, device=device)
+    return Batch(images[0], images[1], instances[0], instances[1], torch.arange(size, device=device), 0, 0, 0)
+
+
+def make_state(
+    *,
+    world: World = ALONE,
+    norm: Norm = "batch",
+    optimizer: OptimizerKind = "sgd",
+    precision: Precision = "fp32",
+    clip_grad_norm: float = 0.0,
+    compile_mode: CompileMode | None = None,
+    bank_size: int = 16,
+    bank_dtype: BankDtype = "fp32",
+) -> TrainState:
+    """Query and key as `make_encoder` makes them, a small bank, and DDP's engine, at step 0."""
+    query = make_encoder(norm=norm)
+    key = copy.deepcopy(query).requires_grad_(False)
+    made = make_optimizer(
+        optimizer, backbone=query.backbone, heads=[query.embedding, query.saliency], lr=0.1, backbone_lr_factor=1.0, sgd_momentum=0.9, weight_decay=0.0
+    )
+    engine = EngineDDP(query, key=key, optimizer=made, world=world, precision=precision, clip_grad_norm=clip_grad_norm, compile_mode=compile_mode)
+    return TrainState(query=query, key=key, bank=MemoryBank(bank_size, dim=8, dtype=bank_dtype), engine=engine)
