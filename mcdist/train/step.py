@@ -2,7 +2,10 @@
 
 The key encoder follows the query; every object's key pixels become a prototype; every query pixel must pick its own object's prototype
 among those of the batch and of the bank; the saliency head learns the masks. Key forwards of all micro-batches come first, so that the
-candidates are the same whatever the accumulation, and all collectives stand here, in order. Nothing asks the device for a value.
+candidates are the same whatever the accumulation, and all collectives are here, in order. Nothing asks the device for a value.
+
+A step whose gradient is not finite is skipped: query, optimizer, the buffers of query and key (BatchNorm's statistics) and the bank are afterwards as they
+were before. What stays is the key's move at the beginning, since it belongs to the step before: it is how that step's update reaches the key.
 """
 
 from dataclasses import dataclass
@@ -17,6 +20,7 @@ from mcdist.distributed import World
 from mcdist.loss import pixel_counts, saliency_counts, saliency_loss, target_weights
 from mcdist.model.momentum import follow
 from mcdist.ops import mask_contrast, mask_pool
+from mcdist.train.kept import Kept
 from mcdist.train.shuffle import inverse, shuffled
 from mcdist.train.state import TrainState
 from mcdist.types import Embedded, MaskContrast, Pooled
@@ -79,6 +83,7 @@ class StepResult:
 def train_step(state: TrainState, micro_batches: list[Batch], *, lr: float, settings: StepSettings) -> StepResult:
     """One optimizer step over this rank's micro-batches."""
     engine, world = state.engine, state.engine.world
+    kept = [Kept(state.query.buffers()), Kept(state.key.buffers()), Kept([state.bank.ages])]
     follow(state.key, query=state.query, momentum=settings.momentum, buffers=settings.momentum_buffers)
 
     pooled = [encode_keys(state, batch, settings=settings, index=index) for index, batch in enumerate(micro_batches)]
@@ -96,7 +101,9 @@ def train_step(state: TrainState, micro_batches: list[Batch], *, lr: float, sett
     grad_norm, skipped = engine.step(lr=lr)
 
     newest = by_position(everyone, num_ranks=world.num_ranks, max_objects=settings.max_objects)
-    state.bank.enqueue(newest.prototypes, valid=(newest.num_pixels > 0) & newest.prototypes.isfinite().all(1))
+    state.bank.enqueue(newest.prototypes, valid=_usable(newest) & (skipped == 0))
+    for tensors in kept:
+        tensors.put_back(where=skipped)
     return _result(shares, everyone, grad_norm, skipped)
 
 
@@ -189,5 +196,10 @@ def _result(shares: list[tuple[MaskContrast, Tensor, Tensor]], everyone: Pooled,
         grad_norm=grad_norm,
         skipped=skipped,
         prototypes=everyone.prototypes,
-        valid=everyone.num_pixels > 0,
+        valid=_usable(everyone),
     )
+
+
+def _usable(pooled: Pooled) -> Bool[Tensor, " P"]:
+    """The rows that may be kept or measured: of an object that is there, and finite."""
+    return (pooled.num_pixels > 0) & pooled.prototypes.isfinite().all(1)

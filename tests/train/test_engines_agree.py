@@ -50,8 +50,8 @@ def _train_all(rank: int, folder: Path) -> None:
         for before, after in MOVES:
             _move(before, after, world=world, folder=folder)
         for engine in ENGINES:
-            _skip(make_state(engine, world=world), folder / f"skip_{engine}")
-        _skip(make_state("zero_2", world=world, precision="fp16"), folder / "skip_fp16")
+            _skip(make_state(engine, world=world, norm="batch"), folder / f"skip_{engine}")
+        _skip(make_state("zero_2", world=world, precision="fp16", norm="batch"), folder / "skip_fp16")
     finally:
         leave_world()
 
@@ -67,14 +67,16 @@ def _move(before: str, after: str, *, world: World, folder: Path) -> None:
 
 
 def _skip(state: TrainState, path: Path) -> None:
-    """A step, one over a photo that is not finite, and one more; the weights before and after the second are compared at once."""
+    """A step, one over a photo that is not finite, and one more; weights and statistics before and after the second are compared at once."""
     world = state.engine.world
     curve = take_steps(state, seeds=range(1))
-    weights = [parameter.detach().clone() for parameter in state.query.parameters()]
+    kept = {name: tensor.clone() for name, tensor in state.query.state_dict().items()}
+    statistics = {name: tensor.clone() for name, tensor in state.key.named_buffers()}
     batch = make_batch(GLOBAL_BATCH, seed=1)
     batch.query_images[world.num_ranks - 1, 0, 3, 3] = torch.nan
     result = train_step(state, micro_batches(1, world=world, accumulation_steps=2, batch=batch), lr=0.02, settings=SETTINGS)
-    assert all(torch.equal(before, now) for before, now in zip(weights, state.query.parameters(), strict=True))
+    assert all(torch.equal(kept[name], tensor) for name, tensor in state.query.state_dict().items())
+    assert statistics and all(torch.equal(statistics[name], tensor) for name, tensor in state.key.named_buffers())
     curve.append({"contrast": 0.0, "saliency": 0.0, "grad_norm": 0.0, "skipped": float(result.skipped), "scale": state.engine.scaler.get_scale()})
     _write(state, path, curve + take_steps(state, seeds=range(2, 3)))
 

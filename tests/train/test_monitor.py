@@ -19,8 +19,20 @@ def test_similarity_is_the_mean_cosine_between_different_rows() -> None:
     assert float(prototype_similarity(rows, valid=valid)) == pytest.approx(sum(pairs) / len(pairs), abs=1e-6)
 
 
-@pytest.mark.parametrize("num_valid", [0, 1])
-def test_too_few_rows_give_a_number_and_not_nan(num_valid: int) -> None:
-    valid = torch.arange(4) < num_valid
+def test_a_single_row_has_a_rank_of_1_and_no_other_to_be_similar_to() -> None:
+    valid = torch.arange(4) < 1
     assert float(prototype_similarity(torch.eye(4), valid=valid)) == 0.0
-    assert torch.isfinite(embedding_rank(torch.eye(4), valid=valid))
+    assert float(embedding_rank(torch.eye(4), valid=valid)) == pytest.approx(1, rel=1e-3)
+
+
+def test_no_row_is_no_number() -> None:
+    none = torch.zeros(4, dtype=torch.bool)
+    assert prototype_similarity(torch.eye(4), valid=none).isnan()
+    assert embedding_rank(torch.eye(4), valid=none).isnan()
+
+
+def test_rows_that_are_not_valid_may_hold_anything() -> None:
+    rows, valid = torch.eye(4), torch.arange(4) < 3
+    rows[3] = torch.nan
+    assert float(embedding_rank(rows, valid=valid)) == pytest.approx(3, rel=1e-3)
+    assert float(prototype_similarity(rows, valid=valid)) == pytest.approx(0.0, abs=1e-6)

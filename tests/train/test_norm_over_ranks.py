@@ -48,6 +48,8 @@ def _on_a_rank(rank: int) -> None:
         _check_rows_come_home(world)
         _check_shuffled_statistics(world)
         _check_own_statistics_stay_own(world)
+        for norm in ("batch", "sync", "shuffled"):
+            _check_a_skipped_step_moves_no_statistics(world, norm=norm)
         for norm in ("batch", "sync"):
             _check_collectives_do_not_depend_on_masks(world, norm=norm)
     finally:
@@ -113,6 +115,23 @@ def _check_own_statistics_stay_own(world: World) -> None:
     assert not torch.allclose(both[0], both[1])
     first, last = ours.query.parameters(), make_state(world, norm="batch").query.parameters()
     assert all(torch.equal(a, b) for a, b in zip(first, last, strict=True)), "a learning rate of 0"
+
+
+def _check_a_skipped_step_moves_no_statistics(world: World, *, norm: str) -> None:
+    """A photo that is not finite, on the last rank alone: both ranks' statistics and bank stay, of query and key."""
+    settings, state = replace(SETTINGS, shuffle_keys=norm == "shuffled"), make_state(world, norm=norm)
+    train_step(state, [part_of(make_batch(4), world)], lr=0.05, settings=settings)
+    kept = {name: buffer.clone() for name, buffer in _buffers(state).items()}
+    batch = make_batch(4, seed=1)
+    batch.query_images[1, 0, 3, 3] = batch.key_images[1, 0, 3, 3] = torch.nan
+    assert float(train_step(state, [part_of(batch, world)], lr=0.05, settings=settings).skipped) == 1.0
+    assert not [name for name, buffer in _buffers(state).items() if not torch.equal(buffer, kept[name])], norm
+    assert float(train_step(state, [part_of(make_batch(4, seed=2), world)], lr=0.05, settings=settings).skipped) == 0.0
+    assert [name for name, buffer in _buffers(state).items() if not torch.equal(buffer, kept[name])], norm
+
+
+def _buffers(state: TrainState) -> dict[str, Tensor]:
+    return {f"{part}/{name}": buffer for part in ("query", "key", "bank") for name, buffer in getattr(state, part).named_buffers()}
 
 
 def without_objects(batch: Batch) -> Batch:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -83,16 +84,71 @@ def test_the_key_moves_before_its_forward_pass_and_by_no_gradient() -> None:
         torch.testing.assert_close(now, 0.99 * before + 0.01 * lead)
 
 
-def test_a_non_finite_photo_skips_the_step_and_leaves_the_bank_clean() -> None:
-    state, batch = make_state(norm="group"), make_batch(2)
+def spoil_query(batch: Batch) -> None:
     batch.query_images[0, 0, 3, 3] = torch.nan
+
+
+def spoil_key(batch: Batch) -> None:
     batch.key_images[1, 0, 3, 3] = torch.inf
-    before = {name: tensor.clone() for name, tensor in state.query.state_dict().items()}
+
+
+@pytest.mark.parametrize("spoil", [spoil_query, spoil_key])
+@pytest.mark.parametrize(
+    ("options", "buffers"),
+    [
+        ({}, "own"),
+        ({}, "copy"),
+        ({"optimizer": "adamw", "clip_grad_norm": 0.5, "bank_dtype": "bf16"}, "own"),
+        ({"norm": "group", "precision": "bf16"}, "copy"),
+        ({"norm": "frozen", "bank_size": 0}, "own"),
+    ],
+    ids=str,
+)
+def test_a_step_over_a_non_finite_photo_leaves_everything_as_it_was(options: dict[str, Any], buffers: str, spoil: Callable[[Batch], None]) -> None:
+    """Everything but the key's parameters, which follow the query before the step is known to be skipped: they have made that move, and only that."""
+    state, settings = make_state(**options), replace(SETTINGS, momentum_buffers=buffers)
+    sound, spoilt = make_batch(2, seed=1), make_batch(2)
+    spoil(spoilt)
+    train_step(state, [sound], lr=0.1, settings=settings)
+    wanted = {name: tensor.clone() for name, tensor in state.tensors().items()}
+    moved = {f"key/{name}": tensor.clone() for name, tensor in state.key.named_parameters()}
+    torch._foreach_lerp_(list(moved.values()), list(state.query.parameters()), 1.0 - settings.momentum)
+    assert float(train_step(state, [spoilt], lr=0.1, settings=settings).skipped) == 1.0
+    assert not [name for name, tensor in state.tensors().items() if not torch.equal(tensor, {**wanted, **moved}[name])]
+    assert any("num_batches_tracked" in name for name in wanted) is ("norm" not in options)
+    assert float(train_step(state, [sound], lr=0.1, settings=settings).skipped) == 0.0
+
+
+def test_a_run_that_skipped_a_step_goes_on_as_one_that_never_met_it() -> None:
+    """With a key that stays (momentum 1), so that nothing at all is left of the skipped step."""
+    settings = replace(SETTINGS, momentum=1.0)
+    disturbed, plain = make_state(), make_state()
+    for seed in range(3):
+        batch = make_batch(2, seed=10 + seed)
+        spoil_query(batch)
+        train_step(disturbed, [batch], lr=0.1, settings=settings)
+        for state in (disturbed, plain):
+            train_step(state, [make_batch(2, seed=seed)], lr=0.1, settings=settings)
+    got, want = disturbed.tensors(), plain.tensors()
+    assert not [name for name, tensor in want.items() if not name.startswith("random/") and not torch.equal(got[name], tensor)]
+
+
+def test_a_key_forward_that_no_loss_sees_moves_no_statistics_where_it_is_not_finite() -> None:
+    state, batch = make_state(), make_batch(2)
+    before = {name: buffer.clone() for name, buffer in state.key.named_buffers()}
+    batch.key_instances.fill_(0)
+    spoil_key(batch)
+    assert float(train_step(state, [batch], lr=0.1, settings=SETTINGS).skipped) == 0.0, "no prototype, so nothing that is not finite reaches the loss"
+    assert all(torch.equal(before[name], buffer) for name, buffer in state.key.named_buffers())
+    assert not torch.equal(before["backbone.stages.0.1.running_mean"], state.query.get_buffer("backbone.stages.0.1.running_mean"))
+
+
+def test_the_result_calls_no_row_valid_that_is_not_finite() -> None:
+    state, batch = make_state(norm="group"), make_batch(2)
+    spoil_key(batch)
     result = train_step(state, [batch], lr=0.1, settings=SETTINGS)
-    assert float(result.skipped) == 1.0
-    assert all(torch.equal(before[name], tensor) for name, tensor in state.query.state_dict().items())
-    assert state.bank.rows.isfinite().all()
-    assert float(train_step(state, [make_batch(2, seed=1)], lr=0.1, settings=SETTINGS).skipped) == 0.0
+    assert 0 < int(result.valid.sum()) < int((batch.key_instances.flatten(1).amax(1) > 0).sum()) * SETTINGS.max_objects
+    assert result.prototypes[result.valid].isfinite().all()
 
 
 def test_photos_without_any_object_give_a_zero_contrast_and_no_nan() -> None:
