@@ -4,6 +4,7 @@ import copy
 import os
 import random
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy
@@ -39,6 +40,7 @@ from mcdist.train.loop import LoopSettings
 from mcdist.train.optimizer import make_optimizer
 from mcdist.train.state import TrainState, load_module
 from mcdist.train.step import StepSettings
+from mcdist.train.terms import Term, contrast_term, saliency_term
 
 
 def build_world(config: Config) -> World:
@@ -174,14 +176,22 @@ def evaluation_settings(config: Config) -> EvaluationSettings:
     return EvaluationSettings(**{name: getattr(config.evaluate, name) for name in EvaluationSettings.__dataclass_fields__})
 
 
+def loss_terms(config: Config) -> tuple[Term, ...]:
+    """The summands of the loss; the contrast has weight 1, the others theirs beside it."""
+    loss = config.loss
+    contrast = partial(contrast_term, temperature=loss.temperature, false_negative_cosine=loss.false_negative_cosine, implementation=config.ops.implementation)
+    return (
+        Term("contrast", weight=1.0, function=contrast),
+        Term("saliency", weight=loss.saliency_weight, function=saliency_term),
+    )
+
+
 def step_settings(config: Config) -> StepSettings:
     """The science of a step."""
     return StepSettings(
+        terms=loss_terms(config),
         max_objects=config.views.max_objects,
-        temperature=config.loss.temperature,
         scope=config.loss.scope,
-        saliency_weight=config.loss.saliency_weight,
-        false_negative_cosine=config.loss.false_negative_cosine,
         momentum=config.model.momentum,
         momentum_buffers=config.model.momentum_buffers,
         pixels_per_object=config.loss.pixels_per_object,
@@ -216,7 +226,6 @@ def loop_settings(config: Config, *, num_samples: int, num_ranks: int = 1) -> Lo
         warmup_steps=optim.warmup_steps,
         log_every_steps=config.report.log_every_steps,
         max_nonfinite=optim.max_nonfinite,
-        saliency_weight=config.loss.saliency_weight,
         max_bad_share=config.data.bad_samples_max_share,
     )
 

@@ -37,6 +37,7 @@ from mcdist.distributed import World
 from mcdist.ops.dispatch import choose_implementation
 from mcdist.ranks.join import leave_world
 from mcdist.train import step as step_module
+from mcdist.train import terms as terms_module
 from mcdist.train.loop import Progress, train
 from mcdist.train.state import TrainState
 
@@ -101,7 +102,7 @@ def measure(config: Config, *, world: World, num_runs: int) -> list[Measurement]
         f"{config.model.backbone}, {config.optim.global_batch} images of {config.views.size_px} px in {config.optim.accumulation_steps} micro-batches, "
         f"K = {config.model.bank_size:,}, {world.num_ranks} ranks"
     )
-    loss = "plain" if step_module.mask_contrast is plain_contrast else choose_implementation(world.device, implementation=config.ops.implementation)
+    loss = "plain" if terms_module.mask_contrast is plain_contrast else choose_implementation(world.device, implementation=config.ops.implementation)
     provider = f"{world.device.type} {config.optim.precision}{f' compiled ({config.optim.compile_mode})' if config.optim.compile else ''}, loss {loss}"
     row = partial(measurement, benchmark="train_step", provider=provider, shape=shape, device=world.device)
 
@@ -143,7 +144,7 @@ def main(
     loaded = load_config(config, overrides=[*(overrides or []), "data.num_workers=0"])
     world = build.build_world(loaded)
     try:
-        with patch.object(step_module, "mask_contrast", plain_contrast) if plain_loss else nullcontext():
+        with patch.object(terms_module, "mask_contrast", plain_contrast) if plain_loss else nullcontext():
             rows = measure(loaded, world=world, num_runs=num_runs)
         if world.is_first:
             publish(rows, json_path=json)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mcdist.distributed import World
 from mcdist.errors import CheckpointError
 from mcdist.model.bank import MemoryBank
 from mcdist.model.encoder import Encoder
@@ -26,6 +27,11 @@ class TrainState:
     samples_consumed: int = 0
     counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
 
+    @property
+    def world(self) -> World:
+        """The ranks that train together."""
+        return self.engine.world
+
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name, as they are on the device. All ranks call this together; the optimizer's may be whole on rank 0 only."""
         found = {f"query/{name}": tensor for name, tensor in self.query.state_dict().items()}
@@ -33,8 +39,8 @@ class TrainState:
         found |= {f"bank/{name}": tensor for name, tensor in self.bank.state_dict().items()}
         found |= {f"optimizer/{name}": tensor for name, tensor in self.engine.optimizer_tensors().items()}
         found["random/cpu"] = torch.get_rng_state()
-        if self.engine.world.device.type == "cuda":
-            found["random/cuda"] = torch.cuda.get_rng_state(self.engine.world.device)
+        if self.world.device.type == "cuda":
+            found["random/cuda"] = torch.cuda.get_rng_state(self.world.device)
         return found
 
     def numbers(self) -> dict[str, Any]:
@@ -57,8 +63,8 @@ class TrainState:
         load_module(self.bank, tensors, prefix="bank/")
         self.engine.load_optimizer_tensors(_below("optimizer/", tensors))
         torch.set_rng_state(tensors["random/cpu"].cpu())
-        if "random/cuda" in tensors and self.engine.world.device.type == "cuda":
-            torch.cuda.set_rng_state(tensors["random/cuda"].cpu(), self.engine.world.device)
+        if "random/cuda" in tensors and self.world.device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["random/cuda"].cpu(), self.world.device)
         if numbers["scaler"]:  # empty where the checkpoint's precision has no loss scale
             self.engine.scaler.load_state_dict(numbers["scaler"])
         self.step, self.samples_consumed = int(numbers["step"]), int(numbers["samples_consumed"])

@@ -76,6 +76,6 @@ def take_steps(state: TrainState, *, seeds: range, accumulation_steps: int = 1, 
         parts = micro_batches(seed, world=state.engine.world, accumulation_steps=accumulation_steps)
         result = train_step(state, parts, lr=lr, settings=SETTINGS)
         state.step += 1
-        losses = state.engine.world.sum(torch.stack([result.contrast, result.saliency]))
+        losses = state.engine.world.sum(torch.stack([result.terms["contrast"], result.terms["saliency"]]))
         curve.append({"contrast": float(losses[0]), "saliency": float(losses[1]), "grad_norm": float(result.grad_norm), "skipped": float(result.skipped)})
     return curve

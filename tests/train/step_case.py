@@ -1,10 +1,13 @@
 """A small training step for tests: settings, encoders, batches of noise and a state, the same on every call."""
 
 import copy
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
 
-from mcdist.choices import BankDtype, CompileMode, DecoderKind, Norm, OptimizerKind, Precision
+from mcdist.choices import BankDtype, CompileMode, DecoderKind, Implementation, Norm, OptimizerKind, Precision
 from mcdist.data.batch import Batch
 from mcdist.distributed import World
 from mcdist.model.backbone import make_backbone
@@ -16,19 +19,26 @@ from mcdist.train.engine_ddp import EngineDDP
 from mcdist.train.optimizer import make_optimizer
 from mcdist.train.state import TrainState
 from mcdist.train.step import StepSettings
+from mcdist.train.terms import Term, contrast_term, saliency_term
 
-SETTINGS = StepSettings(
-    max_objects=3,
-    temperature=0.5,
-    scope="global",
-    saliency_weight=1.0,
-    false_negative_cosine=1.0,
-    momentum=0.99,
-    momentum_buffers="own",
-    pixels_per_object=0,
-    seed=0,
-    implementation="auto",
-)
+
+def make_settings(*, implementation: Implementation = "auto", **changes: Any) -> StepSettings:
+    """The two terms at the paper's temperature, weighed alike, over small pictures."""
+    contrast = partial(contrast_term, temperature=0.5, false_negative_cosine=1.0, implementation=implementation)
+    settings = StepSettings(
+        terms=(Term("contrast", 1.0, contrast), Term("saliency", 1.0, saliency_term)),
+        max_objects=3,
+        scope="global",
+        momentum=0.99,
+        momentum_buffers="own",
+        pixels_per_object=0,
+        seed=0,
+        implementation=implementation,
+    )
+    return replace(settings, **changes)
+
+
+SETTINGS = make_settings()
 
 ALONE = World(0, 1, torch.device("cpu"))
 

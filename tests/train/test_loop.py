@@ -2,22 +2,24 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from step_case import SETTINGS, make_batch, make_state
+from step_case import make_batch, make_settings, make_state
 from waits import Waits
 
 from mcdist.data.batch import Batch
 from mcdist.errors import TrainingError
 from mcdist.train import loop
 from mcdist.train.loop import LoopSettings, Progress, train
+from mcdist.train.memory import peak_resident_gib, read_peaks
 from mcdist.train.state import TrainState
-from mcdist.train.step import StepResult
+from mcdist.train.step import StepResult, StepSettings
 
 LOOP = LoopSettings(
     num_steps=6,
@@ -30,9 +32,8 @@ LOOP = LoopSettings(
     log_every_steps=3,
     max_nonfinite=2,
     max_bad_share=0.0,
-    saliency_weight=1.0,
 )
-STEP = replace(SETTINGS, implementation="reference", momentum_buffers="copy")
+STEP = make_settings(implementation="reference", momentum_buffers="copy")
 
 
 def endless() -> Iterator[Batch]:
@@ -41,8 +42,15 @@ def endless() -> Iterator[Batch]:
     return (batches[number % 4] for number in count())
 
 
-def start(state: TrainState, *, settings: LoopSettings = LOOP, should_stop: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
-    return train(state, endless(), settings=settings, step=STEP, should_stop=should_stop, on_bad_samples=lambda step, lines: None)
+def start(
+    state: TrainState,
+    *,
+    settings: LoopSettings = LOOP,
+    step: StepSettings = STEP,
+    batches: Iterator[Batch] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Progress]:
+    return train(state, batches or endless(), settings=settings, step=step, should_stop=should_stop, on_bad_samples=lambda step, lines: None)
 
 
 def counted(state: TrainState) -> list[tuple[Progress, Counter[str]]]:
@@ -73,7 +81,7 @@ def test_steps_between_log_steps_wait_for_nothing_and_a_log_step_once(options: d
 
 
 def _item(result: StepResult) -> object:
-    return result.contrast.item()
+    return result.loss.item()
 
 
 def _truth(result: StepResult) -> object:
@@ -81,7 +89,7 @@ def _truth(result: StepResult) -> object:
 
 
 def _number(result: StepResult) -> object:
-    return f"{result.contrast:.3f}"
+    return f"{result.loss:.3f}"
 
 
 def _mask(result: StepResult) -> object:
@@ -101,7 +109,7 @@ def _count(result: StepResult) -> object:
 
 
 def _constant(result: StepResult) -> object:
-    return result.contrast * torch.tensor(2.0)
+    return result.loss * torch.tensor(2.0)
 
 
 @pytest.mark.parametrize("slip", [_item, _truth, _number, _mask, _list, _copy, _count, _constant])
@@ -144,6 +152,36 @@ def test_a_run_without_a_bank_says_nothing_about_one() -> None:
     assert not [name for name in values if "bank" in name]
 
 
+def test_every_term_of_the_loss_is_recorded_by_its_name_and_the_sum_is_of_them() -> None:
+    terms = tuple(replace(term, weight=weight) for term, weight in zip(STEP.terms, (1.0, 0.3), strict=True))
+    twice = replace(terms[1], name="once more", weight=2.0)
+    values = last_records(make_state(), step=replace(STEP, terms=(*terms, twice)))
+    assert [name for name in values if name.startswith("loss")] == ["loss", "loss/contrast", "loss/saliency", "loss/once more"]
+    assert values["loss/once more"] == values["loss/saliency"]
+    assert values["loss"] == pytest.approx(values["loss/contrast"] + 2.3 * values["loss/saliency"], rel=1e-6)
+
+
+def test_the_memory_of_the_process_is_recorded() -> None:
+    (first, last) = [progress for progress in start(make_state()) if progress.records]
+    (record,) = [record for record in last.records if record.name.startswith("memory_")]
+    assert (record.name, record.unit) == ("memory_resident_gib", "GiB")
+    assert record.value == pytest.approx(peak_resident_gib(), rel=0.05)
+    assert first.records[-6].name == "memory_resident_gib", "before the counts"
+
+
+def test_a_device_tells_its_peak_of_each_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = {"peak": 3 * 2**30, "now": 2**30}
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: held["peak"])
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: held.update(peak=held["now"]))
+    assert [read_peaks(torch.device("cuda"))["memory_device_gib"] for _ in range(2)] == [3.0, 1.0]
+
+
+def test_without_proc_the_peak_is_that_of_getrusage(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = peak_resident_gib()
+    monkeypatch.setattr(Path, "read_text", lambda *arguments, **options: "")
+    assert peak_resident_gib() == pytest.approx(known, rel=0.2)
+
+
 def test_every_record_is_finite_and_named_once() -> None:
     for progress in start(make_state()):
         assert len({record.name for record in progress.records}) == len(progress.records)
@@ -156,12 +194,50 @@ def test_a_wish_to_stop_ends_the_loop_after_that_step_with_records() -> None:
     assert [(progress.step, progress.stopped, bool(progress.records)) for progress in steps] == [(1, False, False), (2, True, True)]
 
 
-def test_skipped_steps_in_a_row_end_the_run_at_a_log_step(monkeypatch: pytest.MonkeyPatch) -> None:
+OF_FINITE_STEPS = ("loss", "loss/contrast", "loss/saliency", "accuracy_percent", "grad_norm", "monitor/saliency_coverage_percent")
+
+
+def skip(monkeypatch: pytest.MonkeyPatch, *, steps: Container[int]) -> None:
+    """Let the loop believe that these steps, from 1, were skipped."""
     honest = loop.train_step
 
-    def poisoned(*arguments: Any, **options: Any) -> StepResult:
-        return replace(honest(*arguments, **options), skipped=torch.ones(()))
+    def poisoned(state: TrainState, *arguments: Any, **options: Any) -> StepResult:
+        result = honest(state, *arguments, **options)
+        lost = torch.full((), torch.nan)
+        return replace(result, skipped=torch.ones(()), loss=lost, grad_norm=lost) if state.step + 1 in steps else result
 
     monkeypatch.setattr(loop, "train_step", poisoned)
+
+
+def test_skipped_steps_in_a_row_end_the_run_at_a_log_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    skip(monkeypatch, steps=range(1, 7))
     with pytest.raises(TrainingError, match="not finite in 3 steps in a row up to step 3"):
         last_records(make_state())
+
+
+def test_skipped_steps_in_a_row_are_counted_over_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    skip(monkeypatch, steps=(3, 4))
+    with pytest.raises(TrainingError, match="not finite in 2 steps in a row up to step 6"):
+        last_records(make_state())
+
+
+def test_an_interval_of_skipped_steps_has_no_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    skip(monkeypatch, steps=range(1, 4))
+    state = make_state()
+    first, second = (progress.records for progress in start(state, settings=replace(LOOP, max_nonfinite=9)) if progress.records)
+    lost = {record.name for record in first if math.isnan(record.value)}
+    assert lost == set(OF_FINITE_STEPS)
+    assert all(math.isfinite(record.value) for record in second)
+    assert state.counters["nonfinite_steps"] == 3
+
+
+def test_a_skipped_step_stays_out_of_the_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the interval's steps at the same weights, so that the mean of what is left is that of any one of them."""
+    settings = replace(LOOP, lr=0.0, log_every_steps=4, num_steps=4)
+    batches = [make_batch(2, seed=0), make_batch(2, seed=1)] * 4
+    whole = last_records(make_state(bank_size=0, norm="group"), settings=settings, batches=iter(batches))
+    skip(monkeypatch, steps=(2, 4))
+    state = make_state(bank_size=0, norm="group")
+    halved = last_records(state, settings=settings, batches=iter(batches))
+    assert [halved[name] for name in OF_FINITE_STEPS] == pytest.approx([whole[name] for name in OF_FINITE_STEPS], rel=1e-6)
+    assert state.counters["nonfinite_steps"] == 2

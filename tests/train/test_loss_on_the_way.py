@@ -13,7 +13,7 @@ from mcdist.building.sources.demo.source import demo_source
 from mcdist.config.file import load_config
 from mcdist.ops import mask_contrast
 from mcdist.ranks.join import join_world
-from mcdist.train import step as step_module
+from mcdist.train import terms as terms_module
 from mcdist.train.loop import train
 
 CONFIG = Path(__file__).parents[2] / "configs/demo.yaml"
@@ -52,14 +52,14 @@ def test_the_fused_loss_is_the_reference_along_200_steps_of_the_demo(tmp_path: P
     folder = build.build_shards(config.data.train, key="data.train", data=config.data)
     state = build.build_state(config, world=world)
     found: list[tuple[float, float]] = []
-    original: Callable[..., Any] = step_module.mask_contrast
+    original: Callable[..., Any] = terms_module.mask_contrast
 
     def watched(*arguments: Any, **options: Any) -> Any:
         if (state.step + 1) % EVERY == 0:
             found.append(errors_of(arguments, options))
         return original(*arguments, **options)
 
-    monkeypatch.setattr(step_module, "mask_contrast", watched)
+    monkeypatch.setattr(terms_module, "mask_contrast", watched)
     loader = build.build_batches(config, folder, world=world, consumed=0, num_steps=NUM_STEPS)
     settings = build.loop_settings(config, num_samples=len(folder))
     assert settings.num_steps >= NUM_STEPS

@@ -12,11 +12,14 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mcdist.data.batch import Batch
 from mcdist.distributed import World, pack, unpack
+from mcdist.errors import ConfigError
 from mcdist.model.bank import MemoryBank
 from mcdist.model.momentum import follow
 from mcdist.train.engine_ddp import EngineDDP
 from mcdist.train.state import TrainState
 from mcdist.train.step import choose_candidates, count_pixels, encode_keys, gather, query_terms, train_step
+from mcdist.train.terms import Balance, Candidates, Term, TermValue, weighted_sum
+from mcdist.types import Embedded
 
 
 def _halves(batch: Batch) -> list[Batch]:
@@ -32,8 +35,8 @@ def test_accumulating_two_halves_is_one_step_over_the_whole() -> None:
     for _ in range(3):
         one = train_step(whole, [batch], lr=0.1, settings=SETTINGS)
         two = train_step(halves, _halves(batch), lr=0.1, settings=SETTINGS)
-        torch.testing.assert_close(two.contrast, one.contrast)
-        torch.testing.assert_close(two.saliency, one.saliency)
+        torch.testing.assert_close(two.terms["contrast"], one.terms["contrast"])
+        torch.testing.assert_close(two.terms["saliency"], one.terms["saliency"])
     for mine, theirs in zip(halves.query.parameters(), whole.query.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(halves.bank.rows, whole.bank.rows)
@@ -52,7 +55,7 @@ def test_a_bank_of_bf16_rows_serves_the_loss_within_its_rounding() -> None:
     for _ in range(2):
         want, got = (train_step(state, [batch], lr=0.0, settings=SETTINGS) for state in (full, half))
     torch.testing.assert_close(half.bank.rows, full.bank.rows.bfloat16(), rtol=0, atol=0)
-    torch.testing.assert_close(got.contrast, want.contrast, rtol=2e-3, atol=0)
+    torch.testing.assert_close(got.terms["contrast"], want.terms["contrast"], rtol=2e-3, atol=0)
 
 
 @pytest.mark.parametrize("content", [0.0, float("nan")])
@@ -61,7 +64,7 @@ def test_an_empty_row_is_no_candidate_whatever_it_holds(content: float) -> None:
     spoilt.bank.rows.fill_(content)
     for _ in range(2):
         want, got = (train_step(state, [batch], lr=0.1, settings=SETTINGS) for state in (clean, spoilt))
-        torch.testing.assert_close(got.contrast, want.contrast, rtol=0, atol=0)
+        torch.testing.assert_close(got.terms["contrast"], want.terms["contrast"], rtol=0, atol=0)
         assert float(got.skipped) == 0.0
 
 
@@ -70,7 +73,8 @@ def test_a_row_of_zeros_that_was_written_is_a_candidate() -> None:
     without = train_step(state, [batch], lr=0.0, settings=SETTINGS)
     state = make_state()
     state.bank.enqueue(torch.zeros(4, 8), valid=torch.ones(4, dtype=torch.bool))
-    assert float(train_step(state, [batch], lr=0.0, settings=SETTINGS).contrast) > float(without.contrast), "four logits of 0 join the denominator"
+    with_empty = train_step(state, [batch], lr=0.0, settings=SETTINGS)
+    assert float(with_empty.terms["contrast"]) > float(without.terms["contrast"]), "four logits of 0 join the denominator"
 
 
 def test_the_key_moves_before_its_forward_pass_and_by_no_gradient() -> None:
@@ -151,13 +155,32 @@ def test_the_result_calls_no_row_valid_that_is_not_finite() -> None:
     assert result.prototypes[result.valid].isfinite().all()
 
 
+def test_a_new_term_is_one_more_function_in_the_list() -> None:
+    def length_term(embedded: Embedded, batch: Batch, candidates: Candidates, balance: Balance) -> TermValue:
+        return TermValue(embedded.features.square().mean(), {"vectors": torch.tensor(embedded.features[:, 0].numel())})
+
+    settings = replace(SETTINGS, terms=(*SETTINGS.terms, Term("length", 0.25, length_term)))
+    result = train_step(make_state(), [make_batch(2), make_batch(2, seed=1)], lr=0.1, settings=settings)
+    assert list(result.terms) == ["contrast", "saliency", "length"]
+    contrast, saliency, length = result.terms.values()
+    torch.testing.assert_close(result.loss, contrast + saliency + 0.25 * length)
+    assert int(result.counts["length/vectors"]) == 2 * 2 * 4 * 4
+    plain = train_step(make_state(), [make_batch(2), make_batch(2, seed=1)], lr=0.1, settings=SETTINGS)
+    assert float(result.grad_norm) != float(plain.grad_norm), "its gradient reaches the query"
+
+
+def test_two_terms_of_one_name_are_refused() -> None:
+    with pytest.raises(ConfigError, match="names of the loss terms must differ, got contrast, contrast"):
+        replace(SETTINGS, terms=SETTINGS.terms[:1] * 2)
+
+
 def test_photos_without_any_object_give_a_zero_contrast_and_no_nan() -> None:
     state, batch = make_state(), make_batch(2)
     batch.query_instances.fill_(-1)
     batch.key_instances.fill_(-1)
     result = train_step(state, [batch], lr=0.1, settings=SETTINGS)
-    assert float(result.contrast) == 0.0
-    assert float(result.saliency) == 0.0
+    assert float(result.terms["contrast"]) == 0.0
+    assert float(result.terms["saliency"]) == 0.0
     assert float(result.skipped) == 0.0
     assert int(state.bank.num_valid) == 0
 
@@ -165,9 +188,9 @@ def test_photos_without_any_object_give_a_zero_contrast_and_no_nan() -> None:
 def test_steps_learn() -> None:
     state, batch = make_state(), make_batch(4)
     results = [train_step(state, [batch], lr=0.05, settings=SETTINGS) for _ in range(20)]
-    losses = [float(result.saliency) for result in results]
+    losses = [float(result.terms["saliency"]) for result in results]
     assert losses[-1] < losses[0]
-    assert int(results[-1].correct) > int(results[0].correct)
+    assert int(results[-1].counts["contrast/correct"]) > int(results[0].counts["contrast/correct"])
 
 
 @contextmanager
@@ -189,13 +212,13 @@ def forward_part(*, spoil: Callable[[Any], None] = lambda state: None) -> torch.
     follow(state.key, query=state.query, momentum=0.99, buffers="copy")
     pooled = [encode_keys(state, batch, settings=SETTINGS)]
     everyone = gather(pooled, world=world)
-    candidates = choose_candidates(pooled, everyone, world=world, scope="global")
+    candidates = choose_candidates(pooled, everyone, state=state, settings=SETTINGS)
     balance = count_pixels([batch], candidates, world=world, settings=SETTINGS)
     embedded = state.query(batch.query_images)
-    contrast, saliency = query_terms(embedded, batch, candidates, balance, index=0, state=state, settings=SETTINGS)
+    loss = weighted_sum(SETTINGS.terms, query_terms(embedded, batch, candidates[0], balance, terms=SETTINGS.terms))
     state.bank.enqueue(everyone.prototypes, valid=everyone.num_pixels > 0)
     assert state.bank.usage().age_mean_steps.device.type == "cuda"
-    return contrast.loss + saliency
+    return loss
 
 
 def test_the_forward_part_runs_on_a_pretended_gpu_without_synchronising() -> None:
