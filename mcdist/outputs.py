@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import uuid
 from collections.abc import Mapping
 from functools import partial
@@ -42,6 +43,7 @@ class Outputs:
         self.saver = Saver(asynchronous=config.checkpoint.asynchronous)
         self.best_loss = float("inf")
         self.losses: list[float] = []
+        self.num_skipped = state.counters["nonfinite_steps"]
         self.metrics: MetricsFile | None = None
         self.mlflow: MlflowSink | None = None
         self.kernels = _kernel_verdict(config, world=self.world)
@@ -83,9 +85,20 @@ class Outputs:
             return
         self.metrics.write(records)
         self.console.update(records)
-        self.losses += [record.value for record in records if record.name == "loss/contrast"]
+        self.losses += [record.value for record in records if record.name == "loss/contrast" and math.isfinite(record.value)]
+        self._warn_of_skipped_steps(step=records[0].step)
         if self.mlflow is not None:
             self.mlflow.log(records)
+
+    def _warn_of_skipped_steps(self, *, step: int) -> None:
+        """Say how many steps were skipped since the last log step; nothing where none was."""
+        total = self.state.counters["nonfinite_steps"]
+        num_new, self.num_skipped = total - self.num_skipped, total
+        if num_new:
+            steps, theirs = ("step was", "its") if num_new == 1 else ("steps were", "their")
+            self.console.warn(
+                f"{num_new} {steps} skipped up to step {step}, {total} in this run: {theirs} loss or a gradient was not finite; nothing of a skipped step is kept"
+            )
 
     def list_bad_samples(self, step: int, lines: list[str]) -> None:
         """Write down the samples that could not be read up to `step`, and warn of the first."""

@@ -8,7 +8,7 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ import numpy
 
 from mcdist.errors import MissingExtraError
 from mcdist.records import Evaluation, Record, Score
-from mcdist.report.palette import BASELINE, THIRD, TRAINED
+from mcdist.report.palette import BASELINE, TRAINED, line_colours
 from mcdist.report.table import baseline_of, headline
 
 _INK, _LINE, _PAPER = "#010203", "#040506", "#070809"
@@ -66,7 +66,6 @@ class Chart:
 
 
 _CHARTS = (
-    Chart("Loss", ("loss", "loss/contrast", "loss/saliency"), ("sum", "contrast", "saliency"), floor=0.0),
     Chart("Pixels that pick their own object", ("accuracy_percent",), floor=0.0),
     Chart("Learning rate", ("lr",), floor=0.0),
     Chart("Gradient norm", ("grad_norm",), floor=0.0),
@@ -78,7 +77,7 @@ _CHARTS = (
     Chart("Images a second", ("images_per_s",), floor=0.0),
     Chart("Time spent waiting for data", ("data_wait_percent",), floor=0.0),
     Chart("Step time", ("step_time_s",), floor=0.0),
-    Chart("Memory", ("memory_gib",), floor=0.0),
+    Chart("Peak memory", ("memory_resident_gib", "memory_device_gib"), ("process", "device"), floor=0.0),
 )
 
 _NOT_DRAWN = ("epoch", "count/redrawn", "count/emptied", "count/dropped_objects", "count/bad_samples", "count/nonfinite_steps")
@@ -89,10 +88,17 @@ def curves_svg(records: Sequence[Record]) -> list[str]:
     by_name: dict[str, list[Record]] = {}
     for record in records:
         by_name.setdefault(record.name, []).append(record)
-    known = {name for chart in _CHARTS for name in chart.names}
+    listed = (_loss_chart(by_name), *_CHARTS)
+    known = {name for chart in listed for name in chart.names}
     others = [Chart(name, (name,)) for name in by_name if name not in known and name not in _NOT_DRAWN]
-    charts = [chart for chart in (*_CHARTS, *others) if any(name in by_name for name in chart.names)]
+    charts = [chart for chart in (*listed, *others) if any(name in by_name for name in chart.names)]
     return [_curve_svg(chart, by_name, prefix=f"curve{place}") for place, chart in enumerate(charts)]
+
+
+def _loss_chart(names: Iterable[str]) -> Chart:
+    """The sum, then every term that was recorded."""
+    terms = [name for name in names if name.startswith("loss/")]
+    return Chart("Loss", ("loss", *terms), ("sum", *(name.removeprefix("loss/") for name in terms)), floor=0.0)
 
 
 def class_bars_svg(evaluation: Evaluation) -> str:
@@ -125,8 +131,8 @@ def confusion_svg(evaluation: Evaluation) -> str:
 def _curve_svg(chart: Chart, by_name: dict[str, list[Record]], *, prefix: str) -> str:
     with _figure(width=3.9, height=2.2) as (figure, rendered):
         axes = figure.add_subplot()
-        labels, colours = chart.labels or chart.names, (TRAINED, BASELINE, THIRD)
-        for name, label, colour in zip(chart.names, labels, colours, strict=False):
+        labels = chart.labels or chart.names
+        for name, label, colour in zip(chart.names, labels, line_colours(len(chart.names)), strict=True):
             if name in by_name:
                 _draw_curve(axes, by_name[name], label=label, colour=colour)
         unit = next(by_name[name][0].unit for name in chart.names if name in by_name)
@@ -134,23 +140,34 @@ def _curve_svg(chart: Chart, by_name: dict[str, list[Record]], *, prefix: str) -
         axes.margins(x=0.01, y=0.12)
         if chart.floor is not None and axes.dataLim.y0 >= chart.floor:
             axes.set_ylim(bottom=chart.floor)
-        if len(chart.names) > 1:
-            axes.legend(loc="upper right", ncols=len(chart.names), fontsize=8.5, handlelength=1.1, columnspacing=1.1, borderaxespad=0)
+        num_drawn = sum(name in by_name for name in chart.names)
+        if num_drawn > 1:
+            axes.legend(loc="upper right", ncols=num_drawn, fontsize=8.5, handlelength=1.1, columnspacing=1.1, borderaxespad=0)
         _quiet_axes(axes)
     return _adapt(rendered[0], prefix=prefix)
 
 
 def _draw_curve(axes: Any, records: list[Record], *, label: str, colour: str) -> None:
+    """Where no value is finite the line has a gap; a value between two gaps is a dot."""
     steps = numpy.array([record.step for record in records], dtype=numpy.float64)
     values = numpy.array([record.value for record in records], dtype=numpy.float64)
-    finite = numpy.isfinite(values)
-    steps, values = steps[finite], values[finite]
+    values[~numpy.isfinite(values)] = numpy.nan
     if len(steps) > _POINTS_MAX:
         bins = numpy.array_split(numpy.arange(len(steps)), _POINTS_MAX)
-        low, high = (numpy.array([bound(values[part]) for part in bins]) for bound in (numpy.min, numpy.max))
-        steps, values = (numpy.array([of[part].mean() for part in bins]) for of in (steps, values))
+        low, high = (numpy.array([_of_finite(bound, values[part]) for part in bins]) for bound in (numpy.min, numpy.max))
+        steps, values = (numpy.array([_of_finite(numpy.mean, of[part]) for part in bins]) for of in (steps, values))
         axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
-    axes.plot(steps, values, color=colour, linewidth=1.6, label=label, marker="o" if len(steps) == 1 else None, markersize=4)
+    axes.plot(steps, values, color=colour, linewidth=1.6, label=label)
+    known = numpy.pad(numpy.isfinite(values), 1)
+    alone = known[1:-1] & ~known[:-2] & ~known[2:]
+    if alone.any():
+        axes.plot(steps[alone], values[alone], color=colour, linewidth=0, marker="o", markersize=4)
+
+
+def _of_finite(measure: Callable[[numpy.ndarray], float], values: numpy.ndarray) -> float:
+    """measure(the finite values); NaN without one."""
+    finite = values[numpy.isfinite(values)]
+    return float(measure(finite)) if len(finite) else math.nan
 
 
 def _quiet_axes(axes: Any) -> None:

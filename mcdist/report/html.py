@@ -221,7 +221,13 @@ def _bad_samples(listed: list[dict[str, Any]]) -> list[Fact]:
 
 def _last_values(records: list[Record]) -> list[Fact]:
     last = {record.name: record for record in records}
-    wanted = {"loss": "loss", "accuracy_percent": "pixels that pick their own object", "images_per_s": "images a second", "memory_gib": "memory"}
+    wanted = {
+        "loss": "loss",
+        "accuracy_percent": "pixels that pick their own object",
+        "images_per_s": "images a second",
+        "memory_resident_gib": "peak memory of a process",
+        "memory_device_gib": "peak memory of a device",
+    }
     facts = [(label, last[name]) for name, label in wanted.items() if name in last]
     return [Fact(label, f"{record.value:,.3g}{' ' + record.unit if record.unit in ('%', 'GiB') else ''}") for label, record in facts]
 

@@ -1,6 +1,7 @@
 """One palette for console, figures and report; told apart by readers with any colour vision."""
 
 import colorsys
+from itertools import cycle, islice
 
 TRAINED = "#2f7fd1"
 """The trained encoder, everywhere. Blue and orange stay apart for every common colour vision, on light and dark ground."""
@@ -24,6 +25,11 @@ _CLASSES = (
 """Okabe and Ito's set, then Tol's: the first seven are the safest."""
 
 _GOLDEN_TURN = 0.61803398875
+
+
+def line_colours(num_lines: int) -> tuple[str, ...]:
+    """A colour for each line of one chart; beyond seventeen they repeat."""
+    return tuple(islice(cycle((TRAINED, BASELINE, THIRD, *_CLASSES)), num_lines))
 
 
 def class_colours(num_classes: int) -> tuple[str, ...]:

@@ -38,6 +38,45 @@ def test_no_records_are_no_charts_and_values_that_are_not_finite_are_left_out() 
     assert len(curves_svg([Record(step=1, name="loss", value=float("nan"))])) == 1
 
 
+def curve_of(svg: str) -> list[list[float]]:
+    """The drawn line's pieces, each as its heights on the page."""
+    (path,) = re.findall(r'<path d="([^"]*)" clip-path="[^"]*" style="fill: none; stroke: #2f7fd1', svg)
+    return [[float(height) for height in re.findall(r"[\d.]+ ([\d.]+)", piece)] for piece in path.split("M")[1:]]
+
+
+def test_a_curve_has_a_gap_where_nothing_is_finite_and_does_not_touch_zero() -> None:
+    values = [2.0, 2.0, float("nan"), float("nan"), 2.0, 2.0]
+    (svg,) = curves_svg([Record(step=step, name="loss", value=value) for step, value in enumerate(values)])
+    first, second = curve_of(svg)
+    assert len(set(first + second)) == 1, "one height"
+
+
+def test_a_long_curve_has_its_gap_too() -> None:
+    values = [float("nan") if 600 <= step < 700 else 2.0 for step in range(1200)]
+    (svg,) = curves_svg([Record(step=step, name="loss", value=value) for step, value in enumerate(values)])
+    assert [len(set(piece)) for piece in curve_of(svg)] == [1, 1]
+
+
+def test_a_value_between_two_gaps_is_a_dot() -> None:
+    values = [float("nan"), 2.0, float("nan"), 3.0]
+    (svg,) = curves_svg([Record(step=step, name="loss", value=value) for step, value in enumerate(values)])
+    (whole,) = curves_svg([Record(step=step, name="loss", value=2.0) for step in range(4)])
+    assert svg.count("<use") - whole.count("<use") >= 2
+
+
+def test_every_term_of_the_loss_is_a_line_of_the_first_chart() -> None:
+    names = ["loss", "loss/contrast", "loss/saliency", "loss/groups", "loss/views"]
+    svg, *others = curves_svg([Record(step=step, name=name, value=1.0) for step in (1, 2) for name in names])
+    assert not others
+    assert all(f">{label}</text>" in svg for label in ("sum", "contrast", "saliency", "groups", "views"))
+    assert len(set(re.findall(r"stroke: (#[0-9a-f]{6}); stroke-width: 1.6", svg))) == len(names)
+
+
+def test_the_memory_of_process_and_device_is_one_chart() -> None:
+    (svg,) = curves_svg([Record(step=1, name=name, value=1.0, unit="GiB") for name in ("memory_resident_gib", "memory_device_gib")])
+    assert "Peak memory (GiB)" in svg and ">process</text>" in svg and ">device</text>" in svg
+
+
 def test_small_axis_values_keep_their_digits() -> None:
     assert ">0.004</text>" in "".join(curves_svg([Record(step=step, name="lr", value=0.004 * (1 - step / 10)) for step in range(10)]))
 

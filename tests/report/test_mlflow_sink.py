@@ -1,5 +1,6 @@
 """MLflow: a run is continued under its id, and a server that is away stops nothing."""
 
+import math
 import sys
 from pathlib import Path
 
@@ -92,3 +93,15 @@ def test_without_mlflow_the_error_says_how_to_install_it(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(MissingExtraError, match="pip install mlflow"):
         MlflowSink.start(uri="sqlite:///x.db", experiment="e", run_name="a", run_id=None, parameters={})
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_value_that_is_not_finite_reaches_the_server_as_one(tmp_path: Path) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    uri, warned = default_tracking_uri(tmp_path / "mlflow.db"), []
+    sink = MlflowSink.start(uri=uri, experiment="mcdist", run_name="skipped", run_id=None, parameters={}, warn=warned.append)
+    sink.log([Record(step=1, name="loss", value=2.0), Record(step=2, name="loss", value=math.nan), Record(step=3, name="loss", value=1.0)])
+    sink.finish("FINISHED")
+    assert not warned and sink.num_waiting == 0
+    history = {metric.step: metric.value for metric in mlflow.MlflowClient(tracking_uri=uri).get_metric_history(sink.run_id, "loss")}
+    assert (history[1], history[3]) == (2.0, 1.0) and math.isnan(history[2])
