@@ -115,13 +115,12 @@ def build_state(config: Config, *, world: World) -> TrainState:
 def build_engine(config: Config, query: Encoder, *, key: Encoder, optimizer: Optimizer, world: World) -> Engine:
     """The engine that `optim.engine` names; nobody else knows which it is."""
     optim = config.optim
-    exchange = optim.gradient_exchange
     if optim.engine == "deepspeed":
         settings = deepspeed_settings(
             zero_stage=optim.zero_stage,
             offload_optimizer=optim.offload_optimizer,
             bucket_mib=optim.bucket_mib,
-            gradient_exchange="allreduce" if exchange == "auto" else exchange,
+            gradient_exchange=optim.gradient_exchange,
             micro_batch=optim.global_batch // world.num_ranks // accumulation_steps(config, num_ranks=world.num_ranks),
             pin_memory=world.device.type == "cuda",
             raw=config.deepspeed,
@@ -129,8 +128,6 @@ def build_engine(config: Config, query: Encoder, *, key: Encoder, optimizer: Opt
         return EngineDeepSpeed(
             query, key=key, optimizer=optimizer, world=world, precision=optim.precision, clip_grad_norm=optim.clip_grad_norm, settings=settings
         )
-    if exchange == "auto":
-        exchange = "ordered" if config.run.deterministic else "allreduce"
     return EngineDDP(
         query,
         key=key,
@@ -140,7 +137,7 @@ def build_engine(config: Config, query: Encoder, *, key: Encoder, optimizer: Opt
         clip_grad_norm=optim.clip_grad_norm,
         compile_mode=optim.compile_mode if optim.compile else None,
         bucket_mib=optim.bucket_mib,
-        gradient_exchange=exchange,
+        gradient_exchange=optim.gradient_exchange,
     )
 
 

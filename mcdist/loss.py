@@ -1,4 +1,4 @@
-"""The two terms of the loss and the few integers that several ranks must agree on before either can be weighed.
+"""The saliency term, and the few integers that several ranks must agree on before any term can be weighed.
 
 A training step over several ranks counts on each (`pixel_counts`, `saliency_counts`), sums the counts over ranks, and hands the
 sums to every rank: the shares of the ranks then add up to what one rank with the whole batch computes. Nothing here waits for the
@@ -78,7 +78,7 @@ def _counts(instances_BHW: Tensor, num_positive: Tensor | None, num_negative: Te
     if num_positive is None and num_negative is None:
         return saliency_counts(instances_BHW)
     if num_positive is None or num_negative is None:
-        raise ValueError("wanted both num_positive and num_negative or neither, got one: pass the sums over ranks of saliency_counts")
+        raise ValueError("num_positive and num_negative must be given together, got one of them: pass both sums over ranks of saliency_counts")
     require_layout("num_positive", num_positive, num_dims=0, kind="integer")
     require_layout("num_negative", num_negative, num_dims=0, kind="integer")
     return num_positive, num_negative

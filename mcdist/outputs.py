@@ -97,7 +97,8 @@ class Outputs:
         if num_new:
             steps, theirs = ("step was", "its") if num_new == 1 else ("steps were", "their")
             self.console.warn(
-                f"{num_new} {steps} skipped up to step {step}, {total} in this run: {theirs} loss or a gradient was not finite; nothing of a skipped step is kept"
+                f"{num_new} {steps} skipped up to step {step}, {total} in this run: {theirs} loss or a gradient was not finite; "
+                "nothing of a skipped step is kept"
             )
 
     def list_bad_samples(self, step: int, lines: list[str]) -> None:

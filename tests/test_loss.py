@@ -67,7 +67,7 @@ def test_the_shares_of_two_ranks_with_global_counts_sum_to_the_whole() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_positive": torch.tensor(3)}, "both num_positive and num_negative or neither"),
+        ({"num_positive": torch.tensor(3)}, "num_positive and num_negative must be given together"),
         ({"num_positive": torch.tensor(3), "num_negative": torch.tensor(3, device="meta")}, "num_negative on cpu"),
         ({"num_positive": torch.tensor(3.0), "num_negative": torch.tensor(3)}, "num_positive to be"),
         ({"logits_B1hw": torch.zeros(2, 2, 3, 2)}, "one saliency logit a pixel"),

@@ -1,7 +1,8 @@
-"""DeepSpeed's settings from ours. What the `deepspeed` section says beside them is merged in; what it says against them is an error."""
+"""DeepSpeed's settings from ours. What the `deepspeed` section adds is merged in; what contradicts ours is an error."""
 
 from typing import Any
 
+from mcdist.choices import GradientExchange, require_choice
 from mcdist.errors import ConfigError
 
 OURS: dict[str, str] = {
@@ -28,16 +29,17 @@ FLOAT_BYTES = 4
 
 
 def deepspeed_settings(
-    *, zero_stage: int, offload_optimizer: bool, bucket_mib: float, gradient_exchange: str, micro_batch: int, pin_memory: bool, raw: dict[str, Any]
+    *, zero_stage: int, offload_optimizer: bool, bucket_mib: float, gradient_exchange: GradientExchange, micro_batch: int, pin_memory: bool, raw: dict[str, Any]
 ) -> dict[str, Any]:
     """The whole dictionary for `deepspeed.initialize`. `raw` is the configuration's `deepspeed` section.
 
-    Precision, clipping, accumulation, learning rate and optimizer are the engine's own affair and are switched off in DeepSpeed.
+    The engine itself does precision, clipping, accumulation, learning rate and optimizer, so they are switched off in DeepSpeed.
 
     Raises:
-        ConfigError: `raw` sets what one of our settings says.
+        ConfigError: `raw` contradicts one of our settings, or `gradient_exchange` is an unknown name.
     """
-    bucket = int(bucket_mib * 2**20) // FLOAT_BYTES // 2 * 2  # DeepSpeed wants an even number of elements
+    require_choice("optim.gradient_exchange", gradient_exchange, choices=GradientExchange)
+    bucket = int(bucket_mib * 2**20) // FLOAT_BYTES // 2 * 2  # DeepSpeed needs an even number of elements
     ours: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": micro_batch,
         "gradient_accumulation_steps": 1,
@@ -63,8 +65,7 @@ def _merged(ours: dict[str, Any], raw: dict[str, Any], *, prefix: str) -> dict[s
         elif dotted in OURS or (key in ours and ours[key] != value):
             own = f"{ours[key]!r}" if key in ours else "nothing"
             raise ConfigError(
-                f"deepspeed.{dotted}={value!r} is at odds with mcdist, which gives DeepSpeed {own} there; take it out"
-                + (f" and set {OURS[dotted]}" if dotted in OURS else "")
+                f"deepspeed.{dotted}={value!r} contradicts mcdist, which sets {own} there; remove it" + (f" and set {OURS[dotted]}" if dotted in OURS else "")
             )
         else:
             merged[key] = value

@@ -1,4 +1,4 @@
-"""Engine: what the step asks of whoever runs the encoders. EngineDDP and EngineDeepSpeed satisfy it; nothing else can tell which runs."""
+"""Engine: what the step needs from whatever runs the encoders. EngineDDP and EngineDeepSpeed implement it; nothing else knows which one runs."""
 
 from typing import Protocol, runtime_checkable
 
@@ -6,10 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mcdist.choices import Precision
 from mcdist.distributed import World
 from mcdist.types import Embedded
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @runtime_checkable
@@ -48,7 +49,7 @@ class Engine(Protocol):
         ...
 
     def load_optimizer_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Inverse of `optimizer_tensors`, after the query's parameters were loaded. Each rank gives all of it and keeps its part.
+        """Inverse of `optimizer_tensors`, after the query's parameters were loaded. Each rank passes all of it and keeps its own share.
 
         Raises:
             CheckpointError: the checkpoint lacks a tensor of the optimizer.

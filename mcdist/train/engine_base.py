@@ -1,10 +1,11 @@
-"""EngineBase: what both engines do alike. Precision, the key encoder, the loss as it is scaled, and the optimizer's tensors by the query's names."""
+"""EngineBase: what both engines share: precision, the key encoder, loss scaling, and the optimizer's tensors by the query's names."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from mcdist.choices import Precision, require_choice
 from mcdist.distributed import World
 from mcdist.train.engine import DTYPES
 from mcdist.train.optimizer import load_optimizer_tensors, optimizer_tensors
@@ -14,7 +15,8 @@ from mcdist.types import Embedded
 class EngineBase:
     """Precision is autocast over float32 parameters, and a loss scale where it is fp16."""
 
-    def __init__(self, query: nn.Module, *, key: nn.Module, optimizer: Optimizer, world: World, precision: str, clip_grad_norm: float) -> None:
+    def __init__(self, query: nn.Module, *, key: nn.Module, optimizer: Optimizer, world: World, precision: Precision, clip_grad_norm: float) -> None:
+        require_choice("optim.precision", precision, choices=Precision)
         self.optimizer = optimizer
         self.world = world
         self.clip_grad_norm = clip_grad_norm

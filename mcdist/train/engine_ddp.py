@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from mcdist.choices import CompileMode, GradientExchange, Precision, require_choice
 from mcdist.distributed import World
 from mcdist.train.as_tuple import AsTuple
 from mcdist.train.engine_base import EngineBase
@@ -32,13 +33,20 @@ class EngineDDP(EngineBase):
         key: nn.Module,
         optimizer: Optimizer,
         world: World,
-        precision: str,
+        precision: Precision,
         clip_grad_norm: float,
-        compile_mode: str | None,
+        compile_mode: CompileMode | None,
         bucket_mib: float = 25.0,
-        gradient_exchange: str = "allreduce",
+        gradient_exchange: GradientExchange = "auto",
     ) -> None:
-        """`compile_mode`: torch.compile's own mode; None runs the encoders as they are. `gradient_exchange`: see `mcdist.train.exchange`."""
+        """`compile_mode`: torch.compile's own mode; None runs the encoders as they are. `gradient_exchange`: see `mcdist.train.exchange`.
+
+        Raises:
+            ConfigError: an unknown precision, mode or exchange.
+        """
+        require_choice("optim.gradient_exchange", gradient_exchange, choices=GradientExchange)
+        if compile_mode is not None:
+            require_choice("optim.compile_mode", compile_mode, choices=CompileMode)
         super().__init__(query, key=key, optimizer=optimizer, world=world, precision=precision, clip_grad_norm=clip_grad_norm)
         self._run = query
         self._compiled = compile_mode is not None
@@ -51,10 +59,10 @@ class EngineDDP(EngineBase):
                 device_ids=[world.device.index] if world.device.type == "cuda" else None,
                 bucket_cap_mb=bucket_mib,
                 gradient_as_bucket_view=True,
-                static_graph=not self._compiled,  # torch.compile wants a dynamic one
+                static_graph=not self._compiled,  # torch.compile needs a dynamic one
                 **OWN_BUFFERS,
             )
-            register_exchange(self._exchanging, gradient_exchange)
+            register_exchange(self._exchanging, name=gradient_exchange)
         self._mark_step()
 
     def forward(self, images: Float[Tensor, "B 3 H W"], *, last: bool) -> Embedded:

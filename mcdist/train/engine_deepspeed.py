@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from mcdist.choices import Precision
 from mcdist.distributed import World
 from mcdist.errors import MissingExtraError
 from mcdist.machine.variables import variables
@@ -35,7 +36,7 @@ class EngineDeepSpeed(EngineBase):
     """Owns how the encoders are run and the query updated."""
 
     def __init__(
-        self, query: nn.Module, *, key: nn.Module, optimizer: Optimizer, world: World, precision: str, clip_grad_norm: float, settings: dict[str, Any]
+        self, query: nn.Module, *, key: nn.Module, optimizer: Optimizer, world: World, precision: Precision, clip_grad_norm: float, settings: dict[str, Any]
     ) -> None:
         """`settings`: of `deepspeed_settings`. `optimizer` is taken over: its groups become partitions.
 
@@ -133,14 +134,14 @@ def update_scale(scaler: torch.amp.GradScaler, *, optimizer: Optimizer, found_in
 
 
 def import_deepspeed(world: World) -> ModuleType:
-    """The package, told which device this is, told not to compile anything, and quiet below errors."""
+    """Import the package for this device, with nothing to compile, and silent below errors."""
     device = world.device.type
     with variables(DS_ACCELERATOR=device):
         try:
             import deepspeed
         except ImportError as error:
             raise MissingExtraError(
-                f"optim.engine=deepspeed wants the package deepspeed ({error}); pip install 'mcdist[deepspeed]', or set optim.engine=ddp"
+                f"optim.engine=deepspeed needs the package deepspeed ({error}); run: pip install 'mcdist[deepspeed]', or set optim.engine=ddp"
             ) from error
         deepspeed.get_accelerator()  # remembers the device
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
@@ -150,7 +151,7 @@ def import_deepspeed(world: World) -> ModuleType:
 
 @contextmanager
 def _started_for(world: World) -> Iterator[None]:
-    """DeepSpeed wants a process group even for one rank, and LOCAL_RANK, by which it finds the device."""
+    """DeepSpeed needs a process group even for one rank, and LOCAL_RANK, by which it finds the device."""
     if not dist.is_initialized():
         dist.init_process_group("cpu:gloo,cuda:nccl" if world.device.type == "cuda" else "gloo", store=dist.HashStore(), rank=0, world_size=1)
     with variables(LOCAL_RANK=str(world.device.index or 0)):

@@ -1,13 +1,10 @@
-"""Exchange: how DistributedDataParallel averages gradients over the ranks. A hook takes a bucket of gradients and gives their mean.
+"""Exchange: how DistributedDataParallel averages gradients over the ranks. A hook turns a bucket of gradients into their mean.
 
 allreduce is DDP's own. bf16 sends half the bytes and rounds each gradient to 8 bits. powersgd sends two thin matrices for each weight
 (Vogels et al. 2019, arXiv:1905.13727), which is approximate; what it left out of a gradient is added to the next one, and starts from
 zero when a run is continued. ordered adds in the order of the ranks, so that the sum has the same bits whatever the buckets, the network
 and the library: DDP lays its buckets out anew after the first step of a start, and an all-reduce may add in another order for each layout.
 """
-
-from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -17,17 +14,23 @@ from torch.distributed.algorithms.ddp_comm_hooks.powerSGD_hook import PowerSGDSt
 from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
+from mcdist.choices import GradientExchange, require_choice
 from mcdist.distributed import all_gather_flat
 
 POWERSGD_RANK = 4
 POWERSGD_FROM_STEP = 100
-"""PowerSGD wants gradients that have calmed down, and buckets in their final layout."""
-
-Hook = Callable[[Any, dist.GradBucket], Future[Tensor]]
+"""PowerSGD needs gradients that have calmed down, and buckets in their final layout."""
 
 
-def register_exchange(ddp: DistributedDataParallel, name: str) -> None:
-    """Let `ddp` average gradients by `name`: allreduce | bf16 | powersgd | ordered."""
+def register_exchange(ddp: DistributedDataParallel, *, name: GradientExchange) -> None:
+    """Let `ddp` average gradients by `name`; auto is ordered where torch's deterministic algorithms are on, else allreduce.
+
+    Raises:
+        ConfigError: an unknown name.
+    """
+    require_choice("optim.gradient_exchange", name, choices=GradientExchange)
+    if name == "auto":
+        name = "ordered" if torch.are_deterministic_algorithms_enabled() else "allreduce"
     if name == "bf16":
         ddp.register_comm_hook(None, bf16_compress_hook)
     elif name == "powersgd":

@@ -6,16 +6,21 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from mcdist.errors import CheckpointError, ConfigError
+from mcdist.choices import OptimizerKind, require_choice
+from mcdist.errors import CheckpointError
 
 
 def make_optimizer(
-    name: str, *, backbone: nn.Module, heads: list[nn.Module], lr: float, backbone_lr_factor: float, sgd_momentum: float, weight_decay: float
+    name: OptimizerKind, *, backbone: nn.Module, heads: list[nn.Module], lr: float, backbone_lr_factor: float, sgd_momentum: float, weight_decay: float
 ) -> Optimizer:
     """SGD or AdamW, fused, with two groups: the backbone at `backbone_lr_factor * lr`, the heads at `lr`. Frozen parameters are left out.
 
     Each group carries `lr_factor`, which `set_lr` applies.
+
+    Raises:
+        ConfigError: an unknown name.
     """
+    require_choice("optim.optimizer", name, choices=OptimizerKind)
     groups = [
         {"params": _trainable([backbone]), "lr_factor": backbone_lr_factor},
         {"params": _trainable(heads), "lr_factor": 1.0},
@@ -23,10 +28,8 @@ def make_optimizer(
     groups = [group for group in groups if group["params"]]
     if name == "sgd":
         optimizer: Optimizer = SGD(groups, lr=lr, momentum=sgd_momentum, weight_decay=weight_decay, fused=True)
-    elif name == "adamw":
-        optimizer = AdamW(groups, lr=lr, weight_decay=weight_decay, fused=True)
     else:
-        raise ConfigError(f"optim.optimizer wants sgd or adamw, got {name!r}")
+        optimizer = AdamW(groups, lr=lr, weight_decay=weight_decay, fused=True)
     start_state(optimizer)
     return optimizer
 

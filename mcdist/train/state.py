@@ -17,7 +17,7 @@ COUNTERS = ("redrawn", "emptied", "dropped_objects", "bad_samples", "nonfinite_s
 
 @dataclass(slots=True)
 class TrainState:
-    """`step`, `samples_consumed` and `counters` are host numbers, the same on all ranks; everything else lies on the device."""
+    """`step`, `samples_consumed` and `counters` are host numbers, the same on all ranks; everything else is on the device."""
 
     query: Encoder
     key: Encoder
@@ -73,16 +73,16 @@ class TrainState:
 
 def load_module(module: torch.nn.Module, tensors: dict[str, Tensor], *, prefix: str) -> None:
     """Copy the checkpoint's tensors under `prefix` into `module`; CheckpointError names the first that does not fit."""
-    given, wanted = _below(prefix, tensors), module.state_dict()
-    for name, tensor in wanted.items():
+    given, own = _below(prefix, tensors), module.state_dict()
+    for name, tensor in own.items():
         if name not in given:
             raise CheckpointError(f"the checkpoint lacks {prefix}{name}: it is of another model; use the config.yaml of its own run")
         if given[name].shape != tensor.shape:
             raise CheckpointError(
-                f"the checkpoint's {prefix}{name} has shape {list(given[name].shape)}, this model wants {list(tensor.shape)}: "
+                f"the checkpoint's {prefix}{name} has shape {list(given[name].shape)}, this model's has {list(tensor.shape)}: "
                 "it is of another model; use the config.yaml of its own run"
             )
-    module.load_state_dict({name: given[name] for name in wanted})
+    module.load_state_dict({name: given[name] for name in own})
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

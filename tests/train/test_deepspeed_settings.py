@@ -1,4 +1,4 @@
-"""DeepSpeed's settings follow from ours; what is said against them is an error that names the key, both values and the setting of ours."""
+"""DeepSpeed's settings follow from ours; what contradicts them is an error that names the key, both values and the setting of ours."""
 
 from typing import Any
 
@@ -39,13 +39,13 @@ def test_the_same_word_as_ours_is_no_conflict() -> None:
     [
         (
             {"zero_optimization": {"stage": 3}},
-            "deepspeed.zero_optimization.stage=3 is at odds .* gives DeepSpeed 2 there; .* set optim.zero_stage",
+            "deepspeed.zero_optimization.stage=3 contradicts mcdist, which sets 2 there; .* set optim.zero_stage",
         ),
-        ({"gradient_clipping": 1.0}, "deepspeed.gradient_clipping=1.0 .* gives DeepSpeed 0.0 there; take it out and set optim.clip_grad_norm"),
-        ({"bf16": {"enabled": True}}, r"deepspeed.bf16={'enabled': True} .* {'enabled': False} there; take it out and set optim.precision"),
-        ({"optimizer": {"type": "Adam"}}, "deepspeed.optimizer=.* gives DeepSpeed nothing there; take it out and set optim.optimizer"),
-        ({"zero_force_ds_cpu_optimizer": True}, "deepspeed.zero_force_ds_cpu_optimizer=True .* gives DeepSpeed False there; take it out"),
-        ({"zero_optimization": 2}, r"deepspeed.zero_optimization=2 is at odds"),
+        ({"gradient_clipping": 1.0}, "deepspeed.gradient_clipping=1.0 .* sets 0.0 there; remove it and set optim.clip_grad_norm"),
+        ({"bf16": {"enabled": True}}, r"deepspeed.bf16={'enabled': True} .* {'enabled': False} there; remove it and set optim.precision"),
+        ({"optimizer": {"type": "Adam"}}, "deepspeed.optimizer=.* sets nothing there; remove it and set optim.optimizer"),
+        ({"zero_force_ds_cpu_optimizer": True}, "deepspeed.zero_force_ds_cpu_optimizer=True .* sets False there; remove it"),
+        ({"zero_optimization": 2}, r"deepspeed.zero_optimization=2 contradicts mcdist"),
     ],
 )
 def test_what_is_said_against_ours_is_refused(raw: dict[str, Any], message: str) -> None:

@@ -30,7 +30,7 @@ sys.exit(7)
 
 def test_where_deepspeed_is_not_installed_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "deepspeed", None)
-    with pytest.raises(MissingExtraError, match=r"optim.engine=deepspeed wants the package deepspeed .* pip install 'mcdist\[deepspeed\]', or set"):
+    with pytest.raises(MissingExtraError, match=r"optim.engine=deepspeed needs the package deepspeed .* run: pip install 'mcdist\[deepspeed\]', or set"):
         import_deepspeed(World(0, 1, torch.device("cpu")))
 
 

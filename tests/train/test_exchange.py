@@ -30,7 +30,7 @@ def _compare(rank: int, name: str, folder: Path) -> None:
         torch.manual_seed(0)
         net = nn.Sequential(nn.Linear(24, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 4))
         ddp = DistributedDataParallel(net, static_graph=True, gradient_as_bucket_view=True, bucket_cap_mb=0.005)
-        register_exchange(ddp, name)
+        register_exchange(ddp, name=name)
         bits = []
         for step in range(NUM_STEPS):
             inputs = torch.randn(4, 24, generator=torch.Generator().manual_seed(10 * step + rank))
@@ -63,7 +63,7 @@ def _ordered_in_buckets(rank: int, bucket_mib: float, folder: Path) -> None:
         torch.manual_seed(0)
         net = nn.Sequential(nn.Linear(24, 33), nn.Tanh(), nn.Linear(33, 7))
         ddp = DistributedDataParallel(net, static_graph=True, gradient_as_bucket_view=True, bucket_cap_mb=bucket_mib)
-        register_exchange(ddp, "ordered")
+        register_exchange(ddp, name="ordered")
         inputs = torch.randn(4, 24, generator=torch.Generator().manual_seed(rank))
         ddp(inputs).square().sum().backward()
         own = [parameter.grad.clone() for parameter in net.parameters()]  # type: ignore[union-attr]

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from mcdist.errors import CheckpointError, ConfigError
+from mcdist.errors import CheckpointError
 from mcdist.train.optimizer import load_optimizer_tensors, make_optimizer, optimizer_tensors, set_lr, step_where_finite
 
 
@@ -77,8 +77,3 @@ def test_frozen_parameters_are_left_out_and_factors_are_kept() -> None:
     net, optimizer = _make()
     set_lr(optimizer, lr=0.4)
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.2, 0.4])
-
-
-def test_an_unknown_optimizer_is_named() -> None:
-    with pytest.raises(ConfigError, match="sgd or adamw, got 'lion'"):
-        _make("lion")
