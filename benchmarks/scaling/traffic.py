@@ -15,8 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mcdist.distributed import SumApart, World
-from mcdist.train import loop
 from mcdist.train import step as step_module
+from mcdist.train.interval import Interval
 from mcdist.train.state import TrainState
 
 PURPOSES = ("gradients", "prototypes", "pixel counts", "stop flag", "log step", "norm statistics", "shuffled images")
@@ -64,7 +64,7 @@ def traffic(state: TrainState) -> Iterator[Traffic]:
         (step_module, "gather", "prototypes"),
         (step_module, "count_pixels", "pixel counts"),
         (World, "begin_any", "stop flag"),
-        (loop._Interval, "close", "log step"),
+        (Interval, "read", "log step"),
         (SumApart, "__call__", "norm statistics"),
         (World, "permute_rows", "shuffled images"),
     ]

@@ -8,12 +8,13 @@ from mcdist.config.checks import above, at_least, check_fields, require
 
 @dataclass(frozen=True, slots=True)
 class LossConfig:
-    """Science: the two terms."""
+    """Science: the terms, each with its weight; the contrast's is 1."""
 
     temperature: float = 0.5
     scope: Scope = "global"
     """global: candidates and balance over all ranks (R ranks compute what one would) | rank: as the paper's code, per rank."""
     saliency_weight: float = 1.0
+    """Of the saliency head's binary cross-entropy."""
     pixels_per_object: int = 0
     """Random pixels of each object that take part in the contrast (beyond the paper); 0: all."""
     false_negative_cosine: float = 1.0

@@ -6,7 +6,7 @@ from pathlib import Path
 from fake_run import make_records
 
 from mcdist import run
-from mcdist.config_file import load_config
+from mcdist.config.file import load_config
 from mcdist.report.jsonl import read_metrics
 from mcdist.run_dir import RunDir
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from mcdist import run
 from mcdist.config import Config
-from mcdist.config_file import load_config
+from mcdist.config.file import load_config
 from mcdist.data.batch import Batch
 from mcdist.data.finish import finish
 from mcdist.errors import TrainingError
