@@ -96,12 +96,6 @@ class World:
         dist.all_gather_object(gathered, texts)
         return [text for own in gathered for text in own]
 
-    def copy_from_first(self, tensors: list[Tensor]) -> None:
-        """Rank 0's values everywhere, in place."""
-        if self.num_ranks > 1:
-            for tensor in tensors:
-                dist.broadcast(tensor, src=0)
-
     def barrier(self) -> None:
         """Wait for all ranks."""
         if self.num_ranks > 1:

@@ -11,18 +11,18 @@ from mcdist.train.step import train_step
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What torch is asked for, in order: nothing is compiled, an encoder's forward pass is noted."""
-    asked: list[str] = []
+    noted: list[str] = []
 
     def compiled(module: nn.Module, *, mode: str) -> nn.Module:
-        asked.append(f"compile {mode}")
-        module.register_forward_hook(lambda *_: asked.append("forward"))
+        noted.append(f"compile {mode}")
+        module.register_forward_hook(lambda *_: noted.append("forward"))
         return module
 
     monkeypatch.setattr(torch, "compile", compiled)
-    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: asked.append("mark"))
-    return asked
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: noted.append("mark"))
+    return noted
 
 
 def two_steps(**options: Any) -> None:
@@ -31,13 +31,13 @@ def two_steps(**options: Any) -> None:
         train_step(state, [make_batch(1, seed=seed), make_batch(1, seed=seed + 2)], lr=0.1, settings=SETTINGS)
 
 
-def test_all_micro_batches_of_a_step_lie_between_two_marks(told: list[str]) -> None:
+def test_all_micro_batches_of_a_step_lie_between_two_marks(asked: list[str]) -> None:
     two_steps(compile_mode="reduce-overhead")
     step = ["forward"] * 4  # two micro-batches, key and query
-    assert told == ["compile reduce-overhead", "compile reduce-overhead", "mark", *step, "mark", *step, "mark"]
+    assert asked == ["compile reduce-overhead", "compile reduce-overhead", "mark", *step, "mark", *step, "mark"]
 
 
-def test_gradients_are_gone_where_a_step_is_marked(told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradients_are_gone_where_a_step_is_marked(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     state = make_state(compile_mode="reduce-overhead")
     left: list[int] = []
     monkeypatch.setattr(
@@ -47,6 +47,6 @@ def test_gradients_are_gone_where_a_step_is_marked(told: list[str], monkeypatch:
     assert left == [0], "a graph may write over what it returned before"
 
 
-def test_an_eager_engine_asks_the_compiler_for_nothing(told: list[str]) -> None:
+def test_an_eager_engine_asks_the_compiler_for_nothing(asked: list[str]) -> None:
     two_steps(compile_mode=None)
-    assert told == []
+    assert asked == []
