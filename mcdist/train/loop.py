@@ -83,16 +83,14 @@ def train(
             count(state, interval, totals=totals)
             if totals["bad_samples"]:
                 on_bad_samples(state.step, world.gather_texts(interval.bad))
-            check_bad_samples(state, settings=settings)
+                check_bad_samples(state, settings=settings)
             check_finite(int(totals["longest"]), step=state.step, max_nonfinite=settings.max_nonfinite)
             records = records_of(
                 totals,
+                interval=interval,
                 state=state,
                 lr=lr,
                 num_shares=1 if step.scope == "global" else world.num_ranks,
-                num_steps=interval.num_steps,
-                took_s=interval.took_s,
-                wait_s=interval.wait_s,
                 global_batch=settings.global_batch,
                 num_samples=settings.num_samples,
             )
