@@ -24,7 +24,7 @@ class Source:
 
     @property
     def webdataset(self) -> Path:
-        """Shards of `python -m shards build`."""
+        """Shards of `mcdist shards build`."""
         return self.folder / "webdataset"
 
     @property
@@ -38,7 +38,7 @@ class Source:
         return self.folder / "streaming"
 
     def ffcv(self, kept: str) -> Path:
-        """FFCV shards of `python -m shards build`; `kept`: jpg or raw."""
+        """FFCV shards of `mcdist shards build`; `kept`: jpg or raw."""
         return self.folder / f"ffcv_{kept}"
 
 

@@ -1,4 +1,4 @@
-"""python -m shards convert: both ways, and what comes back."""
+"""mcdist shards convert: both ways, and what comes back."""
 
 import shutil
 from collections.abc import Callable

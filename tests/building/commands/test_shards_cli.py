@@ -1,4 +1,4 @@
-"""python -m shards: builds from folders and VOC, resuming, repeating, looking and checking."""
+"""mcdist shards: builds from folders and VOC, resuming, repeating, looking and checking."""
 
 import json
 import os

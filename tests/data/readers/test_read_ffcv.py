@@ -108,7 +108,7 @@ def test_a_file_cut_under_a_running_reader_is_one_sentence(tmp_path):
     betons = FfcvFolder(tiny_betons(tmp_path, 2), cache="process")
     betons.read(0)
     os.truncate(tmp_path / "shard-000000.beton", 4000)
-    with pytest.raises(ShardError, match=r"shard-000000\.beton, sample 1: wanted \d+ bytes from byte \d+ on, found 0; check: python -m shards verify"):
+    with pytest.raises(ShardError, match=r"shard-000000\.beton, sample 1: wanted \d+ bytes from byte \d+ on, found 0; check: mcdist shards verify"):
         betons.read(1)
 
 

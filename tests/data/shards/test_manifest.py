@@ -51,5 +51,5 @@ def test_a_manifest_that_is_no_object_is_one_sentence(make_shards: Callable[...,
 def test_another_schema_version_says_what_to_do(make_shards: Callable[..., Path], version: int) -> None:
     folder = make_shards(3)
     _spoil(folder, lambda content: content.update(schema_version=version))
-    with pytest.raises(ShardError, match=f"schema version {version}, this mcdist reads 2; rebuild the shards with: python -m shards build"):
+    with pytest.raises(ShardError, match=f"schema version {version}, this mcdist reads 2; rebuild the shards with: mcdist shards build"):
         read_manifest(folder)
