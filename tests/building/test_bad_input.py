@@ -27,7 +27,7 @@ def build(run: Run, tmp_path: Path, *options: object) -> Result:
 def assert_one_sentence(result: Result, *parts: str, exit_code: int = 3) -> None:
     assert result.exit_code == exit_code, result.output
     (line,) = result.stderr.strip().splitlines()
-    assert line.startswith("error: ")
+    assert line.startswith("mcdist: ")
     for part in parts:
         assert part in line, line
 

@@ -54,4 +54,4 @@ def test_a_part_that_cannot_be_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_parts_do_not_overwrite(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["shards", "build", "--part", "1/2", "demo", "--out", str(tmp_path / "demo"), *SIZE, "--overwrite"])
-    assert done.exit_code == 2 and "goes without --overwrite" in done.output
+    assert done.exit_code == 2 and "cannot be used with --overwrite" in done.output

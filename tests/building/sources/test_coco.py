@@ -303,7 +303,7 @@ def test_options_and_files_that_do_not_fit_are_one_sentence(run: Run, tmp_path: 
     result = build(run, tmp_path, *(option.format(**paths) if option.startswith("{") else option for option in options))
     assert result.exit_code == exit_code, result.output
     (line,) = result.stderr.strip().splitlines()
-    assert line.startswith("error: ") and all(part in line for part in parts), line
+    assert line.startswith("mcdist: ") and all(part in line for part in parts), line
 
 
 def test_an_annotation_file_that_changes_during_the_build_is_noticed(tmp_path: Path) -> None:
