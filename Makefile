@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --jaxtyping-packages=mcdist,beartype.beartype
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-slurm lint format types imports coverage clean
+.PHONY: help demo test test-slow test-slurm lint format types imports docs coverage clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ types: $(VENV)/.test-installed ## mypy
 imports: $(VENV)/.test-installed ## the import contracts of setup.cfg
 	$(BIN)/lint-imports --config setup.cfg
 
+docs: $(VENV)/.docs-installed ## the documentation site: build/docs/index.html; every warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -q -n -b html docs build/docs
+
 coverage: $(VENV)/.test-installed ## which lines the tests reach
 	$(PYTEST) -m "not slow and not slurm" --cov --cov-report=term
 
@@ -52,6 +55,11 @@ $(VENV)/.created:
 $(VENV)/.demo-installed: $(VENV)/.created setup.cfg setup.py constraints.txt
 	@echo "installing mcdist into $(VENV) (once; some minutes)"
 	@$(PIP) --editable '.[faiss-cpu]'
+	@touch $@
+
+$(VENV)/.docs-installed: $(VENV)/.demo-installed
+	@echo "installing what the documentation needs into $(VENV) (once)"
+	@$(PIP) --editable '.[docs]'
 	@touch $@
 
 $(VENV)/.test-installed: $(VENV)/.demo-installed .ci/install-ffcv

@@ -18,7 +18,7 @@ from mcdist.run_dir import RunDir
 from mcdist.yaml_text import read_yaml
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 
 
@@ -51,11 +51,95 @@ def command_of(program: str, *, words: list[str]) -> Any:
     return command
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_every_relative_link_leads_to_a_file(path):
-    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text()) if "://" not in link]
-    absent = [link for link in links if link and not (path.parent / link).exists()]
-    assert not absent
+def links_of(path: Path) -> list[str]:
+    """The relative links of a document's text, pictures included."""
+    return [link for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text()) + re.findall(r'(?:href|src)="([^"]+)"', path.read_text()) if "://" not in link]
+
+
+def anchors_of(path: Path) -> set[str]:
+    """What a web view makes of the headings: lower case, no punctuation, a hyphen for each blank."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", path.read_text(), flags=re.DOTALL | re.MULTILINE), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_relative_link_leads_to_a_file_and_to_a_heading_in_it(path):
+    wrong = []
+    for link in links_of(path):
+        name, _, anchor = link.partition("#")
+        target = path.parent / name if name else path
+        if path.parent == ROOT / "docs" and target.suffix == ".html":
+            target = target.with_suffix(".md")  # of the site's own pages, linked from HTML
+        if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors_of(target)):
+            wrong.append(link)
+    assert not wrong
+
+
+def python_blocks(path: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
+    """In a folder that has what the text says: a run, and a photo of any size."""
+    from PIL import Image
+
+    from mcdist.build import build_encoder
+    from mcdist.checkpoint import save_checkpoint
+
+    run = RunDir(tmp_path / "runs" / "demo").create()
+    run.config.write_text("model: {backbone: resnet18, num_stages: 3, decoder: linear, weights: none, embedding_dim: 8}\n")
+    tensors = {f"query/{name}": tensor for name, tensor in build_encoder(load_config(run.config).model).state_dict().items()}
+    save_checkpoint(run.checkpoints / "step_00000001", tensors=tensors, numbers={"step": 1})
+    Image.new("RGB", (70, 50), "olive").save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+
+    embeds, contrasts = python_blocks(ROOT / "README.md")
+    found: dict[str, Any] = {}
+    exec(compile(embeds, "README.md", "exec"), found)
+    assert found["pixels"].shape == (1, 8, 7, 9) and found["is_object"].shape == (1, 1, 7, 9)
+    exec(compile(contrasts, "README.md", "exec"), found)
+    assert re.fullmatch(r"loss \d\.\d\d, \d+ of 20000 pixels pick their own object\n", capsys.readouterr().out)
+    assert found["features"].grad.abs().sum() > 0
+
+
+def test_prose_is_wrapped():
+    """A line of prose has at most 110 columns, so that a diff can be read; tables, code, links and what cannot be broken may be longer."""
+    for path in DOCUMENTS:
+        text = re.sub(r"^( *)```.*?^ *```", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+        prose = [line for line in text.splitlines() if not line.lstrip().startswith(("|", "#", "<", "`", "    ", "!["))]
+        assert not [line for line in prose if len(line) > 110], path.name
+
+
+def test_no_document_names_a_machine_or_an_acceptance_list():
+    text = "".join(path.read_text() for path in DOCUMENTS)
+    assert not re.search(r"\.\./shared|/work/|\(wanted", text)
+
+
+def test_the_changelog_has_the_usual_headings_with_unreleased_on_top():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    versions = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert versions[0] == "Unreleased"
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+ - \d{4}-\d\d-\d\d", version) for version in versions[1:])
+    assert set(re.findall(r"^### (.*)$", text, re.MULTILINE)) <= {"Added", "Changed", "Fixed", "Removed"}
+
+
+def test_decisions_are_numbered_in_order_and_dated():
+    text = (ROOT / "docs" / "decisions.md").read_text()
+    entries = re.findall(r"^### (\d+)\. .+\n\n\*(\d{4}-\d\d-\d\d)\.\*", text, re.MULTILINE)
+    assert len(entries) == len(re.findall(r"^### ", text, re.MULTILINE)) > 100
+    assert sorted(int(number) for number, _ in entries) == list(range(1, len(entries) + 1))
+
+
+def test_the_citation_names_the_version_and_the_paper():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert f"version = {citation['version']}\n" in (ROOT / "setup.cfg").read_text()
+    assert "2102.06191" in citation["preferred-citation"]["url"]
+
+
+def test_pictures_stay_small():
+    pictures = [path for path in (ROOT / "docs" / "pictures").iterdir() if path.suffix in (".webp", ".svg", ".png")]
+    assert {path.name for path in pictures} >= {"method.svg", "panels.webp", "report.webp"}
+    assert not [path.name for path in pictures if path.stat().st_size > 200_000]
 
 
 def test_the_readme_shows_commands():
@@ -141,8 +225,9 @@ def test_the_demos_classes_are_those_the_builder_draws():
     assert list(classes.values()) == [[index] for index in range(len(CLASSES))]
 
 
-def test_the_readme_lists_every_file_of_a_run():
-    section = (ROOT / "README.md").read_text().partition("## A run, file by file")[2].partition("\n## ")[0]
+@pytest.mark.parametrize(("name", "heading"), [("README.md", "A run, file by file"), ("docs/formats.md", "Run folder")])
+def test_readme_and_formats_list_every_file_of_a_run(name, heading):
+    section = (ROOT / name).read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
     listed = {name.rstrip("/") for name in re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)}
     run = RunDir(Path())
     assert listed == {getattr(run, name).name for name, value in vars(RunDir).items() if isinstance(value, property)}

@@ -51,4 +51,4 @@ def _parsed(line: bytes, *, where: str) -> dict[str, Any]:
             raise TypeError("step is no whole number")
         return {"step": content["step"], **{name: content[name] for name in ("epoch", "shard", "key", "index", "reason")}}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"{where} wants one bad sample in JSON, got {line[:60]!r}; remove that line or the file") from error
+        raise DataError(f"{where} must be one bad sample as JSON, got {line[:60]!r}; remove that line or the file") from error

@@ -1,4 +1,4 @@
-"""Cluster strips: the most typical objects of each cluster side by side, where no ground truth gives the clusters a name."""
+"""Cluster strips: the most typical objects of each cluster side by side, where no ground truth names the clusters."""
 
 import io
 import re

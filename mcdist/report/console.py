@@ -17,10 +17,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from mcdist.errors import ConfigError, MachineError
+from mcdist.choices import ConsoleMode, require_choice
+from mcdist.errors import MachineError
 from mcdist.records import Record
-
-MODES = ("auto", "off")
 
 _LINE_WIDTH = 200
 _SPARK = "▁▂▃▄▅▆▇█"
@@ -32,15 +31,16 @@ _SMOOTHING = 0.3
 class Console:
     """What a person sees of a run. `auto`: live on a terminal, plain lines elsewhere; `off`: warnings only. Use as a context."""
 
-    def __init__(self, *, mode: str, total_steps: int, samples_per_step: int, log: Path | None = None, file: TextIOWrapper | StringIO | None = None) -> None:
+    def __init__(
+        self, *, mode: ConsoleMode, total_steps: int, samples_per_step: int, log: Path | None = None, file: TextIOWrapper | StringIO | None = None
+    ) -> None:
         """Nothing is shown yet. `samples_per_step` is the global batch; `log` also gets what `say` and `warn` say; `file` is standard output.
 
         Raises:
             ConfigError: an unknown mode.
             MachineError: `log` cannot be opened.
         """
-        if mode not in MODES:
-            raise ConfigError(f"report.console wants one of {', '.join(MODES)}, got {mode!r}")
+        require_choice("report.console", mode, choices=ConsoleMode)
         self._mode, self._total_steps, self._samples_per_step = mode, total_steps, samples_per_step
         self._rich = plain_or_rich(file)
         self._log = _open_log(log)

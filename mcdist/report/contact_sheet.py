@@ -32,7 +32,7 @@ VOID_COLOUR = (150, 150, 150)
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One photo of the sheet, its instance map of the same size, and what stands below."""
+    """One photo of the sheet, its instance map of the same size, and the text below it."""
 
     photo: UInt8[numpy.ndarray, "H W 3"]
     instances: Int16[numpy.ndarray, "H W"]

@@ -1,4 +1,4 @@
-"""The doctor's findings as a table: what is there, what is missing, and what to type."""
+"""The doctor's findings as a table: what is installed, what is missing, and the line that installs it."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ STYLES = {"ok": "green", "missing": "yellow", "broken": "bold red"}
 
 
 def findings_table(findings: Iterable[Finding]) -> Table:
-    """One row a finding; the remedy stands below what was seen."""
+    """One row per finding, with the remedy below what was found."""
     table = Table(
         title="What this machine has", title_justify="left", title_style="bold", header_style="bright_black", show_edge=False, pad_edge=False, expand=False
     )

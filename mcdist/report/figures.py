@@ -1,7 +1,7 @@
 """Figures as SVG elements to put into a page: curves of training, IoU a class, confusion.
 
-Text stays text and takes the page's font; ink is `currentColor` and lines `var(--line)`, so one figure suits a light and a dark page. Names cannot collide when
-several stand in one page, nothing in them points outside, and the same input gives the same bytes.
+Text stays text and uses the page's font; ink is `currentColor` and lines are `var(--line)`, so a figure suits a light and a dark page. The ids of several figures
+in one page do not collide, nothing in a figure refers to anything outside, and the same input gives the same bytes.
 """
 
 import io
@@ -51,7 +51,7 @@ _STYLE: dict[Any, Any] = {
 }
 
 _POINTS_MAX = 120
-"""Longer curves are drawn as the mean of bins, with a band from their least to their greatest value."""
+"""Longer curves are drawn as the means of bins, with a band from their minimum to their maximum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +234,7 @@ def _figure(*, width: float, height: float) -> Iterator[tuple[Any, list[str]]]:
         from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingExtraError("the report's figures want matplotlib, which is not installed; run: pip install matplotlib") from error
+        raise MissingExtraError("the report's figures need matplotlib, which is not installed; run: pip install matplotlib") from error
     rendered: list[str] = []
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a class name in a script matplotlib's font lacks; the page's font draws it

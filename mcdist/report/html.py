@@ -1,6 +1,6 @@
 """report.html: one self-contained file made from a run folder's files alone; each file may be missing.
 
-Everything shown is escaped (keys, paths and settings are other people's words); pictures and figures stand in the page, so nothing is fetched.
+Everything shown is escaped, since keys, paths and settings are untrusted text. Pictures and figures are part of the page, so nothing is fetched.
 """
 
 import base64
@@ -25,8 +25,8 @@ from mcdist.yaml_text import read_yaml
 
 _COUNTS = (
     ("count/redrawn", "views drawn again (too little or too much foreground)"),
-    ("count/emptied", "samples that took part without foreground"),
-    ("count/dropped_objects", "objects dropped (more than views.max_objects)"),
+    ("count/emptied", "samples without usable foreground (void)"),
+    ("count/dropped_objects", "objects left out (more than views.max_objects)"),
     ("count/bad_samples", "samples that could not be read (void everywhere)"),
     ("count/nonfinite_steps", "steps with a non-finite loss or gradient"),
 )
@@ -51,7 +51,7 @@ class Picture:
 
 
 def write_report(run_dir: RunDir) -> Path:
-    """Write `run_dir.report` from the run's files and give its path. Takes a few seconds, most of it matplotlib's import.
+    """Write `run_dir.report` from the run's files and return its path. Takes a few seconds, most of it matplotlib's import.
 
     Raises:
         DataError: a file that is there is damaged.
@@ -147,7 +147,7 @@ def _text(path: Path) -> str:
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path} for the report: {getattr(error, 'strerror', None) or 'it is no text'}; restore or remove it") from error
+        raise DataError(f"cannot read {path} for the report: {getattr(error, 'strerror', None) or 'it is not text'}; restore or remove it") from error
 
 
 def _png(path: Path) -> str:
@@ -158,7 +158,7 @@ def _png(path: Path) -> str:
 
 
 def _sections(config_text: str) -> dict[str, dict[str, Any]]:
-    """The configuration as plain sections; none where it is no YAML, since the report shows its text anyway."""
+    """The configuration as plain sections; none if it is not YAML, since the report shows its text anyway."""
     try:
         content = read_yaml(config_text, where="config.yaml")
     except ConfigError:
@@ -167,7 +167,7 @@ def _sections(config_text: str) -> dict[str, dict[str, Any]]:
 
 
 def _setup(sections: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """What the first sentence says of the run; a key that is missing is None."""
+    """What the first sentence says about the run; a missing key is None."""
     wanted = {
         "backbone": ("model", "backbone"),
         "weights": ("model", "weights"),
@@ -191,9 +191,9 @@ def _starts(path: Path) -> list[dict[str, Any]]:
 
 
 def _start_facts(start: dict[str, Any]) -> list[Fact]:
-    """One start of the run; keys that are missing are left out, keys nobody knows are shown as they are."""
-    known = ("time", "command", "commit", "host_cpu", "num_cores", "memory_gib", "device", "num_ranks", "precision", "gpu_kernels", "versions")
-    labels = {"host_cpu": "processor", "num_cores": "cores", "memory_gib": "memory", "num_ranks": "ranks", "gpu_kernels": "GPU kernels"}
+    """One start of the run. Missing keys are left out, unknown keys are shown unchanged."""
+    known = ("time", "command", "commit", "host_cpu", "num_cores", "memory_gib", "device", "num_ranks", "precision", "versions")
+    labels = {"host_cpu": "processor", "num_cores": "cores", "memory_gib": "memory", "num_ranks": "ranks"}
     ordered = [key for key in known if key in start] + [key for key in start if key not in known]
     return [Fact(labels.get(key, key), _shown(key, start[key])) for key in ordered]
 
@@ -205,14 +205,14 @@ def _shown(key: str, value: Any) -> str:
 
 
 def _counts(records: list[Record]) -> list[Fact]:
-    """The cumulative counts at their last value."""
+    """The last value of each cumulative count."""
     last = {record.name: record.value for record in records if record.name.startswith("count/")}
     labels = {**{name: name.removeprefix("count/").replace("_", " ") for name in last}, **dict(_COUNTS)}
     return [Fact(label, f"{last[name]:,.0f}") for name, label in labels.items() if name in last]
 
 
 def _bad_samples(listed: list[dict[str, Any]]) -> list[Fact]:
-    """Each sample once, though it may have come in every epoch; the first few."""
+    """Each sample once, though it may have occurred in every epoch; only the first few."""
     by_place = {(line["shard"], line["index"]): line for line in listed}
     facts = [Fact(f"{line['shard']}, {line['key'] or line['index']}", str(line["reason"])) for line in by_place.values()]
     left = len(facts) - _SHOWN_BAD_SAMPLES

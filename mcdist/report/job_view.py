@@ -25,7 +25,7 @@ class JobRow:
     records: tuple[Record, ...] = ()
 
     def readings(self) -> dict[str, str]:
-        """The newest value of each reading that a person wants, with the step first."""
+        """The newest value of each reading that is worth showing, the step first."""
         newest = {record.name: record for record in self.records}
         shown = {label: f"{newest[name].value:{spec}}" for label, name, spec in READINGS if name in newest}
         return {"step": str(max(record.step for record in self.records)), **shown} if self.records else {}

@@ -93,7 +93,7 @@ def _from_line(line: bytes, *, where: str) -> Record:
             raise TypeError("a field of the wrong type")
         return Record(step=step, name=name, value=float(number), unit=unit)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise DataError(f"{where} wants one record (step, name, value, unit) in JSON, got {line[:60]!r}; remove that line or the file") from error
+        raise DataError(f"{where} must be one record (step, name, value, unit) as JSON, got {line[:60]!r}; remove that line or the file") from error
 
 
 def _cannot_write(path: Path, error: OSError) -> MachineError:

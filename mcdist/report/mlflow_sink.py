@@ -201,7 +201,7 @@ def _import_quietly() -> Any:
     try:
         mlflow = importlib.import_module("mlflow")
     except ImportError as error:
-        raise MissingExtraError("report.mlflow wants mlflow, which is not installed; run: pip install mlflow, or set report.mlflow=off") from error
+        raise MissingExtraError("report.mlflow needs mlflow, which is not installed; run: pip install mlflow, or set report.mlflow=off") from error
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return mlflow

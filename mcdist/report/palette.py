@@ -1,4 +1,4 @@
-"""One palette for console, figures and report; told apart by readers with any colour vision."""
+"""One palette for console, figures and report; readers with any colour vision can distinguish the colours."""
 
 import colorsys
 from itertools import cycle, islice

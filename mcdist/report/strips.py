@@ -1,4 +1,4 @@
-"""Strips: a folder of pictures that each evaluation writes anew."""
+"""Strips: a folder of pictures that each evaluation replaces."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path

@@ -71,7 +71,7 @@ def _clusters_table(evaluation: Evaluation) -> Table:
     table = Table(box=box.ROUNDED, title=caption(evaluation), title_justify="left", title_style="bold", header_style="bold cyan", border_style="bright_black")
     for name in ("masks", "protocol", "encoder"):
         table.add_column(name, overflow="fold")
-    for name in ("objects", "silhouette", "agreement of seeds", "largest cluster", "smallest"):
+    for name in ("objects", "silhouette", "agreement between seeds", "largest cluster", "smallest"):
         table.add_column(name, justify="right")
     for place, row in enumerate(evaluation.clusters):
         quoted = place == evaluation.headline

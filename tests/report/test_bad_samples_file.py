@@ -32,7 +32,7 @@ def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
 def test_a_whole_line_of_another_kind_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "bad_samples.jsonl"
     path.write_text(text)
-    with pytest.raises(DataError, match="bad_samples.jsonl:1 wants one bad sample in JSON"):
+    with pytest.raises(DataError, match="bad_samples.jsonl:1 must be one bad sample as JSON"):
         read_bad_samples(path)
 
 

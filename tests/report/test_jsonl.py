@@ -72,7 +72,7 @@ def test_no_file_has_no_records(tmp_path: Path) -> None:
 def test_a_damaged_line_is_an_error_that_names_it(tmp_path: Path, line: str) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"step": 1, "name": "loss", "value": 1, "unit": ""}\n' + line.encode("latin-1") + b"\n")
-    with pytest.raises(DataError, match=r"metrics\.jsonl:2 wants one record"):
+    with pytest.raises(DataError, match=r"metrics\.jsonl:2 must be one record"):
         read_metrics(path)
 
 
