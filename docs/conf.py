@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+from sphinx.application import Sphinx
+
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
@@ -12,8 +14,8 @@ project_copyright = "the mcdist authors, Apache-2.0"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "settings_table"]
 exclude_patterns = ["_build"]
 nitpicky = True
-# Names of other libraries: nothing is fetched while the site is built, so their own documentation is not linked.
-nitpick_ignore_regex = [("py:.*", r"(?!mcdist).*")]
+# Names that the reference does not describe: other libraries', since nothing is fetched while the site is built, and inner rooms'.
+nitpick_ignore_regex = [("py:.*", r"(?!mcdist\.(ops|trained|types|records|run_dir|errors|proposals)\b).*")]
 
 myst_enable_extensions = ["colon_fence", "attrs_block"]
 myst_heading_anchors = 3
@@ -39,3 +41,13 @@ html_theme_options = {
     "dark_css_variables": {"color-brand-primary": "#5aa2ea", "color-brand-content": "#7ab6f0"},
     "footer_icons": [],
 }
+
+
+def _plain_bars(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """|x| in a docstring is a length, not a substitution of reStructuredText."""
+    lines[:] = [line.replace("|", "\\|") for line in lines]
+
+
+def setup(app: Sphinx) -> None:
+    """Docstrings are plain text with Google's sections."""
+    app.connect("autodoc-process-docstring", _plain_bars, priority=400)
