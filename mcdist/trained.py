@@ -9,7 +9,7 @@ from torch.nn.functional import pad
 
 from mcdist.build import build_encoder
 from mcdist.checkpoint import find_checkpoint
-from mcdist.config_file import load_config
+from mcdist.config.file import load_config
 from mcdist.data.views.normalise import normalise
 from mcdist.errors import ConfigError
 from mcdist.model.backbone import STRIDE

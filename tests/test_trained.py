@@ -8,7 +8,7 @@ import torch
 
 from mcdist.build import build_encoder
 from mcdist.checkpoint import save_checkpoint
-from mcdist.config_file import load_config
+from mcdist.config.file import load_config
 from mcdist.data.views.normalise import normalise
 from mcdist.errors import CheckpointError, ConfigError
 from mcdist.model.encoder import Encoder

@@ -15,7 +15,7 @@ import typer
 from method_picture import method_svg
 from PIL import Image
 
-from mcdist.config_file import load_config
+from mcdist.config.file import load_config
 from mcdist.data.readers.open import open_shards
 from mcdist.data.shards.sample import decode_sample
 from mcdist.run_dir import RunDir
