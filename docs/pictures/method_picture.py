@@ -159,7 +159,7 @@ def _prototype_column(x: float, y: float, prototypes: list[tuple[str, list[float
     for place, (colour, vector) in enumerate(prototypes[:4]):
         largest = max(abs(value) for value in vector)
         cells = "".join(
-            f'<rect x="{x + 3.6 * column:.1f}" y="{y + 26 * place}" width="3.6" height="18" fill="{colour}" opacity="{0.18 + 0.82 * abs(value) / largest:.2f}"/>'
+            f'<rect x="{x + 3.6 * column:.1f}" y="{y + 26 * place}" width="3.6" height="18" fill="{colour}" opacity="{abs(value) / largest:.2f}"/>'
             for column, value in enumerate(vector)
         )
         rows.append(f'{cells}<rect x="{x}" y="{y + 26 * place}" width="43.2" height="18" fill="none" stroke="{colour}"/>')

@@ -1,57 +1,27 @@
-"""Figures as SVG elements to put into a page: curves of training, IoU a class, confusion.
+"""Figures as SVG elements to put into a page: curves of training, IoU of each class, confusion.
 
-Text stays text and uses the page's font; ink is `currentColor` and lines are `var(--line)`, so a figure suits a light and a dark page. The ids of several figures
-in one page do not collide, nothing in a figure refers to anything outside, and the same input gives the same bytes.
+Text stays text and uses the page's font; ink is `currentColor` and lines are `var(--line)`, so a figure suits a light and a dark page. Nothing in a
+figure refers to anything outside it, and the same input gives the same bytes. The shapes are in `figures.svg.jinja`, their places are computed here.
 """
 
-import io
 import math
-import re
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy
+from jinja2 import Environment, StrictUndefined
 
-from mcdist.errors import MissingExtraError
 from mcdist.records import Evaluation, Record, Score
+from mcdist.report.axis import Axis, text_width
+from mcdist.report.curve import Curve, make_curve
 from mcdist.report.palette import BASELINE, TRAINED, line_colours
 from mcdist.report.table import baseline_of, headline
 
-_INK, _LINE, _PAPER = "#010203", "#040506", "#070809"
-"""Stand-ins that matplotlib writes and `_adapt` exchanges for the page's own colours."""
-
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "mcdist",
-    "text.parse_math": False,
-    "axes.unicode_minus": False,
-    "font.size": 9.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": _LINE,
-    "axes.labelcolor": _INK,
-    "axes.titlesize": 10.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlecolor": _INK,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": _LINE,
-    "grid.linewidth": 0.7,
-    "text.color": _INK,
-    "xtick.color": _LINE,
-    "ytick.color": _LINE,
-    "xtick.labelcolor": _INK,
-    "ytick.labelcolor": _INK,
-    "legend.frameon": False,
-    "legend.labelcolor": _INK,
-}
-
-_POINTS_MAX = 120
-"""Longer curves are drawn as the means of bins, with a band from their minimum to their maximum."""
+_SMALL = 11.0
+"""Font size of numbers and legends; titles are 13."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +35,17 @@ class Chart:
     """Lowest value of the vertical axis; None lets the data choose."""
 
 
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar, from the axis' start to `end`, and what is written behind it."""
+
+    top: float
+    thickness: float
+    end: float
+    text: str
+    colour: str
+
+
 _CHARTS = (
     Chart("Pixels that pick their own object", ("accuracy_percent",), floor=0.0),
     Chart("Learning rate", ("lr",), floor=0.0),
@@ -74,7 +55,7 @@ _CHARTS = (
     Chart("Collapse monitor: saliency coverage", ("monitor/saliency_coverage_percent",), floor=0.0),
     Chart("Memory bank: steps since a row was written", ("monitor/bank_age_max_steps", "monitor/bank_age_mean_steps"), ("oldest", "mean"), floor=0.0),
     Chart("Memory bank: rows in use", ("monitor/bank_fill_percent",), floor=0.0),
-    Chart("Images a second", ("images_per_s",), floor=0.0),
+    Chart("Images per second", ("images_per_s",), floor=0.0),
     Chart("Time spent waiting for data", ("data_wait_percent",), floor=0.0),
     Chart("Step time", ("step_time_s",), floor=0.0),
     Chart("Peak memory", ("memory_resident_gib", "memory_device_gib"), ("process", "device"), floor=0.0),
@@ -92,13 +73,7 @@ def curves_svg(records: Sequence[Record]) -> list[str]:
     known = {name for chart in listed for name in chart.names}
     others = [Chart(name, (name,)) for name in by_name if name not in known and name not in _NOT_DRAWN]
     charts = [chart for chart in (*listed, *others) if any(name in by_name for name in chart.names)]
-    return [_curve_svg(chart, by_name, prefix=f"curve{place}") for place, chart in enumerate(charts)]
-
-
-def _loss_chart(names: Iterable[str]) -> Chart:
-    """The sum, then every term that was recorded."""
-    terms = [name for name in names if name.startswith("loss/")]
-    return Chart("Loss", ("loss", *terms), ("sum", *(name.removeprefix("loss/") for name in terms)), floor=0.0)
+    return [_curves(chart, by_name) for chart in charts]
 
 
 def class_bars_svg(evaluation: Evaluation) -> str:
@@ -106,13 +81,24 @@ def class_bars_svg(evaluation: Evaluation) -> str:
     score = headline(evaluation)
     if score is None or not evaluation.classes:
         return ""
-    series = [(score.encoder, TRAINED, score)]
+    series = [(score, TRAINED)]
     baseline = baseline_of(evaluation, score=score)
     if baseline is not None and baseline is not score:
-        series.append((baseline.encoder, BASELINE, baseline))
-    with _figure(width=5.4, height=0.9 + (0.44 if len(evaluation.classes) <= 12 else 0.32) * len(evaluation.classes)) as (figure, rendered):
-        _draw_bars(figure.add_subplot(), classes=evaluation.classes, series=series)
-    return _adapt(rendered[0], prefix="bars")
+        series.append((baseline, BASELINE))
+    left = 12 + max(text_width(name, size=_SMALL) for name in evaluation.classes)
+    row = 40 if len(evaluation.classes) <= 12 else 28
+    axis = Axis(0.0, 100.0, left, left + 380)
+    bottom = 34 + row * len(evaluation.classes)
+    return _render(
+        "bars",
+        width=axis.end + 42,
+        height=bottom + 36,
+        axis=axis,
+        bottom=bottom,
+        legend=_legend([(one.encoder, colour) for one, colour in series], left=left),
+        classes=[(name, 34 + row * (place + 0.5)) for place, name in enumerate(evaluation.classes)],
+        bars=[bar for number, (one, colour) in enumerate(series) for bar in _bars(one, axis=axis, colour=colour, number=number, num=len(series), row=row)],
+    )
 
 
 def confusion_svg(evaluation: Evaluation) -> str:
@@ -122,147 +108,119 @@ def confusion_svg(evaluation: Evaluation) -> str:
         return ""
     counts = numpy.array(score.confusion, dtype=numpy.float64)
     shares = 100 * counts / numpy.maximum(counts.sum(axis=1, keepdims=True), 1)
-    cell = min(0.56, max(0.3, 4.4 / counts.shape[1]))
-    with _figure(width=1.3 + cell * counts.shape[1], height=1.2 + cell * counts.shape[0]) as (figure, rendered):
-        _draw_confusion(figure.add_subplot(), shares=shares, classes=evaluation.classes)
-    return _adapt(rendered[0], prefix="confusion")
+    num_rows, num_columns = counts.shape
+    cell = min(48.0, max(27.0, 400 / num_columns))
+    rows, columns = _named(evaluation.classes, count=num_rows), _named(evaluation.classes, count=num_columns)
+    left = 34 + max(text_width(name, size=_SMALL) for name in rows)
+    name_length = max(text_width(name, size=_SMALL) for name in columns)
+    top = 34 + 0.65 * name_length
+    return _render(
+        "confusion",
+        width=left + cell * num_columns + 0.77 * name_length,
+        height=top + cell * num_rows + 8,
+        left=left,
+        top=top,
+        cell=cell,
+        rows=rows,
+        columns=columns,
+        cells=[(row, column, shares[row, column]) for row, column in zip(*numpy.nonzero(shares >= 0.05), strict=True)],
+    )
 
 
-def _curve_svg(chart: Chart, by_name: dict[str, list[Record]], *, prefix: str) -> str:
-    with _figure(width=3.9, height=2.2) as (figure, rendered):
-        axes = figure.add_subplot()
-        labels = chart.labels or chart.names
-        for name, label, colour in zip(chart.names, labels, line_colours(len(chart.names)), strict=True):
-            if name in by_name:
-                _draw_curve(axes, by_name[name], label=label, colour=colour)
-        unit = next(by_name[name][0].unit for name in chart.names if name in by_name)
-        axes.set_title(f"{chart.title} ({unit})" if unit else chart.title, pad=8)
-        axes.margins(x=0.01, y=0.12)
-        if chart.floor is not None and axes.dataLim.y0 >= chart.floor:
-            axes.set_ylim(bottom=chart.floor)
-        num_drawn = sum(name in by_name for name in chart.names)
-        if num_drawn > 1:
-            axes.legend(loc="upper right", ncols=num_drawn, fontsize=8.5, handlelength=1.1, columnspacing=1.1, borderaxespad=0)
-        _quiet_axes(axes)
-    return _adapt(rendered[0], prefix=prefix)
+def _loss_chart(names: Iterable[str]) -> Chart:
+    """The sum, then every term that was recorded."""
+    terms = [name for name in names if name.startswith("loss/")]
+    return Chart("Loss", ("loss", *terms), ("sum", *(name.removeprefix("loss/") for name in terms)), floor=0.0)
 
 
-def _draw_curve(axes: Any, records: list[Record], *, label: str, colour: str) -> None:
-    """Where no value is finite the line has a gap; a value between two gaps is a dot."""
-    steps = numpy.array([record.step for record in records], dtype=numpy.float64)
-    values = numpy.array([record.value for record in records], dtype=numpy.float64)
-    values[~numpy.isfinite(values)] = numpy.nan
-    if len(steps) > _POINTS_MAX:
-        bins = numpy.array_split(numpy.arange(len(steps)), _POINTS_MAX)
-        low, high = (numpy.array([_of_finite(bound, values[part]) for part in bins]) for bound in (numpy.min, numpy.max))
-        steps, values = (numpy.array([_of_finite(numpy.mean, of[part]) for part in bins]) for of in (steps, values))
-        axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
-    axes.plot(steps, values, color=colour, linewidth=1.6, label=label)
-    known = numpy.pad(numpy.isfinite(values), 1)
-    alone = known[1:-1] & ~known[:-2] & ~known[2:]
-    if alone.any():
-        axes.plot(steps[alone], values[alone], color=colour, linewidth=0, marker="o", markersize=4)
+def _curves(chart: Chart, by_name: dict[str, list[Record]]) -> str:
+    labels, colours = chart.labels or chart.names, line_colours(len(chart.names))
+    drawn = [(label, colour, make_curve(by_name[name])) for name, label, colour in zip(chart.names, labels, colours, strict=True) if name in by_name]
+    curves = [curve for _, _, curve in drawn]
+    unit = next(by_name[name][0].unit for name in chart.names if name in by_name)
+    low, high = _vertical_range(curves, floor=chart.floor)
+    top = 50.0 if len(drawn) > 1 else 32.0
+    vertical = Axis(low, high, 184.0, top)
+    left = 12 + max(text_width(f"{tick:,.4g}", size=_SMALL) for tick in vertical.ticks())
+    horizontal = _horizontal(curves, left=left)
+    return _render(
+        "curves",
+        width=374.0,
+        height=210.0,
+        title=f"{chart.title} ({unit})" if unit else chart.title,
+        horizontal=horizontal,
+        vertical=vertical,
+        legend=_legend([(label, colour) for label, colour, _ in drawn], left=left) if len(drawn) > 1 else [],
+        lines=[(colour, *(shape(curve, horizontal, vertical) for shape in (_path, _band, _dots))) for _, colour, curve in drawn],
+    )
 
 
-def _of_finite(measure: Callable[[numpy.ndarray], float], values: numpy.ndarray) -> float:
-    """measure(the finite values); NaN without one."""
-    finite = values[numpy.isfinite(values)]
-    return float(measure(finite)) if len(finite) else math.nan
+def _vertical_range(curves: list[Curve], *, floor: float | None) -> tuple[float, float]:
+    """The values with a little room; from the floor on, where nothing is below it."""
+    values = numpy.concatenate([part for curve in curves for part in (curve.low, curve.high)])
+    values = values[numpy.isfinite(values)]
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+    room = 0.12 * (high - low) or 0.05 * abs(high) or 1.0
+    return (floor if floor is not None and low >= floor else low - room), high + room
 
 
-def _quiet_axes(axes: Any) -> None:
-    axes.grid(visible=False, axis="x")
-    axes.spines["left"].set_visible(False)
-    axes.tick_params(length=0, labelsize=8.5)
-    axes.locator_params(axis="x", nbins=5)
-    axes.locator_params(axis="y", nbins=5)
-    axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.4g}")
+def _horizontal(curves: list[Curve], *, left: float) -> Axis:
+    first, last = min(curve.steps[0] for curve in curves), max(curve.steps[-1] for curve in curves)
+    room = 0.01 * (last - first) or 0.5
+    return Axis(float(first - room), float(last + room), left, 368.0)
 
 
-def _draw_bars(axes: Any, *, classes: tuple[str, ...], series: list[tuple[str, str, Score]]) -> None:
-    thickness = 0.78 / len(series)
-    places = numpy.arange(len(classes))
-    for number, (label, colour, score) in enumerate(series):
-        values = numpy.array(score.class_iou_percent, dtype=numpy.float64)
-        offset = places[: len(values)] + (number - (len(series) - 1) / 2) * thickness
-        axes.barh(offset, numpy.nan_to_num(values), height=thickness * 0.9, color=colour, label=label, linewidth=0)
-        for y, value in zip(offset, values, strict=True):
-            axes.text((value if math.isfinite(value) else 0) + 1, y, f"{value:.0f}" if math.isfinite(value) else "absent", va="center", fontsize=8.5)
-    axes.set_yticks(places, classes)
-    axes.set_ylim(len(classes) - 0.45, -0.55)
-    axes.set_xlim(0, 100)
-    axes.set_xlabel("IoU %", fontsize=9)
-    axes.grid(visible=False, axis="y")
-    axes.tick_params(length=0)
-    axes.spines[["left", "bottom"]].set_visible(False)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, handlelength=1, handleheight=0.9, borderaxespad=0.2)
+def _path(curve: Curve, horizontal: Axis, vertical: Axis) -> str:
+    return "".join("M" + "L".join(_points(curve.steps[run], curve.values[run], horizontal, vertical)) for run in curve.runs() if run.stop - run.start > 1)
 
 
-def _draw_confusion(axes: Any, *, shares: numpy.ndarray, classes: tuple[str, ...]) -> None:
-    """A cell is blue with the share as its opacity, so that it fits any ground."""
-    from matplotlib.patches import Rectangle
+def _band(curve: Curve, horizontal: Axis, vertical: Axis) -> str:
+    if not curve.has_band:
+        return ""
+    there = [_points(curve.steps[run], curve.low[run], horizontal, vertical) for run in curve.runs()]
+    back = [_points(curve.steps[run][::-1], curve.high[run][::-1], horizontal, vertical) for run in curve.runs()]
+    return "".join(f"M{'L'.join(lower + upper)}Z" for lower, upper in zip(there, back, strict=True))
 
-    num_rows, num_columns = shares.shape
-    for row, column in zip(*numpy.nonzero(shares >= 0.05), strict=True):
-        share = shares[row, column]
-        axes.add_patch(Rectangle((column + 0.03, row + 0.03), 0.94, 0.94, facecolor=TRAINED, alpha=min(1.0, 0.04 + share / 100), linewidth=0))
-        text = f"{share:.0f}" if share >= 0.5 else "·"
-        axes.text(column + 0.5, row + 0.52, text, ha="center", va="center", fontsize=8.5, color=_PAPER if share > 55 else _INK)
-    axes.set_xlim(0, num_columns)
-    axes.set_ylim(num_rows, 0)
-    axes.set_aspect("equal")
-    axes.set_xticks(numpy.arange(num_columns) + 0.5, _named(classes, count=num_columns), rotation=40, ha="left", rotation_mode="anchor")
-    axes.set_yticks(numpy.arange(num_rows) + 0.5, _named(classes, count=num_rows))
-    axes.xaxis.tick_top()
-    axes.set_ylabel("predicted class", fontsize=9)
-    axes.set_xlabel("true class, % of the row", fontsize=9)
-    axes.grid(visible=False)
-    axes.tick_params(length=0)
-    axes.spines[["left", "bottom"]].set_visible(False)
+
+def _dots(curve: Curve, horizontal: Axis, vertical: Axis) -> list[tuple[float, float]]:
+    """Values between two gaps, which no line shows."""
+    alone = [run.start for run in curve.runs() if run.stop - run.start == 1]
+    return [(horizontal.at(curve.steps[place]), vertical.at(curve.values[place])) for place in alone]
+
+
+def _points(steps: numpy.ndarray, values: numpy.ndarray, horizontal: Axis, vertical: Axis) -> list[str]:
+    return [f"{horizontal.at(step):.1f} {vertical.at(value):.1f}" for step, value in zip(steps, values, strict=True)]
+
+
+def _legend(entries: list[tuple[str, str]], *, left: float) -> list[tuple[str, str, float]]:
+    """Each entry with its place from the left."""
+    places = numpy.cumsum([0.0, *(30 + text_width(label, size=_SMALL) for label, _ in entries)]) + left
+    return [(label, colour, float(place)) for (label, colour), place in zip(entries, places, strict=False)]
+
+
+def _bars(score: Score, *, axis: Axis, colour: str, number: int, num: int, row: int) -> list[Bar]:
+    """The bars of one encoder, of which there are `num`."""
+    thickness = 0.78 * row / num
+    made = []
+    for place, value in enumerate(score.class_iou_percent):
+        top = 34 + row * (place + 0.11) + number * thickness
+        known = math.isfinite(value)
+        made.append(Bar(top, thickness * 0.9, axis.at(value if known else 0.0), f"{value:.0f}" if known else "absent", colour))
+    return made
 
 
 def _named(classes: tuple[str, ...], *, count: int) -> list[str]:
     return [classes[place] if place < len(classes) else f"#{place}" for place in range(count)]
 
 
-@contextmanager
-def _figure(*, width: float, height: float) -> Iterator[tuple[Any, list[str]]]:
-    """A figure to draw on, in inches, and a list that holds its SVG after the block. No pyplot: nothing global is left behind."""
-    try:
-        import matplotlib
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("the report's figures need matplotlib, which is not installed; run: pip install matplotlib") from error
-    rendered: list[str] = []
-    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a class name in a script matplotlib's font lacks; the page's font draws it
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasSVG(figure)
-        figure.patch.set_visible(False)
-        yield figure, rendered
-        for axes in figure.axes:
-            axes.patch.set_visible(False)
-        content = io.StringIO()
-        figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-        rendered.append(content.getvalue())
+@cache
+def _shapes() -> Any:
+    text = Path(__file__).with_name("figures.svg.jinja").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["at"] = lambda number: f"{number:.1f}"
+    environment.globals["TRAINED"] = TRAINED
+    return environment.from_string(text).module
 
 
-def _adapt(svg: str, *, prefix: str) -> str:
-    """matplotlib's file as an element of a page: no prolog, no outside names, own ids, the page's colours and font."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(?: d| x| y|transform)="[^"]*"', lambda found: re.sub(r"(\d\.\d\d)\d+", r"\1", found.group(0)), svg)
-    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
-    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", svg)
-    svg = re.sub(r"<svg([^>]*?) width=\"[^\"]*\"", r"<svg\1", svg, count=1)
-    svg = re.sub(r"<svg([^>]*?) height=\"([\d.]+)pt\"", r'<svg role="img"\1', svg, count=1)
-    svg = svg.replace(_INK, "currentColor").replace(_LINE, "var(--line, #d5dae1)").replace(_PAPER, "#ffffff")
-    return re.sub(r"(font(?:-family)?): [^;\"]*(?:sans-serif|DejaVu)[^;\"]*", _page_font, svg)
-
-
-def _page_font(found: re.Match[str]) -> str:
-    size = re.search(r"[\d.]+px", found.group(0))
-    weight = "font-weight: 600; " if "bold" in found.group(0) or " 700 " in found.group(0) else ""
-    return f"{weight}font-size: {size.group(0)}; font-family: inherit" if size else "font-family: inherit"
+def _render(shape: str, **values: Any) -> str:
+    return str(getattr(_shapes(), shape)(values))

@@ -51,11 +51,10 @@ class Picture:
 
 
 def write_report(run_dir: RunDir) -> Path:
-    """Write `run_dir.report` from the run's files and return its path. Takes a few seconds, most of it matplotlib's import.
+    """Write `run_dir.report` from the run's files and return its path.
 
     Raises:
         DataError: a file that is there is damaged.
-        MissingExtraError: matplotlib is not installed.
         MachineError: the report cannot be written.
     """
     if not run_dir.root.is_dir():

@@ -105,3 +105,26 @@ def test_no_headline_or_no_confusion_is_no_figure() -> None:
     evaluation = make_evaluation()
     assert class_bars_svg(replace(evaluation, headline=-1)) == "" == confusion_svg(replace(evaluation, headline=-1))
     assert confusion_svg(replace(evaluation, scores=(replace(evaluation.scores[4], confusion=()),), headline=0)) == ""
+
+
+def test_a_gap_interrupts_the_line_and_a_value_between_two_gaps_is_a_dot() -> None:
+    values = [1.0, 2.0, float("nan"), 3.0, float("nan"), 4.0, 5.0]
+    (svg,) = curves_svg([Record(step=step, name="loss", value=value) for step, value in enumerate(values)])
+    (path,) = re.findall(r'<path d="(M[^"]*)" fill="none" stroke="#', svg)
+    assert path.count("M") == 2 and path.count("L") == 2
+    assert svg.count("<circle") == 1
+
+
+def test_every_point_of_a_chart_is_inside_its_picture() -> None:
+    records = [Record(step=step, name="loss", value=(-1) ** step * 10.0**step) for step in range(12)]
+    (svg,) = curves_svg(records)
+    width, height = (float(number) for number in re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups())
+    (path,) = re.findall(r'<path d="M([^"H]*)" fill="none" stroke="#', svg)
+    for point in path.split("L"):
+        x, y = (float(number) for number in point.split())
+        assert 0 <= x <= width and 0 <= y <= height
+
+
+def test_the_loss_is_drawn_with_every_term_that_was_recorded() -> None:
+    svg = curves_svg([Record(step=1, name=name, value=1.0, unit="") for name in ("loss", "loss/contrast", "loss/group")])[0]
+    assert all(f">{label}</text>" in svg for label in ("sum", "contrast", "group"))
