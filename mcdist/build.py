@@ -24,7 +24,7 @@ from mcdist.data.readers.reader import SampleReader
 from mcdist.data.views.draw import ViewSettings
 from mcdist.distributed import World
 from mcdist.errors import ConfigError
-from mcdist.evaluate.subject import EvaluationSettings
+from mcdist.evaluate.settings import ExtractSettings, JudgeSettings
 from mcdist.model.backbone import freeze_before, make_backbone
 from mcdist.model.bank import MemoryBank
 from mcdist.model.decoder import make_decoder
@@ -168,9 +168,22 @@ def view_settings(config: Config) -> ViewSettings:
     return ViewSettings(**{name: getattr(config.views, name) for name in ViewSettings.__dataclass_fields__})
 
 
-def evaluation_settings(config: Config) -> EvaluationSettings:
-    """The evaluation's settings, which have the configuration's own names."""
-    return EvaluationSettings(**{name: getattr(config.evaluate, name) for name in EvaluationSettings.__dataclass_fields__})
+def extract_settings(config: Config, *, patches: bool, with_truth: bool) -> ExtractSettings:
+    """How photos become object vectors."""
+    evaluate = config.evaluate
+    return ExtractSettings(
+        size_px=evaluate.size_px,
+        batch=evaluate.batch,
+        objects=evaluate.objects,
+        component_area_min=evaluate.component_area_min,
+        patches=patches,
+        with_truth=with_truth,
+    )
+
+
+def judge_settings(config: Config) -> JudgeSettings:
+    """What the configuration says about protocols, under its own names."""
+    return JudgeSettings(**{name: getattr(config.evaluate, name) for name in JudgeSettings.__dataclass_fields__})
 
 
 def loss_terms(config: Config) -> tuple[Term, ...]:

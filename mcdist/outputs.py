@@ -22,7 +22,7 @@ from mcdist.errors import McdistError, MissingExtraError
 from mcdist.machine.environment import describe_environment
 from mcdist.ops.verdict import Verdict, verdict_for
 from mcdist.ranks.agree import first_alone
-from mcdist.records import Evaluation, Record
+from mcdist.records import Evaluation, Record, Row
 from mcdist.report.bad_samples import BadSamplesFile
 from mcdist.report.console import Console
 from mcdist.report.jsonl import MetricsFile
@@ -169,14 +169,15 @@ def publish(config: Config, run_dir: RunDir, evaluation: Evaluation) -> None:
     sink = start_mlflow(config, run_dir, console=console)
     if sink is None:
         return
-    sink.log(
-        [
-            Record(evaluation.step, f"evaluation/{score.masks}/{score.protocol}/{score.encoder}/miou_percent".replace(" ", "_"), score.mean_percent, "%")
-            for score in evaluation.scores
-        ]
-    )
+    rows = evaluation.rows if evaluation.has_truth else ()
+    sink.log([Record(evaluation.step, _row_name(row), row.mean, row.unit) for row in rows])
     sink.log_artifacts([run_dir.report, run_dir.evaluation, run_dir.config, *sorted(run_dir.panels.glob("*.png"))])
     sink.finish("FINISHED")
+
+
+def _row_name(row: Row) -> str:
+    metric = f"{row.metric.lower()}_percent" if row.unit == "%" else row.metric
+    return f"evaluation/{row.subject.masks}/{row.protocol}/{row.subject.encoder}/{metric}".replace(" ", "_")
 
 
 def start_mlflow(config: Config, run_dir: RunDir, *, console: Console) -> MlflowSink | None:

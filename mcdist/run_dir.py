@@ -68,6 +68,11 @@ class RunDir:
         return self.root / "evaluation.json"
 
     @property
+    def features(self) -> Path:
+        """Feature stores, one folder each: what the encoders say about the evaluated photos. May be deleted at any time."""
+        return self.root / "features"
+
+    @property
     def panels(self) -> Path:
         """Side-by-side pictures of the evaluated photos (PNG)."""
         return self.root / "panels"

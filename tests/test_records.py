@@ -7,16 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcdist.errors import DataError
-from mcdist.records import Evaluation, Record, Score
+from mcdist.records import Evaluation, Record, Row, Subject
 
-SCORE = Score(
-    masks="predicted",
+ROW = Row(
     protocol="maskcontrast-kmeans",
-    encoder="trained",
-    miou_percent=(40.0, 42.0),
-    class_iou_percent=(80.0, 2.0),
-    num_objects=7,
-    confusion=((5, 1), (0, 3)),
+    subject=Subject(encoder="trained", masks="predicted"),
+    metric="mIoU",
+    unit="%",
+    values=(40.0, 42.0),
+    details={"class_iou_percent": [80.0, 2.0], "num_objects": 7, "confusion": [[5, 1], [0, 3]]},
 )
 
 
@@ -28,8 +27,10 @@ def evaluation(**changes: object) -> Evaluation:
         "num_photos": 4,
         "num_photos_in_dataset": 9,
         "mask_iou_percent": {"predicted": 50.5, "proposals": 60.0},
-        "scores": (SCORE,),
+        "has_truth": True,
+        "rows": (ROW,),
         "headline": 0,
+        "protocols": {"maskcontrast-kmeans": {"pca_dim": 32}},
         "settings": {"size_px": 128, "objects": "components"},
         "wall_s": 1.5,
     }
@@ -37,35 +38,43 @@ def evaluation(**changes: object) -> Evaluation:
 
 
 def test_mean_and_deviation_are_over_the_clustering_seeds():
-    assert SCORE.mean_percent == 41.0
-    assert SCORE.std_percent == 1.0
+    assert ROW.mean == 41.0
+    assert ROW.std == 1.0
 
 
-def test_a_single_seed_deviates_by_nothing():
-    assert dataclasses.replace(SCORE, miou_percent=(33.0,)).std_percent == 0.0
+def test_a_single_seed_deviates_by_nothing_and_none_is_zero():
+    assert dataclasses.replace(ROW, values=(33.0,)).std == 0.0
+    assert (dataclasses.replace(ROW, values=()).mean, dataclasses.replace(ROW, values=()).std) == (0.0, 0.0)
 
 
 def test_an_evaluation_survives_its_json():
     assert Evaluation.from_json(evaluation().to_json(), where="here") == evaluation()
-    assert Evaluation.from_json(evaluation(scores=()).to_json(), where="here") == evaluation(scores=())
+    assert Evaluation.from_json(evaluation(rows=()).to_json(), where="here") == evaluation(rows=())
 
 
-def square_counts(size: int) -> st.SearchStrategy[list[tuple[int, ...]]]:
-    row = st.lists(st.integers(0, 2**50), min_size=size, max_size=size).map(tuple)
+def square_counts(size: int) -> st.SearchStrategy[list[list[int]]]:
+    row = st.lists(st.integers(0, 2**50), min_size=size, max_size=size)
     return st.lists(row, min_size=size, max_size=size)
 
 
 @settings(max_examples=30)
 @given(miou=st.lists(st.floats(0, 100), min_size=1, max_size=5).map(tuple), counts=st.integers(1, 4).flatmap(square_counts), name=st.text())
-def test_any_scores_survive_their_json_to_the_last_bit(miou, counts, name):
-    before = evaluation(dataset=name, scores=(dataclasses.replace(SCORE, miou_percent=miou, confusion=tuple(counts)),))
+def test_any_rows_survive_their_json_to_the_last_bit(miou, counts, name):
+    before = evaluation(dataset=name, rows=(dataclasses.replace(ROW, values=miou, details={"confusion": counts}),))
     assert Evaluation.from_json(before.to_json(), where="here") == before
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", "{}", '{"scores": []}', '{"scores": [{"miou_percent": 3}], "classes": []}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "3", "null", "{}", '{"schema_version": 2, "rows": []}', '{"schema_version": 2, "rows": [{"values": 3}], "classes": []}']
+)
 def test_what_is_no_evaluation_is_refused_with_its_place_and_what_to_run(text):
-    with pytest.raises(DataError, match=r"runs/a/evaluation.json is no evaluation .* run: mcdist evaluate RUN"):
+    with pytest.raises(DataError, match=r"runs/a/evaluation.json is not an evaluation that this mcdist wrote .* run: mcdist evaluate RUN"):
         Evaluation.from_json(text, where="runs/a/evaluation.json")
+
+
+def test_an_evaluation_of_an_earlier_mcdist_says_how_to_write_it_again():
+    with pytest.raises(DataError, match=r"^runs/a/evaluation.json has schema version 1, this mcdist reads 2; write it again with: mcdist evaluate RUN$"):
+        Evaluation.from_json('{"step": 10, "dataset": "demo", "scores": [], "headline": 0}', where="runs/a/evaluation.json")
 
 
 def test_a_record_cannot_be_changed():

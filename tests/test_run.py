@@ -19,6 +19,7 @@ from mcdist.config.file import load_config
 from mcdist.data.batch import Batch
 from mcdist.data.finish import finish
 from mcdist.errors import CheckpointError, ConfigError, DataError, HeldError, ShardError, SupersededError, TrainingError
+from mcdist.evaluation import evaluate_run
 from mcdist.report.bad_samples import read_bad_samples
 from mcdist.report.html import write_report
 from mcdist.report.jsonl import read_metrics
@@ -229,16 +230,16 @@ def test_a_trained_run_is_evaluated_beside_its_baselines(configure: Callable[...
     config = configure()
     run.train_run(config)
     run_dir = RunDir(Path(config.run.dir))
-    evaluation = run.evaluate_run(run_dir, overrides=[], which="newest")
-    names = {score.encoder for score in evaluation.scores}
+    evaluation = evaluate_run(run_dir, overrides=[], which="newest")
+    names = {row.subject.encoder for row in evaluation.rows}
     assert names == {"trained", "trained backbone", "initial", "initial backbone", "random labels"}
-    assert evaluation.scores[evaluation.headline].encoder == "trained"
+    assert evaluation.rows[evaluation.headline].subject.encoder == "trained"
     assert run_dir.report.read_text().lower().startswith("<!doctype html>")
     assert len(list(run_dir.panels.glob("*.png"))) == 2
-    best = run.evaluate_run(run_dir, overrides=["evaluate.num_seeds=1"], which="best")
-    assert len(best.scores[0].miou_percent) == 1
+    best = evaluate_run(run_dir, overrides=["evaluate.num_seeds=1"], which="best")
+    assert len(best.rows[0].values) == 1
     with pytest.raises(CheckpointError, match="has no checkpoint 'step_77'; there are: step_"):
-        run.evaluate_run(run_dir, overrides=[], which="step_77")
+        evaluate_run(run_dir, overrides=[], which="step_77")
 
 
 def test_evaluating_without_classes_says_what_to_set_and_without_ground_truth_shows_clusters(
@@ -248,13 +249,14 @@ def test_evaluating_without_classes_says_what_to_set_and_without_ground_truth_sh
     run.train_run(config)
     run_dir = RunDir(Path(config.run.dir))
     with pytest.raises(ConfigError, match="evaluate.classes"):
-        run.evaluate_run(run_dir, overrides=["evaluate.classes={}"], which="newest")
+        evaluate_run(run_dir, overrides=["evaluate.classes={}"], which="newest")
     bare = shards_at(tmp_path / "bare", 3, members_of=lambda index: {name: content for name, content in draw_members(index).items() if name != "seg.png"})
     for override in (f"data.val={bare}", "data.val="):
-        evaluation = run.evaluate_run(run_dir, overrides=[override, "evaluate.num_clusters=2"], which="newest")
+        evaluation = evaluate_run(run_dir, overrides=[override, "evaluate.num_clusters=2"], which="newest")
         assert not evaluation.has_truth
         assert evaluation.classes == ("background", "cluster 1", "cluster 2")
-        assert sum(evaluation.clusters[evaluation.headline].sizes) == evaluation.clusters[evaluation.headline].num_objects
+        quoted = evaluation.rows[evaluation.headline].details
+        assert sum(quoted["sizes"]) == quoted["num_objects"]
         text = run_dir.report.read_text()
         assert "No ground truth" in text
         assert "typical objects of cluster 1" in text
@@ -323,7 +325,7 @@ def test_a_run_on_shards_at_a_url_or_staged_is_the_run_on_the_folder(configure: 
         small = configure(*given, "data.cache_gib=0.0001", folder="small")
         for config in (plain, cached, small, staged):
             assert run.train_run(config) == 0
-        assert run.evaluate_run(RunDir(Path(cached.run.dir)), overrides=[], which="newest").num_photos == 12
+        assert evaluate_run(RunDir(Path(cached.run.dir)), overrides=[], which="newest").num_photos == 12
     wanted = _last_state(plain.run.dir)
     for config in (cached, small, staged):
         state = _last_state(config.run.dir)
@@ -351,7 +353,7 @@ def test_what_is_missing_is_one_sentence(configure: Callable[..., Config], overr
 
 def test_a_run_folder_without_a_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="expected a run at .*train first"):
-        run.evaluate_run(RunDir(tmp_path), overrides=[], which="newest")
+        evaluate_run(RunDir(tmp_path), overrides=[], which="newest")
 
 
 def test_a_damaged_metrics_file_is_an_error_and_not_lost(configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,11 +26,9 @@ from benchmarks.harness.measurement import run
 from mcdist.building.sources.voc import voc_folder
 from mcdist.errors import ConfigError, McdistError
 from mcdist.machine.environment import describe_environment
-from mcdist.records import Evaluation
+from mcdist.records import Evaluation, Subject
+from mcdist.records.names import INITIAL, MASKCONTRAST_KMEANS, MEAN_EMBEDDING, PREDICTED, PROPOSALS, TRAINED
 from mcdist.run_dir import RunDir, write_atomically
-
-PROTOCOLS = ("maskcontrast-kmeans", "mean-embedding")
-ENCODERS = ("trained", "initial")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +111,11 @@ def _call(module: str, *arguments: object) -> None:
 
 def _outcome(name: str, *, train: Path, evaluations: list[Evaluation]) -> Outcome:
     rows: dict[str, tuple[float, ...]] = {}
-    for (masks, told), protocol, encoder in product((("predicted", "predicted"), ("proposals", "given")), PROTOCOLS, ENCODERS):
-        wanted = (masks, protocol, encoder)
-        found = [score.mean_percent for one in evaluations for score in one.scores if (score.masks, score.protocol, score.encoder) == wanted]
+    for (masks, told), protocol, encoder in product(
+        ((PREDICTED, "predicted"), (PROPOSALS, "given")), (MASKCONTRAST_KMEANS, MEAN_EMBEDDING), (TRAINED, INITIAL)
+    ):
+        wanted = (protocol, Subject(encoder, masks))
+        found = [row.mean for one in evaluations for row in one.rows if (row.protocol, row.subject) == wanted]
         rows[f"{told}, {protocol}, {encoder}"] = tuple(found)
     num_photos = json.loads((train / "manifest.json").read_text())["num_samples"]
     return Outcome(name, num_photos, tuple(one.mask_iou_percent.get("predicted", float("nan")) for one in evaluations), rows)

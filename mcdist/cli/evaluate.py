@@ -1,5 +1,6 @@
 """mcdist evaluate."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,16 +13,32 @@ def evaluate_command(
     run: RunFolder,
     overrides: Overrides = None,
     checkpoint: Annotated[str, typer.Option(help="newest, best (lowest training loss), or step_NNNNNNNN.")] = "newest",
+    protocol: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Judge by this protocol; repeat for several, the first is quoted. See: mcdist protocols")
+    ] = None,
+    store: Annotated[Path | None, typer.Option(metavar="DIR", help="Judge this feature store (of mcdist embed) instead of embedding the photos.")] = None,
 ) -> None:
-    """Cluster RUN's embeddings on its validation shards, beside its baselines; writes evaluation.json and report.html and prints the table."""
-    evaluate_and_print(RunDir(run), overrides=overrides, checkpoint=checkpoint)
+    """Judge RUN's embeddings on its validation shards, beside its baselines; writes evaluation.json and report.html and prints the table.
+
+    On several devices: torchrun --nproc-per-node 2 -m mcdist evaluate RUN ...
+    """
+    evaluate_and_print(RunDir(run), overrides=overrides, checkpoint=checkpoint, protocols=protocol, store=store)
 
 
-def evaluate_and_print(run_dir: RunDir, *, overrides: list[str] | None = None, checkpoint: str = "newest") -> None:
-    """Evaluate, print the table and say where the report is."""
+def evaluate_and_print(
+    run_dir: RunDir,
+    *,
+    overrides: list[str] | None = None,
+    checkpoint: str = "newest",
+    protocols: list[str] | None = None,
+    store: Path | None = None,
+) -> None:
+    """Evaluate, print the table and say where the report is; the first rank alone prints."""
+    from mcdist.evaluation import evaluate_run
     from mcdist.report.console import show
     from mcdist.report.table import evaluation_table
-    from mcdist.run import evaluate_run
 
-    show(evaluation_table(evaluate_run(run_dir, overrides=overrides or [], which=checkpoint)))
-    typer.echo(f"report: {run_dir.report}")
+    evaluation = evaluate_run(run_dir, overrides=overrides or [], which=checkpoint, protocols=protocols or (), store=store)
+    if evaluation is not None:
+        show(evaluation_table(evaluation))
+        typer.echo(f"report: {run_dir.report}")

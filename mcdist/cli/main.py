@@ -11,9 +11,11 @@ from typer.core import TyperGroup
 
 from mcdist.cli.demo import demo_command
 from mcdist.cli.doctor import doctor_command
+from mcdist.cli.embed import embed_command
 from mcdist.cli.evaluate import evaluate_command
 from mcdist.cli.launch import launch_command
 from mcdist.cli.proposals.app import proposals
+from mcdist.cli.protocols import protocols_command
 from mcdist.cli.report import report_command
 from mcdist.cli.shards.app import shards
 from mcdist.cli.train import train_command
@@ -42,7 +44,9 @@ app.command("demo")(demo_command)
 app.add_typer(shards, name="shards")
 app.add_typer(proposals, name="proposals")
 app.command("train")(train_command)
+app.command("embed")(embed_command)
 app.command("evaluate")(evaluate_command)
+app.command("protocols")(protocols_command)
 app.command("report")(report_command)
 app.command("launch")(launch_command)
 app.command("doctor")(doctor_command)

@@ -15,6 +15,8 @@ class EvaluateConfig:
     size_px: int = 512
     """Photos are resized to size_px x size_px (the paper: 512)."""
     batch: int = 8
+    chunk: int = 128
+    """Photos in a chunk of the feature store, in whole batches: a killed extraction repeats at most these."""
     objects: Objects = "photo"
     """photo (the paper: one object per photo) | components (connected components of the predicted mask)."""
     component_area_min: float = 0.01
@@ -35,7 +37,7 @@ class EvaluateConfig:
         at_least("evaluate.size_px", self.size_px, 8)
         require(self.size_px % 8 == 0, f"evaluate.size_px must be a multiple of the stride 8, got {self.size_px}")
         share("evaluate.component_area_min", self.component_area_min)
-        for name in ("batch", "num_seeds"):
+        for name in ("batch", "chunk", "num_seeds"):
             at_least(f"evaluate.{name}", getattr(self, name), 1)
         for name in ("pca_dim", "mean_embedding_pca_dim", "num_clusters", "num_panels", "limit"):
             at_least(f"evaluate.{name}", getattr(self, name), 0)

@@ -130,7 +130,7 @@ def make_loader(
         num_workers=num_workers,
         prefetch_factor=prefetch if num_workers else None,
         pin_memory=pin_memory,
-        worker_init_fn=_start_worker,
+        worker_init_fn=start_worker,
         multiprocessing_context=prepare_workers() if num_workers else None,
         generator=torch.Generator(),  # else every pass would draw from the run's own random numbers
     )
@@ -165,17 +165,16 @@ def prepare_workers() -> ForkServerContext:
     return context
 
 
-def _start_worker(worker: int) -> None:
+def start_worker(worker: int) -> None:
     """One core a worker. Signals are the main process's to answer: workers end when it does."""
     torch.set_num_threads(1)
     stop.serve_only_parent()
 
 
-def evaluation_samples(folder: SampleReader, *, limit: int = 0, with_segments: bool = True) -> Iterator[Sample]:
-    """Decoded samples, with ground truth unless that is not asked for, in index order; only the first `limit` where it is not 0.
+def read_sample(folder: SampleReader, index: int, *, with_segments: bool = False) -> Sample:
+    """A decoded sample, with its ground truth where that is asked for.
 
     Raises:
         ShardError: a damaged sample, or one without ground truth.
     """
-    for index in range(min(limit, len(folder)) if limit else len(folder)):
-        yield from_sound_copy(folder, index, make=partial(decode_sample, with_segments=with_segments), with_segments=with_segments)
+    return from_sound_copy(folder, index, make=partial(decode_sample, with_segments=with_segments), with_segments=with_segments)

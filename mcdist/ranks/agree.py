@@ -4,7 +4,7 @@ import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch.distributed as dist
 
@@ -32,6 +32,21 @@ def first_alone(do: Callable[[], Result], *, world: World) -> Result | None:
     if codes:
         raise SystemExit(int(codes[0]))
     return result
+
+
+def all_together(do: Callable[[], Result], *, world: World) -> Result:
+    """`do` on every rank; returns when all have done it. An error of any rank ends all of them, the others with its exit code."""
+    result, failure = None, None
+    try:
+        result = do()
+    except McdistError as error:
+        failure = error
+    codes = world.gather_texts([] if failure is None else [str(failure.exit_code)])
+    if failure is not None:
+        raise failure
+    if codes:
+        raise SystemExit(int(codes[0]))
+    return cast(Result, result)
 
 
 def agreed_exit_code(stop: StopWish, *, world: World) -> int:

@@ -32,9 +32,17 @@ class Console:
     """What a person sees of a run. `auto`: live on a terminal, plain lines elsewhere; `off`: warnings only. Use as a context."""
 
     def __init__(
-        self, *, mode: ConsoleMode, total_steps: int, samples_per_step: int, log: Path | None = None, file: TextIOWrapper | StringIO | None = None
+        self,
+        *,
+        mode: ConsoleMode,
+        total_steps: int,
+        samples_per_step: int,
+        log: Path | None = None,
+        file: TextIOWrapper | StringIO | None = None,
+        noun: str = "step",
     ) -> None:
-        """Nothing is shown yet. `samples_per_step` is the global batch; `log` also gets what `say` and `warn` say; `file` is standard output.
+        """Nothing is shown yet. `samples_per_step` is the global batch; `log` also gets what `say` and `warn` say; `file` is standard output; `noun` is
+        what is counted.
 
         Raises:
             ConfigError: an unknown mode.
@@ -42,13 +50,18 @@ class Console:
         """
         require_choice("report.console", mode, choices=ConsoleMode)
         self._mode, self._total_steps, self._samples_per_step = mode, total_steps, samples_per_step
-        self._rich = plain_or_rich(file)
+        self._rich, self._noun = plain_or_rich(file), noun
         self._log = _open_log(log)
         self._values: dict[str, float] = {}
         self._step = 0
         self._images_per_s = math.nan
         self._losses: list[float] = []
         self._live: Live | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether `update` redraws a terminal, which costs little, rather than print a line."""
+        return self._live is not None
 
     def __enter__(self) -> "Console":
         """Start the live line where there is a terminal."""
@@ -134,7 +147,7 @@ class Console:
     def _progress_text(self) -> str:
         epoch = f"  epoch {self._values['epoch']:.0f}" if math.isfinite(self._values.get("epoch", math.nan)) else ""
         share = 100 * self._step / max(1, self._total_steps)
-        return f"step {self._step:,}/{self._total_steps:,}{epoch}  {share:.0f} %"
+        return f"{self._noun} {self._step:,}/{self._total_steps:,}{epoch}  {share:.0f} %"
 
     def _readings(self) -> list[tuple[str, str]]:
         wanted = (

@@ -14,7 +14,7 @@ from typing import Any
 import numpy
 from jinja2 import Environment, StrictUndefined
 
-from mcdist.records import Evaluation, Record, Score
+from mcdist.records import Evaluation, Record, Row
 from mcdist.report.axis import Axis, text_width
 from mcdist.report.curve import Curve, make_curve
 from mcdist.report.palette import BASELINE, TRAINED, line_colours
@@ -78,12 +78,12 @@ def curves_svg(records: Sequence[Record]) -> list[str]:
 
 def class_bars_svg(evaluation: Evaluation) -> str:
     """IoU of each class: the headline row beside the initial backbone under the same masks and protocol; empty without a headline."""
-    score = headline(evaluation)
-    if score is None or not evaluation.classes:
+    quoted = headline(evaluation)
+    if quoted is None or not evaluation.classes or "class_iou_percent" not in quoted.details:
         return ""
-    series = [(score, TRAINED)]
-    baseline = baseline_of(evaluation, score=score)
-    if baseline is not None and baseline is not score:
+    series = [(quoted, TRAINED)]
+    baseline = baseline_of(evaluation, row=quoted)
+    if baseline is not None and baseline is not quoted:
         series.append((baseline, BASELINE))
     left = 12 + max(text_width(name, size=_SMALL) for name in evaluation.classes)
     row = 40 if len(evaluation.classes) <= 12 else 28
@@ -95,7 +95,7 @@ def class_bars_svg(evaluation: Evaluation) -> str:
         height=bottom + 36,
         axis=axis,
         bottom=bottom,
-        legend=_legend([(one.encoder, colour) for one, colour in series], left=left),
+        legend=_legend([(one.subject.encoder, colour) for one, colour in series], left=left),
         classes=[(name, 34 + row * (place + 0.5)) for place, name in enumerate(evaluation.classes)],
         bars=[bar for number, (one, colour) in enumerate(series) for bar in _bars(one, axis=axis, colour=colour, number=number, num=len(series), row=row)],
     )
@@ -103,10 +103,11 @@ def class_bars_svg(evaluation: Evaluation) -> str:
 
 def confusion_svg(evaluation: Evaluation) -> str:
     """Of the pixels given to a class (row), the share in % that truly are of each class (column); empty without a headline's confusion."""
-    score = headline(evaluation)
-    if score is None or not score.confusion or not score.confusion[0]:
+    row = headline(evaluation)
+    confusion = [] if row is None else row.details.get("confusion", [])
+    if not confusion or not confusion[0]:
         return ""
-    counts = numpy.array(score.confusion, dtype=numpy.float64)
+    counts = numpy.array(confusion, dtype=numpy.float64)
     shares = 100 * counts / numpy.maximum(counts.sum(axis=1, keepdims=True), 1)
     num_rows, num_columns = counts.shape
     cell = min(48.0, max(27.0, 400 / num_columns))
@@ -198,11 +199,11 @@ def _legend(entries: list[tuple[str, str]], *, left: float) -> list[tuple[str, s
     return [(label, colour, float(place)) for (label, colour), place in zip(entries, places, strict=False)]
 
 
-def _bars(score: Score, *, axis: Axis, colour: str, number: int, num: int, row: int) -> list[Bar]:
+def _bars(quoted: Row, *, axis: Axis, colour: str, number: int, num: int, row: int) -> list[Bar]:
     """The bars of one encoder, of which there are `num`."""
     thickness = 0.78 * row / num
     made = []
-    for place, value in enumerate(score.class_iou_percent):
+    for place, value in enumerate(quoted.details["class_iou_percent"]):
         top = 34 + row * (place + 0.11) + number * thickness
         known = math.isfinite(value)
         made.append(Bar(top, thickness * 0.9, axis.at(value if known else 0.0), f"{value:.0f}" if known else "absent", colour))

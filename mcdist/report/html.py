@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from mcdist.errors import ConfigError, DataError
 from mcdist.records import Evaluation, Record
+from mcdist.records.names import BASELINE
 from mcdist.report import figures, palette, table
 from mcdist.report.bad_samples import read_bad_samples
 from mcdist.report.clusters import cluster_files, cluster_number
@@ -94,36 +95,36 @@ def _evaluated(evaluation: Evaluation | None) -> dict[str, Any]:
         return {"evaluation": None, "legend": [], "columns": COLUMNS}
     if not evaluation.has_truth:
         return _clustered(evaluation)
-    score = table.headline(evaluation)
+    row = table.headline(evaluation)
     groups = table.evaluation_groups(evaluation)
     return {
         "evaluation": evaluation,
         "columns": COLUMNS,
-        "headline": score,
-        "baseline": None if score is None else table.baseline_of(evaluation, score=score),
+        "headline": row,
+        "baseline": None if row is None else table.baseline_of(evaluation, row=row),
         "groups": groups,
-        "beside": [row for row in groups[0].rows if not row.is_headline] if groups and score else [],
+        "beside": [compared for compared in groups[0].rows if not compared.is_headline] if groups and row else [],
         "mean_and_std": table.mean_and_std,
         "legend": list(zip(evaluation.classes, palette.class_colours(len(evaluation.classes)), strict=True))[1:],
         "bars": Markup(figures.class_bars_svg(evaluation)),
         "confusion": Markup(figures.confusion_svg(evaluation)),
         "evaluation_facts": _evaluation_facts(evaluation),
-        "BASELINE": table.BASELINE,
+        "BASELINE": BASELINE,
     }
 
 
 def _clustered(evaluation: Evaluation) -> dict[str, Any]:
     """Without ground truth: clusters by number, their sizes and measures."""
-    quoted = evaluation.clusters[evaluation.headline]
+    quoted = evaluation.rows[evaluation.headline]
     colours = palette.class_colours(len(evaluation.classes))
     return {
         "evaluation": evaluation,
         "columns": COLUMNS[:-1],
         "headline": None,
         "quoted": quoted,
-        "cluster_rows": evaluation.clusters,
+        "cluster_rows": table.cluster_rows(evaluation),
         "legend": list(zip(evaluation.classes, colours, strict=True))[1:],
-        "sizes": {number: (size, colours[number]) for number, size in enumerate(quoted.sizes, start=1)},
+        "sizes": {number: (size, colours[number]) for number, size in enumerate(quoted.details["sizes"], start=1)},
         "bars": "",
         "confusion": "",
         "evaluation_facts": _evaluation_facts(evaluation),
@@ -131,7 +132,22 @@ def _clustered(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _evaluation_facts(evaluation: Evaluation) -> list[Fact]:
-    return [Fact(key, str(value)) for key, value in evaluation.settings.items()] + [Fact("time", _duration(evaluation.wall_s))]
+    settings = [Fact(key, str(value)) for key, value in evaluation.settings.items()]
+    protocols = [Fact(name, table.switches_text(switches)) for name, switches in evaluation.protocols.items()]
+    return [*settings, *protocols, *_clustered_with(evaluation), Fact("time", _duration(evaluation.wall_s))]
+
+
+def _clustered_with(evaluation: Evaluation) -> list[Fact]:
+    """What the rows say about their own clustering, each once: the number of clusters, and dimensions fewer than asked for."""
+    facts: dict[tuple[str, str], str] = {}
+    for row in evaluation.rows:
+        for name in ("num_clusters", "chosen_by", "matching"):
+            if name in row.details:
+                facts[row.protocol, name] = str(row.details[name])
+        asked = evaluation.protocols.get(row.protocol, {}).get("pca_dim", 0)
+        if row.details.get("num_dims", asked) < asked:
+            facts[row.protocol, f"dimensions of {row.subject.masks}, {row.subject.encoder}"] = f"{row.details['num_dims']} of {asked}"
+    return [Fact(f"{protocol}, {name}", value) for (protocol, name), value in facts.items()]
 
 
 def _evaluation(path: Path) -> Evaluation | None:

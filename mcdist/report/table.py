@@ -1,93 +1,123 @@
 """The table of an evaluation: rows with their difference to the initial backbone, for the terminal, for Markdown and for the report."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from rich import box
 from rich.table import Table
 
-from mcdist.records import Evaluation, Score
-
-BASELINE = "initial backbone"
-"""The encoder each row of a group is compared with: what the run started from."""
+from mcdist.records import Evaluation, Row
+from mcdist.records.names import BASELINE, SILHOUETTE
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One score beside its baseline. `difference_percent`: points of mIoU over the group's initial backbone, None for that row or without one."""
+class Compared:
+    """A row beside its baseline. `difference`: in the row's unit over the group's initial backbone, None for that row or without one."""
 
-    score: Score
-    difference_percent: float | None
+    row: Row
+    difference: float | None
     is_headline: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The scores that may be compared: same masks, same protocol."""
+    """The rows that may be compared: same masks, same protocol, same metric."""
 
     masks: str
     protocol: str
-    rows: tuple[Row, ...]
+    metric: str
+    rows: tuple[Compared, ...]
 
 
 def evaluation_groups(evaluation: Evaluation) -> tuple[Group, ...]:
-    """The scores by masks and protocol, in the order they were measured; the headline's group first."""
+    """The rows by masks, protocol and metric, in the order they were measured; the headline's group first."""
     quoted = headline(evaluation)
-    keys = list(dict.fromkeys((score.masks, score.protocol) for score in evaluation.scores))
-    keys.sort(key=lambda key: quoted is None or key != (quoted.masks, quoted.protocol))
-    return tuple(_group(evaluation, masks=masks, protocol=protocol) for masks, protocol in keys)
+    keys = list(dict.fromkeys(_key(row) for row in evaluation.rows))
+    keys.sort(key=lambda key: quoted is None or key != _key(quoted))
+    return tuple(_group(evaluation, key=key) for key in keys)
 
 
-def headline(evaluation: Evaluation) -> Score | None:
-    """The score to quote; None where the evaluation has none."""
-    return evaluation.scores[evaluation.headline] if 0 <= evaluation.headline < len(evaluation.scores) else None
+def headline(evaluation: Evaluation) -> Row | None:
+    """The row to quote; None where the evaluation has none."""
+    return evaluation.rows[evaluation.headline] if 0 <= evaluation.headline < len(evaluation.rows) else None
 
 
-def baseline_of(evaluation: Evaluation, *, score: Score) -> Score | None:
-    """The initial backbone's score on the same masks under the same protocol, if it was measured."""
-    beside = (other for other in evaluation.scores if (other.masks, other.protocol) == (score.masks, score.protocol))
-    return next((other for other in beside if other.encoder == BASELINE), None)
+def baseline_of(evaluation: Evaluation, *, row: Row) -> Row | None:
+    """The initial backbone's row of the same masks, protocol and metric, if it was measured."""
+    return next((other for other in evaluation.rows if _key(other) == _key(row) and other.subject.encoder == BASELINE), None)
+
+
+def metric_label(row: Row) -> str:
+    """`mIoU %`; without a unit the metric alone."""
+    return f"{row.metric} {row.unit}".strip()
 
 
 def evaluation_table(evaluation: Evaluation) -> Table:
     """The table for a terminal; the headline is marked with an arrow. Without ground truth: the clusters' measures."""
     if not evaluation.has_truth:
         return _clusters_table(evaluation)
-    table = Table(box=box.ROUNDED, title=caption(evaluation), title_justify="left", title_style="bold", header_style="bold cyan", border_style="bright_black")
+    table = _table(evaluation)
     table.add_column("masks")
     table.add_column("protocol", overflow="fold")
     table.add_column("encoder")
-    table.add_column("mIoU %", justify="right")
+    table.add_column(_value_heading(evaluation), justify="right")
     table.add_column("seeds", justify="right")
     table.add_column(f"vs {BASELINE}", justify="right")
     for group in evaluation_groups(evaluation):
-        for place, row in enumerate(group.rows):
+        for place, compared in enumerate(group.rows):
             first = (group.masks, group.protocol) if place == 0 else ("", "")
-            style = "bold green" if row.is_headline else ""
-            table.add_row(*first, *_cells(row, mark="▸ "), style=style, end_section=place == len(group.rows) - 1)
+            style = "bold green" if compared.is_headline else ""
+            table.add_row(*first, *_cells(compared, mark="▸ ", evaluation=evaluation), style=style, end_section=place == len(group.rows) - 1)
     return table
 
 
+def cluster_rows(evaluation: Evaluation) -> list[Row]:
+    """The rows of clusters without ground truth."""
+    return [row for row in evaluation.rows if row.metric == SILHOUETTE]
+
+
+def switches_text(switches: dict[str, Any]) -> str:
+    """The switches of a protocol in one line."""
+    return ", ".join(f"{name}={value}" for name, value in switches.items())
+
+
+def _table(evaluation: Evaluation) -> Table:
+    lines = (f"{name}: {switches_text(switches)}" for name, switches in evaluation.protocols.items())
+    return Table(
+        box=box.ROUNDED,
+        title=caption(evaluation),
+        title_justify="left",
+        title_style="bold",
+        header_style="bold cyan",
+        border_style="bright_black",
+        caption="\n".join(lines),
+        caption_justify="left",
+    )
+
+
 def _clusters_table(evaluation: Evaluation) -> Table:
-    table = Table(box=box.ROUNDED, title=caption(evaluation), title_justify="left", title_style="bold", header_style="bold cyan", border_style="bright_black")
-    for name in ("masks", "protocol", "encoder"):
+    table = _table(evaluation)
+    for name in ("masks", "vectors", "encoder"):
         table.add_column(name, overflow="fold")
     for name in ("objects", "silhouette", "agreement between seeds", "largest cluster", "smallest"):
         table.add_column(name, justify="right")
-    for place, row in enumerate(evaluation.clusters):
-        quoted = place == evaluation.headline
-        sizes = (f"{row.sizes[0]:,}", f"{row.sizes[-1]:,}") if row.sizes else ("", "")
-        cells = (f"{row.num_objects:,}", f"{row.mean_silhouette:.3f}", f"{row.agreement:.2f}", *sizes)
-        table.add_row(row.masks, row.protocol, f"▸ {row.encoder}" if quoted else row.encoder, *cells, style="bold green" if quoted else "")
+    quoted = headline(evaluation)
+    for row in cluster_rows(evaluation):
+        details = row.details
+        sizes = (f"{details['sizes'][0]:,}", f"{details['sizes'][-1]:,}") if details["sizes"] else ("", "")
+        cells = (f"{details['num_objects']:,}", f"{row.mean:.3f}", f"{details['agreement']:.2f}", *sizes)
+        encoder = f"▸ {row.subject.encoder}" if row is quoted else row.subject.encoder
+        table.add_row(row.subject.masks, details["pooling"], encoder, *cells, style="bold green" if row is quoted else "")
     return table
 
 
 def evaluation_markdown(evaluation: Evaluation) -> str:
     """The table in GitHub's Markdown, the headline in bold, the caption below."""
-    lines = [f"| masks | protocol | encoder | mIoU % | seeds | vs {BASELINE} |", "|---|---|---|---:|---:|---:|"]
+    lines = [f"| masks | protocol | encoder | {_value_heading(evaluation)} | seeds | vs {BASELINE} |", "|---|---|---|---:|---:|---:|"]
     for group in evaluation_groups(evaluation):
-        for row in group.rows:
-            cells = [_escaped(cell) for cell in (group.masks, group.protocol, *_cells(row, mark=""))]
-            lines.append("| " + " | ".join(f"**{cell}**" if row.is_headline and cell else cell for cell in cells) + " |")
+        for compared in group.rows:
+            cells = [_escaped(cell) for cell in (group.masks, group.protocol, *_cells(compared, mark="", evaluation=evaluation))]
+            lines.append("| " + " | ".join(f"**{cell}**" if compared.is_headline and cell else cell for cell in cells) + " |")
     return "\n".join([*lines, "", _escaped(caption(evaluation)), ""])
 
 
@@ -99,27 +129,41 @@ def caption(evaluation: Evaluation) -> str:
     return f"{evaluation.dataset}, {photos}, {what}, after step {evaluation.step:,}"
 
 
-def mean_and_std(score: Score) -> str:
-    """`58.3 ± 0.4`; without ± where there is one seed only."""
-    return f"{score.mean_percent:.1f} ± {score.std_percent:.1f}" if len(score.miou_percent) > 1 else f"{score.mean_percent:.1f}"
+def mean_and_std(row: Row) -> str:
+    """`58.3 ± 0.4`; without ± where there is one value only. Numbers without a unit have three decimals."""
+    digits = 1 if row.unit == "%" else 3
+    return f"{row.mean:.{digits}f} ± {row.std:.{digits}f}" if len(row.values) > 1 else f"{row.mean:.{digits}f}"
 
 
-def _group(evaluation: Evaluation, *, masks: str, protocol: str) -> Group:
-    rows = [_row(evaluation, place=place) for place, score in enumerate(evaluation.scores) if (score.masks, score.protocol) == (masks, protocol)]
-    return Group(masks=masks, protocol=protocol, rows=tuple(rows))
+def _key(row: Row) -> tuple[str, str, str, str]:
+    """What rows that may be compared have in common."""
+    return row.subject.masks, row.protocol, row.metric, str(row.details.get("pooling", ""))
 
 
-def _row(evaluation: Evaluation, *, place: int) -> Row:
-    score = evaluation.scores[place]
-    baseline = baseline_of(evaluation, score=score)
-    difference = None if baseline is None or score.encoder == BASELINE else score.mean_percent - baseline.mean_percent
-    return Row(score=score, difference_percent=difference, is_headline=place == evaluation.headline)
+def _group(evaluation: Evaluation, *, key: tuple[str, str, str, str]) -> Group:
+    rows = tuple(_compared(evaluation, place=place) for place, row in enumerate(evaluation.rows) if _key(row) == key)
+    return Group(masks=key[0], protocol=key[1], metric=metric_label(rows[0].row), rows=rows)
 
 
-def _cells(row: Row, *, mark: str) -> tuple[str, str, str, str]:
-    difference = "" if row.difference_percent is None else f"{row.difference_percent:+.1f}"
-    encoder = f"{mark}{row.score.encoder}" if row.is_headline else row.score.encoder
-    return encoder, mean_and_std(row.score), str(len(row.score.miou_percent)), difference
+def _compared(evaluation: Evaluation, *, place: int) -> Compared:
+    row = evaluation.rows[place]
+    baseline = baseline_of(evaluation, row=row)
+    difference = None if baseline is None or row.subject.encoder == BASELINE else row.mean - baseline.mean
+    return Compared(row=row, difference=difference, is_headline=place == evaluation.headline)
+
+
+def _value_heading(evaluation: Evaluation) -> str:
+    """The metric where all rows have the same one; else each cell names its own."""
+    labels = {metric_label(row) for row in evaluation.rows}
+    return labels.pop() if len(labels) == 1 else "value"
+
+
+def _cells(compared: Compared, *, mark: str, evaluation: Evaluation) -> tuple[str, str, str, str]:
+    row, digits = compared.row, 1 if compared.row.unit == "%" else 3
+    difference = "" if compared.difference is None else f"{compared.difference:+.{digits}f}"
+    encoder = f"{mark}{row.subject.encoder}" if compared.is_headline else row.subject.encoder
+    metric = "" if _value_heading(evaluation) == metric_label(row) else f"{metric_label(row)} "
+    return encoder, metric + mean_and_std(row), str(len(row.values)), difference
 
 
 def _escaped(cell: str) -> str:

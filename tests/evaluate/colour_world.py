@@ -1,5 +1,9 @@
 """Fake encoders and photos of the evaluation's tests: a class is a colour, so an encoder that looks at colours knows everything."""
 
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
 import numpy
 import torch
 from torch import nn
@@ -7,22 +11,27 @@ from torch.nn.functional import avg_pool2d
 
 from mcdist.data.shards.sample import Sample
 from mcdist.data.views.normalise import IMAGENET_MEAN, IMAGENET_STD
-from mcdist.evaluate.subject import EvaluationSettings
+from mcdist.evaluate.draw import even_places, make_panel
+from mcdist.evaluate.extract.encoders import EncoderPair
+from mcdist.evaluate.extract.extract import extract, finish
+from mcdist.evaluate.extract.layout import aliases
+from mcdist.evaluate.extract.photos import Photos
+from mcdist.evaluate.judge import Judgement, judge
+from mcdist.evaluate.metrics.labels import label_map
+from mcdist.evaluate.protocols.registry import WITH_TRUTH, WITHOUT_TRUTH, make_protocols
+from mcdist.evaluate.settings import ExtractSettings, JudgeSettings
+from mcdist.evaluate.truth import read_truth
+from mcdist.evaluate.view import StoreView
+from mcdist.records import Panel
+from mcdist.store.plan import StorePlan
+from mcdist.store.store import FeatureStore
+from mcdist.store.writer import StoreWriter, begin_store
 from mcdist.types import Embedded
 
 COLOURS = {1: (230, 20, 20), 2: (20, 230, 20), 3: (20, 20, 230)}
 CLASSES = {"background": [0], "red": [1], "green": [2], "blue": [3]}
-SETTINGS = EvaluationSettings(
-    size_px=64,
-    batch=5,
-    objects="photo",
-    component_area_min=0.01,
-    pca_dim=2,
-    mean_embedding_pca_dim=0,
-    num_clusters=0,
-    num_seeds=2,
-    num_panels=3,
-)
+EXTRACT = ExtractSettings(size_px=64, batch=5, objects="photo", component_area_min=0.01)
+JUDGE = JudgeSettings(pca_dim=2, mean_embedding_pca_dim=0, num_clusters=0, num_seeds=2)
 
 
 class ColourEncoder(nn.Module):
@@ -62,3 +71,45 @@ def make_sample(index: int, *, height: int = 48, width: int = 64, with_segments:
         instances=torch.from_numpy(instances),
         segments=torch.from_numpy(segments) if with_segments else None,
     )
+
+
+def encoder_pair(*, trained: nn.Module | None = None, initial: nn.Module | None = None) -> EncoderPair:
+    """Colours before and after: the initial encoder is blind."""
+    return EncoderPair(trained=trained or ColourEncoder(), initial=initial or ColourEncoder(blind=True), step=7, device=torch.device("cpu"))
+
+
+def make_writer(folder: Path, *, num_photos: int, settings: ExtractSettings = EXTRACT, encoders: EncoderPair | None = None, chunk: int = 5) -> StoreWriter:
+    """A store of `num_photos` photos, begun."""
+    plan = StorePlan(
+        checkpoint={"trained": "a" * 64},
+        data={"num_photos": num_photos, "with_truth": settings.with_truth},
+        settings=asdict(settings),
+        num_photos=num_photos,
+        chunk=chunk,
+        aliases=aliases(encoders, settings=settings) if encoders is not None else (),
+        about={"device": "cpu"},
+    )
+    return StoreWriter(folder, plan=begin_store(folder, plan=plan))
+
+
+def make_store(folder: Path, *, samples: Sequence[Sample], settings: ExtractSettings = EXTRACT, encoders: EncoderPair | None = None) -> FeatureStore:
+    """A complete store, by one process."""
+    encoders = encoders or encoder_pair()
+    writer = make_writer(folder, num_photos=len(samples), settings=settings, encoders=encoders)
+    extract(Photos(read=samples.__getitem__, num_photos=len(samples)), writer=writer, encoders=encoders, settings=settings)
+    return finish(writer, encoders=encoders, settings=settings)
+
+
+def judge_store(store: FeatureStore, *, classes: dict[str, list[int]] | None, protocols: Sequence[str] = (), **changes) -> tuple[Judgement, StoreView]:
+    """Judge a store; `classes` None: no ground truth. `changes` are of JUDGE."""
+    truth = None if classes is None else read_truth(store, labels=label_map(classes), dataset="colours")
+    view = StoreView(store, dataset="colours", truth=truth)
+    names = protocols or (WITHOUT_TRUTH if classes is None else WITH_TRUTH)
+    chosen = make_protocols(names, settings=replace(JUDGE, **changes))
+    return judge(view, protocols=chosen, step=7, num_photos_in_dataset=12), view
+
+
+def panels_of(judged: Judgement, view: StoreView, *, samples: Sequence[Sample], num: int = 3) -> list[Panel]:
+    """As `mcdist evaluate` makes them."""
+    assert judged.painting is not None
+    return [make_panel(samples[place], photo=place, store=view, painting=judged.painting) for place in even_places(len(samples), num_wanted=num)]

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mcdist.evaluate.assign import HUNGARIAN, MAJORITY, assign, matching_for
-from mcdist.evaluate.confusion import class_confusion, class_iou, cluster_confusion, foreground_iou, object_histograms, pair_iou
+from mcdist.evaluate.metrics.assign import HUNGARIAN, MAJORITY, assign, matching_for
+from mcdist.evaluate.metrics.confusion import class_confusion, class_iou, cluster_confusion, foreground_iou, object_histograms, pair_iou
 
 
 @settings(max_examples=40, deadline=None)

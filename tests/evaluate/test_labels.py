@@ -2,7 +2,7 @@ import numpy
 import pytest
 
 from mcdist.errors import ConfigError
-from mcdist.evaluate.labels import label_map
+from mcdist.evaluate.metrics.labels import label_map
 
 
 def test_ids_become_class_indices_and_unnamed_ids_void() -> None:
@@ -16,7 +16,7 @@ def test_ids_become_class_indices_and_unnamed_ids_void() -> None:
     [
         ({}, "set it in the configuration"),
         ({"background": [0]}, "at least one more class"),
-        ({"background": [0], "cat": []}, "cat wants at least one id"),
+        ({"background": [0], "cat": []}, "cat must have at least one id"),
         ({"background": [0], "cat": [255]}, "255 is void"),
         ({"background": [0], "cat": [-1]}, "ids in 0..254"),
         ({"background": [0], "cat": [8], "dog": [8]}, "id 8 belongs to 'cat' and 'dog'"),

@@ -1,6 +1,9 @@
+import subprocess
+import sys
+
 import torch
 
-from mcdist.evaluate.masks import component_objects, photo_objects
+from mcdist.evaluate.extract.masks import component_objects, photo_objects
 
 
 def test_one_object_a_photo_is_where_the_logit_is_above_a_half() -> None:
@@ -8,14 +11,29 @@ def test_one_object_a_photo_is_where_the_logit_is_above_a_half() -> None:
     assert photo_objects(saliency).tolist() == [[[0, 1], [0, 1]]]
 
 
-def test_components_are_numbered_and_small_ones_dropped_and_counted() -> None:
+def test_components_are_numbered_and_small_ones_dropped_and_counted_by_photo() -> None:
     saliency = torch.full((2, 10, 10), -1.0)
     saliency[0, :3, :3] = 1.0
     saliency[0, 5, 5] = 1.0
     saliency[0, 6:10, 7:10] = 1.0
     objects, num_dropped = component_objects(saliency, area_min=0.05)
-    assert num_dropped == 1
+    assert num_dropped.tolist() == [1, 0]
     assert objects.unique().tolist() == [0, 1, 2]
     assert (objects[0] == 1).sum() == 9
     assert (objects[0] == 2).sum() == 12
     assert not objects[1].any()
+
+
+def test_a_typo_in_the_choice_of_objects_is_refused() -> None:
+    """In a process of its own: the run-time type check of the tests would refuse it first."""
+    code = """
+import torch
+from mcdist.errors import ConfigError
+from mcdist.evaluate.extract.masks import predicted_objects
+try:
+    predicted_objects(torch.zeros(1, 4, 4), objects="component", area_min=0.0)
+except ConfigError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=True)
+    assert done.stdout == "objects must be one of photo, components, got 'component'\n"

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from torch.nn.functional import interpolate, normalize
 
 from mcdist import ops
-from mcdist.evaluate.pixel_lengths import pixel_lengths
-from mcdist.evaluate.weighted_pool import fold_down, grid_weights, weighted_pool
+from mcdist.evaluate.extract.lengths import pixel_lengths
+from mcdist.evaluate.extract.pool import fold_down, grid_weights, weighted_pool
 
 SIZES = st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(1, 4), st.integers(0, 1000))
 

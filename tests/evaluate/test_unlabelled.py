@@ -4,30 +4,28 @@ from dataclasses import replace
 
 import numpy
 import pytest
-import torch
-from colour_world import SETTINGS, ColourEncoder, make_sample
+from colour_world import EXTRACT, judge_store, make_sample, make_store, panels_of
 
-from mcdist.errors import DataError
-from mcdist.evaluate.evaluation import evaluate_unlabelled
-from mcdist.evaluate.subject import EncoderPair, PhotoSet
-from mcdist.evaluate.unlabelled import adjusted_rand, silhouette
+from mcdist.errors import ConfigError, DataError
+from mcdist.evaluate.metrics.silhouette import adjusted_rand, silhouette
 from mcdist.records import Evaluation
 
-UNLABELLED = replace(SETTINGS, batch=8, pca_dim=0, num_clusters=3)
+UNLABELLED = replace(EXTRACT, batch=8, with_truth=False)
 
 
-def run(num_photos=30, **changes):
-    photos = PhotoSet((make_sample(index, with_segments=False) for index in range(num_photos)), dataset="colours", num_photos=30)
-    encoders = EncoderPair(trained=ColourEncoder(), initial=ColourEncoder(blind=True), step=7, device=torch.device("cpu"))
-    return evaluate_unlabelled(photos, encoders=encoders, settings=replace(UNLABELLED, **changes))
+def run(folder, num_photos=30, **changes):
+    samples = [make_sample(index, with_segments=False) for index in range(num_photos)]
+    store = make_store(folder / "store", samples=samples, settings=UNLABELLED)
+    judged, view = judge_store(store, classes=None, **{"pca_dim": 0, "num_clusters": 3, **changes})
+    return judged.evaluation, panels_of(judged, view, samples=samples), judged.painting.examples
 
 
-def test_three_colours_become_three_clear_clusters_with_their_objects():
-    evaluation, panels, examples = run()
-    quoted = evaluation.clusters[evaluation.headline]
-    assert quoted.sizes == (10, 10, 10)
-    assert quoted.mean_silhouette > 0.7
-    assert quoted.agreement == 1.0
+def test_three_colours_become_three_clear_clusters_with_their_objects(tmp_path):
+    evaluation, panels, examples = run(tmp_path)
+    quoted = evaluation.rows[evaluation.headline]
+    assert quoted.details["sizes"] == [10, 10, 10]
+    assert quoted.mean > 0.7
+    assert quoted.details["agreement"] == 1.0
     for cluster in examples:
         assert len({example.sample % 3 for example in cluster}) == 1
         assert all(0 <= example.box[0] < example.box[2] <= 1 for example in cluster)
@@ -36,17 +34,22 @@ def test_three_colours_become_three_clear_clusters_with_their_objects():
     assert Evaluation.from_json(evaluation.to_json(), where="here") == evaluation
 
 
-def test_the_number_of_clusters_is_found_where_none_is_given():
-    evaluation, _, _ = run(num_clusters=0)
+def test_the_number_of_clusters_is_found_where_none_is_given(tmp_path):
+    evaluation, _, _ = run(tmp_path, num_clusters=0)
     assert len(evaluation.classes) - 1 in (4, 6, 8)
-    assert "silhouette" in evaluation.settings["kmeans"]["chosen_by"]
+    assert "silhouette" in evaluation.rows[0].details["chosen_by"]
 
 
-def test_nothing_to_cluster_is_one_sentence():
+def test_nothing_to_cluster_is_one_sentence(tmp_path):
     with pytest.raises(DataError, match="at least two objects"):
-        run(num_photos=1)
+        run(tmp_path / "one", num_photos=1)
     with pytest.raises(DataError, match="at least two objects"):
-        run(num_photos=0)
+        run(tmp_path / "none", num_photos=0)
+
+
+def test_more_clusters_than_a_panel_can_show_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="evaluate.num_clusters must be at most 253 .* got 254"):
+        run(tmp_path, num_clusters=254)
 
 
 def test_a_silhouette_is_that_of_the_definition():

@@ -9,7 +9,7 @@ from many_ranks import on_ranks
 
 from mcdist.distributed import World
 from mcdist.errors import REQUEUE, HeldError
-from mcdist.ranks.agree import agreed_exit_code, as_lost_rank, first_alone
+from mcdist.ranks.agree import agreed_exit_code, all_together, as_lost_rank, first_alone
 from mcdist.ranks.join import join_world, leave_world
 from mcdist.resilience.stop import StopWish
 
@@ -25,6 +25,10 @@ def _agree(rank: int) -> None:
         with pytest.raises(HeldError if rank == 0 else SystemExit) as left:
             first_alone(_refused, world=world)
         assert rank == 0 or left.value.code == HeldError.exit_code
+        assert all_together(lambda: rank + 5, world=world) == rank + 5
+        with pytest.raises(HeldError if rank == 1 else SystemExit) as left:
+            all_together(_refused if rank == 1 else (lambda: 5), world=world)
+        assert rank == 1 or left.value.code == HeldError.exit_code
         for signals, code in [((0, 0), 0), ((15, 0), 143), ((0, 10), REQUEUE), ((2, 12), REQUEUE), ((15, 2), 143), ((0, 2), 130)]:
             stop = StopWish()
             stop.signal_number = signals[rank]

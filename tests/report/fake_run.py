@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy
 
-from mcdist.records import Evaluation, Panel, Record, Score
+from mcdist.records import Evaluation, Panel, Record, Row, Subject
 from mcdist.report.jsonl import MetricsFile
 from mcdist.report.panels import save_panels
 from mcdist.run_dir import RunDir
@@ -65,9 +65,9 @@ def make_evaluation(*, classes: tuple[str, ...] = CLASSES, dataset: str = "voc_a
     """Two protocols on the predicted masks, one on the proposals, each with its baselines."""
     noise = numpy.random.default_rng(1)
     means = {"random labels": 19.8, "initial backbone": 44.6, "initial": 31.2, "trained backbone": 49.9, "trained": 58.3}
-    groups = (("predicted", "maskcontrast-kmeans", 0.0), ("predicted", "mean-embedding-kmeans", -1.7), ("proposals", "mean-embedding-kmeans", 3.1))
-    scores = tuple(
-        _score(masks=masks, protocol=protocol, encoder=encoder, mean=mean + shift, num_classes=len(classes), noise=noise)
+    groups = (("predicted", "maskcontrast-kmeans", 0.0), ("predicted", "mean-embedding", -1.7), ("proposals", "mean-embedding", 3.1))
+    rows = tuple(
+        _row(masks=masks, protocol=protocol, encoder=encoder, mean=mean + shift, num_classes=len(classes), noise=noise)
         for masks, protocol, shift in groups
         for encoder, mean in means.items()
     )
@@ -78,26 +78,31 @@ def make_evaluation(*, classes: tuple[str, ...] = CLASSES, dataset: str = "voc_a
         num_photos=437,
         num_photos_in_dataset=1449,
         mask_iou_percent={"predicted": 71.4, "proposals": 77.0},
-        scores=scores,
+        has_truth=True,
+        rows=rows,
         headline=4,
-        settings={"size_px": 512, "num_seeds": 5, "pca_dim": 32, "objects": "photo"},
+        protocols={"maskcontrast-kmeans": {"pca_dim": 32, "num_seeds": 5}, "mean-embedding": {"pca_dim": 0, "num_seeds": 5}},
+        settings={"size_px": 512, "objects": "photo"},
         wall_s=341.2,
     )
 
 
-def _score(*, masks: str, protocol: str, encoder: str, mean: float, num_classes: int, noise: numpy.random.Generator) -> Score:
+def _row(*, masks: str, protocol: str, encoder: str, mean: float, num_classes: int, noise: numpy.random.Generator) -> Row:
     share = mean / 100
     confusion = noise.integers(0, max(1, int(9000 * (1 - share) / num_classes)), (num_classes, num_classes))
     confusion[numpy.diag_indices(num_classes)] += int(20000 * share)
     confusion[0, 0] += 200_000
-    return Score(
-        masks=masks,
+    return Row(
         protocol=protocol,
-        encoder=encoder,
-        miou_percent=tuple(float(value) for value in mean + noise.normal(0, 0.5, 5)),
-        class_iou_percent=tuple(float(value) for value in numpy.clip(mean + noise.normal(0, 11, num_classes), 2, 95)),
-        num_objects=437,
-        confusion=tuple(tuple(int(pixels) for pixels in row) for row in confusion),
+        subject=Subject(encoder=encoder, masks=masks),
+        metric="mIoU",
+        unit="%",
+        values=tuple(float(value) for value in mean + noise.normal(0, 0.5, 5)),
+        details={
+            "num_objects": 437,
+            "class_iou_percent": numpy.clip(mean + noise.normal(0, 11, num_classes), 2, 95).tolist(),
+            "confusion": confusion.tolist(),
+        },
     )
 
 

@@ -88,8 +88,8 @@ def test_bars_hold_both_encoders_and_every_class() -> None:
 
 def test_the_confusion_is_in_percent_of_its_row() -> None:
     evaluation = make_evaluation(classes=("background", "cat"))
-    score = replace(evaluation.scores[4], confusion=((75, 25), (0, 0)), class_iou_percent=(1.0, float("nan")))
-    evaluation = replace(evaluation, scores=(score,), headline=0)
+    row = replace(evaluation.rows[4], details={"confusion": [[75, 25], [0, 0]], "class_iou_percent": [1.0, float("nan")]})
+    evaluation = replace(evaluation, rows=(row,), headline=0)
     svg = confusion_svg(evaluation)
     assert ">75</text>" in svg and ">25</text>" in svg
     assert ">absent</text>" in class_bars_svg(evaluation)
@@ -104,7 +104,7 @@ def test_hostile_class_names_are_escaped_and_no_mathematics() -> None:
 def test_no_headline_or_no_confusion_is_no_figure() -> None:
     evaluation = make_evaluation()
     assert class_bars_svg(replace(evaluation, headline=-1)) == "" == confusion_svg(replace(evaluation, headline=-1))
-    assert confusion_svg(replace(evaluation, scores=(replace(evaluation.scores[4], confusion=()),), headline=0)) == ""
+    assert confusion_svg(replace(evaluation, rows=(replace(evaluation.rows[4], details={}),), headline=0)) == ""
 
 
 def test_a_gap_interrupts_the_line_and_a_value_between_two_gaps_is_a_dot() -> None:

@@ -9,14 +9,15 @@ import pytest
 from fake_run import make_evaluation, make_run, make_start
 
 from mcdist.errors import DataError
+from mcdist.records import Subject
 from mcdist.report.html import write_report
 from mcdist.run_dir import RunDir
 
 
 def test_the_report_holds_headline_table_pictures_curves_and_the_run(fake_run: RunDir) -> None:
     page = write_report(fake_run).read_text()
-    score = make_evaluation().scores[4]
-    assert f"{score.mean_percent:.1f}<small> ± {score.std_percent:.1f} %</small>" in page
+    row = make_evaluation().rows[4]
+    assert f"{row.mean:.1f}<small> ± {row.std:.1f} %</small>" in page
     assert page.count("data:image/png;base64,") == 3
     assert page.count("<svg") == 15
     for text in (
@@ -40,8 +41,10 @@ def test_the_report_fetches_nothing(fake_run: RunDir) -> None:
 def test_hostile_names_are_escaped_everywhere(fake_run: RunDir) -> None:
     hostile = "<script>alert(1)</script>\"'"
     evaluation = make_evaluation(classes=("background", *[f"{hostile}{place}" for place in range(6)]), dataset=hostile)
-    scores = tuple(replace(score, masks=hostile, protocol=hostile, encoder=hostile) for score in evaluation.scores)
-    fake_run.evaluation.write_text(replace(evaluation, scores=scores, settings={hostile: hostile}, mask_iou_percent={hostile: 1.0}).to_json())
+    rows = tuple(replace(row, subject=Subject(hostile, hostile), protocol=hostile) for row in evaluation.rows)
+    fake_run.evaluation.write_text(
+        replace(evaluation, rows=rows, protocols={hostile: {hostile: hostile}}, settings={hostile: hostile}, mask_iou_percent={hostile: 1.0}).to_json()
+    )
     fake_run.config.write_text(f"data:\n  train: {json.dumps(hostile)}\nmodel: {{backbone: {json.dumps(hostile)}}}\n")
     fake_run.environment.write_text(json.dumps([{**make_start(), "command": hostile, hostile: {hostile: hostile}}]))
     with fake_run.metrics.open("a") as file:
@@ -82,9 +85,21 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path: Path, name: str, con
     assert not (tmp_path / "report.html").exists()
 
 
-@pytest.mark.parametrize("case", ["no scores", "no baseline", "the baseline itself", "no headline"])
-def test_an_evaluation_without_scores_or_baselines_is_shown(tmp_path: Path, case: str) -> None:
+@pytest.mark.parametrize("case", ["no rows", "no baseline", "the baseline itself", "no headline"])
+def test_an_evaluation_without_rows_or_baselines_is_shown(tmp_path: Path, case: str) -> None:
     evaluation = make_evaluation()
-    scores = {"no scores": (), "no baseline": evaluation.scores[4:5], "the baseline itself": evaluation.scores[1:2], "no headline": evaluation.scores}[case]
-    (tmp_path / "evaluation.json").write_text(replace(evaluation, scores=scores, headline=-1 if case == "no headline" else 0).to_json())
+    rows = {"no rows": (), "no baseline": evaluation.rows[4:5], "the baseline itself": evaluation.rows[1:2], "no headline": evaluation.rows}[case]
+    (tmp_path / "evaluation.json").write_text(replace(evaluation, rows=rows, headline=-1 if case == "no headline" else 0).to_json())
     assert "Every row" in write_report(RunDir(tmp_path)).read_text()
+
+
+def test_the_switches_of_each_protocol_are_on_the_page(fake_run: RunDir) -> None:
+    page = write_report(fake_run).read_text()
+    assert "<dt>maskcontrast-kmeans</dt><dd>pca_dim=32, num_seeds=5</dd>" in page
+    assert "mean-embedding · mIoU %" in page
+
+
+def test_an_evaluation_of_an_earlier_mcdist_says_how_to_write_it_again(fake_run: RunDir) -> None:
+    fake_run.evaluation.write_text('{"step": 3, "scores": []}')
+    with pytest.raises(DataError, match="schema version 1, this mcdist reads 2; write it again with: mcdist evaluate RUN"):
+        write_report(fake_run)

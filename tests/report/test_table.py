@@ -7,6 +7,7 @@ import pytest
 import rich.console
 from fake_run import make_evaluation
 
+from mcdist.records import Row, Subject
 from mcdist.report.table import baseline_of, caption, evaluation_groups, evaluation_markdown, evaluation_table, headline, mean_and_std
 
 
@@ -15,27 +16,28 @@ def test_every_row_is_compared_with_the_initial_backbone_of_its_own_group() -> N
     groups = evaluation_groups(evaluation)
     assert [(group.masks, group.protocol) for group in groups] == [
         ("predicted", "maskcontrast-kmeans"),
-        ("predicted", "mean-embedding-kmeans"),
-        ("proposals", "mean-embedding-kmeans"),
+        ("predicted", "mean-embedding"),
+        ("proposals", "mean-embedding"),
     ]
     for group in groups:
-        means = {row.score.encoder: row.score.mean_percent for row in group.rows}
-        for row in group.rows:
-            wanted = None if row.score.encoder == "initial backbone" else pytest.approx(means[row.score.encoder] - means["initial backbone"])
-            assert row.difference_percent == wanted
+        means = {compared.row.subject.encoder: compared.row.mean for compared in group.rows}
+        for compared in group.rows:
+            encoder = compared.row.subject.encoder
+            wanted = None if encoder == "initial backbone" else pytest.approx(means[encoder] - means["initial backbone"])
+            assert compared.difference == wanted
 
 
 def test_the_headlines_group_comes_first() -> None:
     evaluation = replace(make_evaluation(), headline=14)
     assert evaluation_groups(evaluation)[0].masks == "proposals"
-    assert [row.score.encoder for group in evaluation_groups(evaluation) for row in group.rows if row.is_headline] == ["trained"]
+    assert [compared.row.subject.encoder for group in evaluation_groups(evaluation) for compared in group.rows if compared.is_headline] == ["trained"]
 
 
 def test_without_an_initial_backbone_there_is_no_difference() -> None:
     evaluation = make_evaluation()
-    evaluation = replace(evaluation, scores=evaluation.scores[4:5], headline=0)
-    assert baseline_of(evaluation, score=evaluation.scores[0]) is None
-    assert evaluation_groups(evaluation)[0].rows[0].difference_percent is None
+    evaluation = replace(evaluation, rows=evaluation.rows[4:5], headline=0)
+    assert baseline_of(evaluation, row=evaluation.rows[0]) is None
+    assert evaluation_groups(evaluation)[0].rows[0].difference is None
 
 
 @pytest.mark.parametrize("place", [-1, 99])
@@ -45,10 +47,10 @@ def test_a_headline_that_is_no_row_is_none(place: int) -> None:
 
 def test_the_markdown_holds_mean_std_difference_and_a_bold_headline() -> None:
     evaluation = make_evaluation()
-    score = evaluation.scores[4]
-    difference = score.mean_percent - evaluation.scores[1].mean_percent
+    row = evaluation.rows[4]
+    difference = row.mean - evaluation.rows[1].mean
     text = evaluation_markdown(evaluation)
-    assert f"| **trained** | **{score.mean_percent:.1f} ± {score.std_percent:.1f}** | **5** | **{difference:+.1f}** |" in text
+    assert f"| **trained** | **{row.mean:.1f} ± {row.std:.1f}** | **5** | **{difference:+.1f}** |" in text
     assert len([line for line in text.splitlines() if line.startswith("|")]) == 17
     assert "437 of 1,449 photos (a subset)" in text
 
@@ -62,10 +64,25 @@ def test_the_terminal_table_shows_every_row() -> None:
     console = rich.console.Console(width=140, record=True, quiet=False, file=StringIO())
     console.print(evaluation_table(make_evaluation()))
     text = console.export_text()
-    assert text.count("trained backbone") == 3 and "▸ trained" in text and mean_and_std(make_evaluation().scores[4]) in text
+    assert text.count("trained backbone") == 3 and "▸ trained" in text and mean_and_std(make_evaluation().rows[4]) in text
 
 
 def test_a_whole_data_set_is_no_subset_and_one_seed_has_no_std() -> None:
     evaluation = replace(make_evaluation(), num_photos_in_dataset=437)
     assert "subset" not in caption(evaluation)
-    assert "±" not in mean_and_std(replace(evaluation.scores[0], miou_percent=(50.0,)))
+    assert "±" not in mean_and_std(replace(evaluation.rows[0], values=(50.0,)))
+
+
+def test_rows_of_another_metric_have_their_own_group_and_name_it() -> None:
+    evaluation = make_evaluation()
+    retrieved = Row("retrieval", Subject("trained", "proposals"), "recall", "", (0.5,))
+    mixed = replace(evaluation, rows=(*evaluation.rows, retrieved))
+    assert [group.metric for group in evaluation_groups(mixed)] == ["mIoU %"] * 3 + ["recall"]
+    text = evaluation_markdown(mixed)
+    assert "| value |" in text and "| trained | recall 0.500 | 1 |  |" in text and "mIoU % 58" in text
+
+
+def test_the_switches_of_each_protocol_are_below_the_table() -> None:
+    console = rich.console.Console(width=140, record=True, quiet=False, file=StringIO())
+    console.print(evaluation_table(make_evaluation()))
+    assert "maskcontrast-kmeans: pca_dim=32, num_seeds=5" in console.export_text()

@@ -15,6 +15,7 @@ from mcdist.config.file import load_config
 from mcdist.data.batch import Batch
 from mcdist.data.finish import finish
 from mcdist.errors import TrainingError
+from mcdist.evaluation import evaluate_run
 from mcdist.report.html import write_report
 from mcdist.report.jsonl import read_metrics
 from mcdist.run_dir import RunDir, list_checkpoints
@@ -75,7 +76,7 @@ def test_one_overflow_leaves_a_run_that_can_be_evaluated_and_is_told(configure: 
     assert [step for step, value in values(folder, "loss").items() if math.isnan(value)] == [3]
     assert list(values(folder, "count/nonfinite_steps").values()) == [0, 0, 1, 1, 1, 1]
     assert '"step": 3, "name": "loss", "value": null' in folder.metrics.read_text()
-    assert run.evaluate_run(folder, overrides=[], which="newest").scores
+    assert evaluate_run(folder, overrides=[], which="newest").rows
     assert "<svg" in write_report(folder).read_text()
 
 
@@ -90,7 +91,7 @@ def test_skipped_steps_are_never_the_best_and_a_diverged_run_ends_in_one_sentenc
     assert (folder.checkpoints / "best").read_text().strip() in ("step_00000001", "step_00000002")
     kept = load_file(list_checkpoints(folder.checkpoints)[-1] / "state.safetensors")
     assert all(tensor.isfinite().all() for tensor in kept.values() if tensor.is_floating_point())
-    assert run.evaluate_run(folder, overrides=[], which="best").step in (1, 2)
+    assert evaluate_run(folder, overrides=[], which="best").step in (1, 2)
 
 
 def test_a_run_that_is_continued_does_not_tell_old_skips_again(configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:

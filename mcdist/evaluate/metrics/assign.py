@@ -4,7 +4,7 @@ import numpy
 from jaxtyping import Int
 from scipy.optimize import linear_sum_assignment
 
-from mcdist.evaluate.confusion import pair_iou
+from mcdist.evaluate.metrics.confusion import pair_iou
 
 HUNGARIAN = "hungarian"
 MAJORITY = "majority"
@@ -18,11 +18,11 @@ def matching_for(*, num_clusters: int, num_classes: int) -> str:
 def assign(confusion: Int[numpy.ndarray, "R C"], *, matching: str) -> Int[numpy.ndarray, " R"]:
     """The class of each row: clusters, then the background row, which takes part like any other.
 
-    "hungarian": one row a class, no two rows the same, so that the sum of IoU is the largest; wants R <= C.
+    "hungarian": one row a class, no two rows the same, so that the sum of IoU is the largest; needs R <= C.
     "majority": the class with most pixels in the row; the first such class where several tie.
     """
     if matching == MAJORITY:
         return confusion.argmax(axis=1)
-    assert confusion.shape[0] <= confusion.shape[1], "one-to-one matching wants no more rows than classes"
+    assert confusion.shape[0] <= confusion.shape[1], "one-to-one matching needs no more rows than classes"
     _, class_of = linear_sum_assignment(pair_iou(confusion), maximize=True)
     return class_of

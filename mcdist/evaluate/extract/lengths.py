@@ -1,4 +1,4 @@
-"""Pixel lengths: |u_p| of every upsampled embedding, without upsampling any embedding.
+"""Lengths: |u_p| of every upsampled embedding, without upsampling any embedding.
 
 |u_p|^2 is a quadratic form of the four features around p. Each coefficient is a product of one weight an axis, so the form is a linear
 upsampling of a few low-resolution maps: the dot products of neighbouring features.
@@ -9,13 +9,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from mcdist.evaluate.weighted_pool import upsampling_weights
+from mcdist.evaluate.extract.upsampling import upsampling_weights
 
 RELATIVE_SQUARE_MIN = 1e-6
 """|u_p|^2 is taken as no less than this share of its neighbours' mean |f|^2, where float32 cannot tell it from zero (they cancel to 1 in 1,000)."""
 
 CHANNELS_AT_ONCE = 128
-"""Products of so many channels stay in a core's cache at 64 x 64: 5 times faster than all 2,048 at once."""
+"""The products of this many channels fit a core's cache at 64 x 64: 5 times faster than all 2,048 at once."""
 
 
 def pixel_lengths(features: Float[Tensor, "B D h w"], *, height: int, width: int) -> Float[Tensor, "B H W"]:

@@ -18,6 +18,11 @@ class LabelMap:
     names: tuple[str, ...]
     index_of: UInt8[numpy.ndarray, " 256"]
 
+    @property
+    def ids(self) -> dict[str, list[int]]:
+        """The raw ids of each class, in ascending order."""
+        return {name: numpy.flatnonzero(self.index_of == index).tolist() for index, name in enumerate(self.names)}
+
     def apply(self, segments: UInt8[numpy.ndarray, "H W"]) -> UInt8[numpy.ndarray, "H W"]:
         """Class index of every pixel, VOID_CLASS where the raw id belongs to no class."""
         return self.index_of[segments]
@@ -31,7 +36,7 @@ def label_map(classes: dict[str, list[int]]) -> LabelMap:
     """
     if len(classes) < 2:
         raise ConfigError(
-            f"evaluate.classes wants background and at least one more class, got {list(classes) or 'none'}; "
+            f"evaluate.classes must name background and at least one more class, got {list(classes) or 'none'}; "
             "set it in the configuration, as in: evaluate.classes={background: [0], cat: [8], dog: [12]}"
         )
     index_of = numpy.full(256, VOID_CLASS, dtype=numpy.uint8)
@@ -42,10 +47,10 @@ def label_map(classes: dict[str, list[int]]) -> LabelMap:
 
 def _name_ids(index_of: UInt8[numpy.ndarray, " 256"], *, index: int, name: str, ids: list[int], names: tuple[str, ...]) -> None:
     if not ids:
-        raise ConfigError(f"evaluate.classes.{name} wants at least one id of the ground truth, got none; name its ids or remove the class")
+        raise ConfigError(f"evaluate.classes.{name} must have at least one id of the ground truth, got none; name its ids or remove the class")
     for raw_id in ids:
         if isinstance(raw_id, bool) or not isinstance(raw_id, int) or not 0 <= raw_id < VOID_CLASS:
-            raise ConfigError(f"evaluate.classes.{name} wants ids in 0..254 (255 is void), got {raw_id!r}")
+            raise ConfigError(f"evaluate.classes.{name} must have ids in 0..254 (255 is void), got {raw_id!r}")
         if index_of[raw_id] != VOID_CLASS:
             raise ConfigError(f"evaluate.classes: id {raw_id} belongs to {names[index_of[raw_id]]!r} and {name!r}; keep it in one class")
         index_of[raw_id] = index

@@ -3,7 +3,7 @@
 import numpy
 from jaxtyping import Float, Int, Shaped, UInt8
 
-from mcdist.evaluate.labels import VOID_CLASS
+from mcdist.evaluate.metrics.labels import VOID_CLASS
 
 
 def object_histograms(

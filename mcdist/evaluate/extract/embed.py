@@ -1,0 +1,37 @@
+"""Embed: a batch of photos to the feature maps of every encoder and the trained encoder's saliency."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from mcdist.data.views.normalise import normalise
+from mcdist.evaluate.extract.encoders import EncoderPair
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedPhotos:
+    """`features` by the names of `EncoderPair.names`, float32 at stride; `saliency`: the trained encoder's logits there."""
+
+    features: dict[str, Float[Tensor, "B _ _ _"]]
+    saliency: Float[Tensor, "B h w"]
+
+
+def embed(images: UInt8[Tensor, "B 3 S S"], *, encoders: EncoderPair) -> EmbeddedPhotos:
+    """Each encoder once over the photos; a backbone that both share runs once. Nothing here waits for the device."""
+    inputs = normalise(images)
+    trained: Any = encoders.trained  # attributes of a module have no static type
+    initial: Any = encoders.initial
+    trained_backbone = trained.backbone(inputs)
+    initial_backbone = trained_backbone if encoders.shared_backbone else initial.backbone(inputs)
+    embedded = trained.head(trained_backbone)
+    maps = (embedded.features, trained_backbone, initial.head(initial_backbone).features, initial_backbone)
+    features = {name: feature_map.float() for name, feature_map in zip(encoders.names, maps, strict=not encoders.shared_backbone)}
+    return EmbeddedPhotos(features=features, saliency=embedded.saliency.float()[:, 0])
+
+
+def upsampled(saliency: Float[Tensor, "B h w"], *, size_px: int) -> Float[Tensor, "B S S"]:
+    """Saliency logits at the photos' size, bilinearly (align_corners=False)."""
+    return interpolate(saliency[:, None], size=(size_px, size_px), mode="bilinear", align_corners=False)[:, 0]

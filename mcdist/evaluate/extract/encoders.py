@@ -1,0 +1,54 @@
+"""EncoderPair: the two encoders that an evaluation compares."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from mcdist.records.names import ENCODERS, INITIAL_BACKBONE, TRAINED_BACKBONE
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderPair:
+    """The encoder after `step` steps and before the first. Both are on `device`, offer `backbone(image)` and `head(features)`, and keep the mode they have.
+
+    `shared_backbone`: both backbones hold the same weights, as where training left it frozen, so one forward pass serves both.
+    """
+
+    trained: nn.Module
+    initial: nn.Module
+    step: int
+    device: torch.device
+    shared_backbone: bool = False
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Names of ENCODERS whose features are those of another one."""
+        return {INITIAL_BACKBONE: TRAINED_BACKBONE} if self.shared_backbone else {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of ENCODERS whose features are computed."""
+        return tuple(name for name in ENCODERS if name not in self.aliases)
+
+
+def equal_weights(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two modules of one architecture hold the same parameters and buffers, bit for bit."""
+    here, there = one.state_dict(), other.state_dict()
+    return here.keys() == there.keys() and all(torch.equal(here[name], there[name]) for name in here)
+
+
+@contextmanager
+def evaluating(*modules: nn.Module) -> Iterator[None]:
+    """Modules in eval mode, torch in inference mode; afterwards each submodule is back in its own mode."""
+    before = [(part, part.training) for module in modules for part in module.modules()]
+    for module in modules:
+        module.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for part, training in before:
+            part.training = training

@@ -1,0 +1,40 @@
+"""Layout: the tables and columns that an extraction writes."""
+
+from mcdist.evaluate.extract.encoders import EncoderPair
+from mcdist.evaluate.settings import ExtractSettings
+from mcdist.evaluate.table_names import (
+    AREA_PX,
+    BACKGROUND,
+    BOX,
+    DROPPED,
+    HEIGHT,
+    HISTOGRAM,
+    LOST,
+    NUMBER,
+    PHOTO,
+    SALIENCY,
+    WIDTH,
+    patches_of,
+    vectors_of,
+)
+from mcdist.records.names import MASKS, POOLINGS
+from mcdist.store.names import PHOTOS
+
+
+def layout(encoders: EncoderPair, *, settings: ExtractSettings) -> dict[str, list[str]]:
+    """Table -> columns written for these encoders."""
+    photos = [HEIGHT, WIDTH, DROPPED, SALIENCY, *(f"{LOST}/{masks}" for masks in MASKS)]
+    objects = [PHOTO, NUMBER, AREA_PX, BOX, *(vectors_of(pooling, encoder) for pooling in POOLINGS for encoder in encoders.names)]
+    if settings.with_truth:
+        photos += [f"{BACKGROUND}/{masks}" for masks in MASKS]
+        objects.append(HISTOGRAM)
+    if settings.patches:
+        photos += [patches_of(encoder) for encoder in encoders.names]
+    return {PHOTOS: photos, **{masks: list(objects) for masks in MASKS}}
+
+
+def aliases(encoders: EncoderPair, *, settings: ExtractSettings) -> tuple[tuple[str, str, str], ...]:
+    """(table, column, column with the same values) of encoders whose features are those of another one."""
+    names = encoders.aliases.items()
+    vectors = [(masks, vectors_of(pooling, alias), vectors_of(pooling, source)) for masks in MASKS for pooling in POOLINGS for alias, source in names]
+    return (*vectors, *((PHOTOS, patches_of(alias), patches_of(source)) for alias, source in names if settings.patches))

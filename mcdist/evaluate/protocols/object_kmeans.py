@@ -1,0 +1,147 @@
+"""ObjectKMeans: objects are clustered, clusters are matched to classes, and IoU is counted over all pixels.
+
+Every row takes the same way: whitening, K-means, matching, counting. `maskcontrast-kmeans` is the paper's released code; `mean-embedding` is the mean
+of unit pixel embeddings instead of the sum weighted by the saliency logit, unwhitened unless it is asked for.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy
+from jaxtyping import Float, Int
+
+from mcdist.evaluate.kmeans import NUM_ITERATIONS, NUM_STARTS, kmeans
+from mcdist.evaluate.metrics.assign import assign, matching_for
+from mcdist.evaluate.metrics.confusion import class_confusion, class_iou, cluster_confusion
+from mcdist.evaluate.painting import Painting
+from mcdist.evaluate.protocols.protocol import Need
+from mcdist.evaluate.protocols.random_labels import random_clusters
+from mcdist.evaluate.settings import JudgeSettings
+from mcdist.evaluate.truth import MaskCounts
+from mcdist.evaluate.view import StoreView
+from mcdist.evaluate.whiten import whiten
+from mcdist.records import Row, Subject
+from mcdist.records.names import ENCODERS, LOGIT_SUM, MASKCONTRAST_KMEANS, MASKS, MEAN_EMBEDDING, MIOU, PREDICTED, RANDOM_LABELS, TRAINED, UNIT_MEAN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectKMeansSwitches:
+    """`pca_dim`: dimensions after PCA with whitening over all objects, 0 for none. `num_clusters` 0: classes shown without background."""
+
+    pooling: str
+    pca_dim: int
+    num_clusters: int
+    num_seeds: int
+    num_iterations: int = NUM_ITERATIONS
+    num_starts: int = NUM_STARTS
+    random_floor: bool = False
+    """Also a row of random labels for each set of masks."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectKMeans:
+    """mIoU of every encoder on every set of masks. PCA with whitening, K-means with seeds 0.., one-to-one matching (many-to-one with more clusters)."""
+
+    name: str
+    switches: ObjectKMeansSwitches
+    needs: ClassVar[frozenset[Need]] = frozenset({"objects", "truth"})
+
+    def judge(self, store: StoreView) -> list[Row]:
+        """Rows by masks, then encoder."""
+        rows = []
+        for masks in MASKS:
+            rows += [self._row(store, subject=Subject(encoder, masks)) for encoder in ENCODERS]
+            if self.switches.random_floor:
+                rows.append(self._row(store, subject=Subject(RANDOM_LABELS, masks)))
+        return rows
+
+    def quote(self, rows: Sequence[Row]) -> int:
+        """The trained encoder on the masks that it predicts."""
+        return [row.subject for row in rows].index(Subject(TRAINED, PREDICTED))
+
+    def paint(self, store: StoreView, *, row: Row) -> Painting:
+        """What the first seed made of each object."""
+        truth = store.known_truth
+        clusters_of, _ = self._clustering(store, subject=row.subject)
+        _, class_of_object, class_of_background = match_clusters(clusters_of(0), counts=truth.counts[row.subject.masks], num_clusters=self._num_clusters(store))
+        return Painting(classes=truth.classes, masks=row.subject.masks, class_of_object=class_of_object, class_of_background=class_of_background)
+
+    def _num_clusters(self, store: StoreView) -> int:
+        return self.switches.num_clusters or len(store.known_truth.kept) - 1
+
+    def _row(self, store: StoreView, *, subject: Subject) -> Row:
+        clusters_of, facts = self._clustering(store, subject=subject)
+        counts = store.known_truth.counts[subject.masks]
+        return miou_row(
+            self.name,
+            subject,
+            counts=counts,
+            num_clusters=self._num_clusters(store),
+            num_seeds=self.switches.num_seeds,
+            clusters_of=clusters_of,
+            facts=facts,
+        )
+
+    def _clustering(self, store: StoreView, *, subject: Subject) -> tuple[Callable[[int], Int[numpy.ndarray, " O"]], dict[str, Any]]:
+        """The clusters of each seed, and how many dimensions were clustered."""
+        num_clusters = self._num_clusters(store)
+        if subject.encoder == RANDOM_LABELS:
+            num_objects = store.num_objects(subject.masks)
+            return lambda seed: random_clusters(num_objects, num_clusters=num_clusters, seed=seed), {}
+        points = self._points(store, subject=subject)
+        return lambda seed: kmeans(points, num_clusters=num_clusters, seed=seed), {"num_dims": points.shape[1]}
+
+    def _points(self, store: StoreView, *, subject: Subject) -> Float[numpy.ndarray, "O d"]:
+        vectors = store.vectors(subject, pooling=self.switches.pooling)
+        return (whiten(vectors, dim=self.switches.pca_dim) if self.switches.pca_dim and len(vectors) else vectors).numpy()
+
+
+def miou_row(
+    protocol: str,
+    subject: Subject,
+    *,
+    counts: MaskCounts,
+    num_clusters: int,
+    num_seeds: int,
+    clusters_of: Callable[[int], Int[numpy.ndarray, " O"]],
+    facts: dict[str, Any],
+) -> Row:
+    """mIoU over seeds 0..num_seeds-1. Details: IoU of each class (mean over seeds) and the confusion of the first seed, row = predicted class."""
+    found = [match_clusters(clusters_of(seed), counts=counts, num_clusters=num_clusters) for seed in range(num_seeds)]
+    iou_percent = numpy.stack([100 * class_iou(confusion) for confusion, _, _ in found])
+    details = {
+        "num_objects": counts.num_objects,
+        "num_clusters": num_clusters,
+        "matching": matching_for(num_clusters=num_clusters, num_classes=len(counts.background)),
+        **facts,
+        "class_iou_percent": iou_percent.mean(axis=0).tolist(),
+        "confusion": found[0][0].tolist(),
+    }
+    values = tuple(float(value) for value in iou_percent[:, counts.present].mean(axis=1))
+    return Row(protocol=protocol, subject=subject, metric=MIOU, unit="%", values=values, details=details)
+
+
+def match_clusters(
+    clusters: Int[numpy.ndarray, " O"], *, counts: MaskCounts, num_clusters: int
+) -> tuple[Int[numpy.ndarray, "C C"], Int[numpy.ndarray, " O"], int]:
+    """(matched confusion, class of each object, class of the background row) of one clustering."""
+    confusion = cluster_confusion(clusters, histograms=counts.histograms, background=counts.background, num_clusters=num_clusters)
+    class_of = assign(confusion, matching=matching_for(num_clusters=num_clusters, num_classes=confusion.shape[1]))
+    return class_confusion(confusion, class_of=class_of), class_of[clusters], int(class_of[num_clusters])
+
+
+def maskcontrast_kmeans(settings: JudgeSettings) -> ObjectKMeans:
+    """K-means of whitened object vectors, weighted by the saliency logit, as the paper's released code does it."""
+    switches = ObjectKMeansSwitches(
+        pooling=LOGIT_SUM, pca_dim=settings.pca_dim, num_clusters=settings.num_clusters, num_seeds=settings.num_seeds, random_floor=True
+    )
+    return ObjectKMeans(MASKCONTRAST_KMEANS, switches)
+
+
+def mean_embedding(settings: JudgeSettings) -> ObjectKMeans:
+    """K-means of each object's mean unit embedding."""
+    switches = ObjectKMeansSwitches(
+        pooling=UNIT_MEAN, pca_dim=settings.mean_embedding_pca_dim, num_clusters=settings.num_clusters, num_seeds=settings.num_seeds
+    )
+    return ObjectKMeans(MEAN_EMBEDDING, switches)

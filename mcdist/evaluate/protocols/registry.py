@@ -1,0 +1,53 @@
+"""Registry: protocols by name. A new protocol is a file in this folder, a name in `mcdist.records.names` and a line here."""
+
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+
+from mcdist.errors import ConfigError
+from mcdist.evaluate.protocols.object_kmeans import maskcontrast_kmeans, mean_embedding
+from mcdist.evaluate.protocols.protocol import Protocol
+from mcdist.evaluate.protocols.unlabelled_clusters import unlabelled_clusters
+from mcdist.evaluate.settings import JudgeSettings
+from mcdist.evaluate.view import StoreView
+from mcdist.records.names import MASKCONTRAST_KMEANS, MEAN_EMBEDDING, UNLABELLED_CLUSTERS
+
+MAKERS: dict[str, Callable[[JudgeSettings], Protocol]] = {
+    MASKCONTRAST_KMEANS: maskcontrast_kmeans,
+    MEAN_EMBEDDING: mean_embedding,
+    UNLABELLED_CLUSTERS: unlabelled_clusters,
+}
+"""The first line of a maker's docstring says what the protocol measures."""
+
+WITH_TRUTH = (MASKCONTRAST_KMEANS, MEAN_EMBEDDING)
+WITHOUT_TRUTH = (UNLABELLED_CLUSTERS,)
+"""What judges where no protocol is named, the one to quote first."""
+
+
+def make_protocols(names: Sequence[str], *, settings: JudgeSettings) -> tuple[Protocol, ...]:
+    """The protocols of these names, each once.
+
+    Raises:
+        ConfigError: no protocol of that name; the nearest one is named.
+    """
+    return tuple(_maker(name)(settings) for name in dict.fromkeys(names))
+
+
+def summary_of(name: str) -> str:
+    """What a protocol measures, in one line."""
+    return (_maker(name).__doc__ or "").strip().splitlines()[0]
+
+
+def check_needs(protocols: Sequence[Protocol], *, store: StoreView) -> None:
+    """Raise ConfigError where a protocol needs what `store` does not hold."""
+    held = {"objects"} | ({"patches"} if store.has_patches else set()) | ({"truth"} if store.truth is not None else set())
+    for protocol in protocols:
+        if missing := sorted(protocol.needs - held):
+            raise ConfigError(f"the protocol {protocol.name} needs {' and '.join(missing)}, {store.dataset} offers {', '.join(sorted(held))} only")
+
+
+def _maker(name: str) -> Callable[[JudgeSettings], Protocol]:
+    if name not in MAKERS:
+        near = get_close_matches(name, MAKERS, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ConfigError(f"unknown protocol {name!r}; {hint}known: {', '.join(MAKERS)}")
+    return MAKERS[name]

@@ -1,0 +1,31 @@
+"""Settings: how photos become object vectors, and how protocols judge these. `EvaluateConfig` has the same names."""
+
+from dataclasses import dataclass
+
+from mcdist.choices import Objects
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractSettings:
+    """What determines the arrays of a feature store, besides the encoders and the photos.
+
+    `objects`: one predicted object a photo, or connected components of at least `component_area_min`, a share of the photo. `patches`: keep the feature
+    maps too. `with_truth`: count the ground truth's ids in each object.
+    """
+
+    size_px: int
+    batch: int
+    objects: Objects
+    component_area_min: float
+    patches: bool = False
+    with_truth: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeSettings:
+    """What the configuration says about protocols; each uses what concerns it."""
+
+    pca_dim: int
+    mean_embedding_pca_dim: int
+    num_clusters: int
+    num_seeds: int

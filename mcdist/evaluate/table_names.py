@@ -1,0 +1,35 @@
+"""Columns of an evaluation's feature store. Table `photos` has a row for each photo, tables `predicted` and `proposals` one for each object."""
+
+HEIGHT, WIDTH = "height", "width"
+"""Of the photo itself, in pixels."""
+SALIENCY = "saliency"
+"""The trained encoder's saliency logits at stride, [h, w]."""
+DROPPED = "dropped"
+"""Predicted components smaller than component_area_min."""
+LOST = "lost"
+"""`lost/MASKS`: objects of a photo without a pixel after resizing."""
+BACKGROUND = "background"
+"""`background/MASKS`: pixels of each id of the ground truth outside every object."""
+
+PHOTO = "photo"
+"""The object's photo, by index in the data set."""
+NUMBER = "number"
+"""The object's number in its photo's instance map."""
+AREA_PX = "area_px"
+BOX = "box"
+"""Top, left, bottom, right, as shares of the photo."""
+HISTOGRAM = "histogram"
+"""Pixels of each id of the ground truth in the object."""
+
+NUM_IDS = 256
+"""Ids of a ground truth: 0..254, and 255 void, which is never counted."""
+
+
+def vectors_of(pooling: str, encoder: str) -> str:
+    """The column of object vectors."""
+    return f"vectors/{pooling}/{encoder}"
+
+
+def patches_of(encoder: str) -> str:
+    """The column of a photo's features in fp16, [h, w, D]."""
+    return f"patches/{encoder}"

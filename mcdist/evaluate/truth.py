@@ -1,0 +1,95 @@
+"""Truth: the ground truth of a feature store's photos, counted by class."""
+
+from dataclasses import dataclass
+
+import numpy
+from jaxtyping import Bool, Int
+
+from mcdist.errors import DataError
+from mcdist.evaluate.metrics.confusion import foreground_iou
+from mcdist.evaluate.metrics.labels import VOID_CLASS, LabelMap
+from mcdist.evaluate.table_names import BACKGROUND, HISTOGRAM, NUM_IDS, PHOTO
+from mcdist.records.names import MASKS, PREDICTED
+from mcdist.store.names import PHOTOS
+from mcdist.store.store import FeatureStore
+
+
+@dataclass(frozen=True, slots=True)
+class MaskCounts:
+    """Pixels of each class over one set of object masks: in each object, and outside of all."""
+
+    masks: str
+    histograms: Int[numpy.ndarray, "O C"]
+    background: Int[numpy.ndarray, " C"]
+
+    @property
+    def num_objects(self) -> int:
+        """Objects over all photos."""
+        return self.histograms.shape[0]
+
+    @property
+    def present(self) -> Bool[numpy.ndarray, " C"]:
+        """Whether the ground truth shows a class at all; mIoU is the mean over these."""
+        return self.histograms.sum(axis=0) + self.background > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """`labels`: classes as asked for. `kept`: those that are evaluated, as indices into them. `counts`: by set of masks, of the kept classes."""
+
+    labels: LabelMap
+    kept: Int[numpy.ndarray, " C"]
+    counts: dict[str, MaskCounts]
+    num_photos_without: int
+    """Photos without an evaluated pixel."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the evaluated classes, background first."""
+        return tuple(self.labels.names[index] for index in self.kept)
+
+    @property
+    def absent(self) -> list[str]:
+        """Classes that the ground truth never shows: they are in no mean. Background stays in the table even then, with IoU 0."""
+        shown = {name for name, seen in zip(self.classes, self.counts[PREDICTED].present, strict=True) if seen}
+        return [name for name in self.labels.names if name not in shown]
+
+    @property
+    def mask_iou_percent(self) -> dict[str, float]:
+        """Foreground IoU of each set of masks with all classes but background."""
+        return {masks: 100 * foreground_iou(histograms=counts.histograms, background=counts.background) for masks, counts in self.counts.items()}
+
+
+def read_truth(store: FeatureStore, *, labels: LabelMap, dataset: str) -> Truth:
+    """Count the classes of `labels` in a store. Kept are background, and each class that the ground truth shows.
+
+    Raises:
+        DataError: no photos, or no pixel of any class but background.
+    """
+    if not store.num_photos:
+        raise DataError(f"evaluation needs photos, {dataset} gave none; set data.val to shards with photos and labels")
+    counted = {masks: _count(store, masks=masks, labels=labels) for masks in MASKS}
+    histograms, background, photo_of = counted[PREDICTED]
+    num_pixels = background.sum(axis=0) + histograms.sum(axis=0)
+    if not num_pixels[1:].any():
+        raise DataError(
+            f"evaluation needs ground truth of at least one of {', '.join(labels.names[1:])}; the {store.num_photos} photos of {dataset} show none; "
+            "check the ids in evaluate.classes against the labels"
+        )
+    of_photo = background.sum(axis=1)
+    numpy.add.at(of_photo, photo_of, histograms.sum(axis=1))
+    kept = numpy.flatnonzero((num_pixels > 0) | (numpy.arange(len(labels.names)) == 0))
+    counts = {masks: MaskCounts(masks, objects[:, kept], outside.sum(axis=0)[kept]) for masks, (objects, outside, _) in counted.items()}
+    return Truth(labels=labels, kept=kept, counts=counts, num_photos_without=int((of_photo == 0).sum()))
+
+
+def _count(store: FeatureStore, *, masks: str, labels: LabelMap) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
+    """(pixels of each class in each object, outside of all in each photo, each object's photo)."""
+    class_of_id = numpy.zeros((NUM_IDS, len(labels.names)), dtype=numpy.int64)
+    named = numpy.flatnonzero(labels.index_of != VOID_CLASS)
+    class_of_id[named, labels.index_of[named]] = 1
+    objects, outside = (
+        numpy.concatenate([chunk.astype(numpy.int64) @ class_of_id for chunk in store.column(table, column).chunks()])
+        for table, column in ((masks, HISTOGRAM), (PHOTOS, f"{BACKGROUND}/{masks}"))
+    )
+    return objects, outside, store.column(masks, PHOTO).read()

@@ -1,0 +1,68 @@
+"""StoreView: what protocols read. The arrays of a feature store by subject, and the ground truth where there is one. No photo and no encoder."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mcdist.errors import DataError
+from mcdist.evaluate.table_names import BOX, DROPPED, LOST, PHOTO, patches_of, vectors_of
+from mcdist.evaluate.truth import Truth
+from mcdist.records import Example, Subject
+from mcdist.records.names import ENCODERS, MASKS
+from mcdist.store.names import PHOTOS
+from mcdist.store.store import Column, FeatureStore
+
+
+@dataclass(frozen=True, slots=True)
+class StoreView:
+    """`dataset` names the photos in messages; `truth` is None where no ground truth is known."""
+
+    store: FeatureStore
+    dataset: str
+    truth: Truth | None = None
+
+    @property
+    def known_truth(self) -> Truth:
+        """The ground truth, for protocols that need it; DataError without."""
+        if self.truth is None:
+            raise DataError(f"{self.dataset} has no ground truth to judge by; build the shards with labels and name them in data.val")
+        return self.truth
+
+    @property
+    def has_patches(self) -> bool:
+        """Whether the store holds the feature maps of all encoders."""
+        return all(self.store.has(PHOTOS, patches_of(encoder)) for encoder in ENCODERS)
+
+    def num_objects(self, masks: str) -> int:
+        """Objects of a set of masks over all photos."""
+        return self.store.num_rows(masks) if self.store.num_photos else 0
+
+    def vectors(self, subject: Subject, *, pooling: str) -> Float[Tensor, "O D"]:
+        """All object vectors of one kind, in photo order."""
+        return torch.from_numpy(self.store.column(subject.masks, vectors_of(pooling, subject.encoder)).read())
+
+    def patches(self, encoder: str) -> Column:
+        """The feature maps of an encoder, fp16 [h, w, D] a photo; to be read in pieces."""
+        return self.store.column(PHOTOS, patches_of(encoder))
+
+    def examples(self, masks: str, *, rows: list[int]) -> tuple[Example, ...]:
+        """Photo and box of some objects."""
+        photos, boxes = (self.store.column(masks, name).read()[rows] for name in (PHOTO, BOX))
+        return tuple(Example(sample=int(photo), box=tuple(box.tolist())) for photo, box in zip(photos, boxes, strict=True))
+
+    def counts(self) -> dict[str, int]:
+        """What was left out, in words."""
+        if not self.store.num_photos:
+            return {}
+        counted = {}
+        for masks in MASKS:
+            num_with = len(set(self.store.column(masks, PHOTO).read().tolist()))
+            counted[f"{masks}: photos without an object"] = self.store.num_photos - num_with
+            counted[f"{masks}: objects without a pixel after resizing"] = int(self.store.column(PHOTOS, f"{LOST}/{masks}").read().sum())
+        if self.store.manifest.plan.settings.get("objects") == "components":
+            counted["predicted: components below component_area_min"] = int(self.store.column(PHOTOS, DROPPED).read().sum())
+        if self.truth is not None:
+            counted["photos without an evaluated pixel"] = self.truth.num_photos_without
+        return dict(sorted(counted.items()))

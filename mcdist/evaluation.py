@@ -1,0 +1,120 @@
+"""The story of an evaluation: a run's feature store, judged by protocols; then the panels and the report."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy
+
+from mcdist import build
+from mcdist.data.loader import read_sample
+from mcdist.evaluate.draw import even_places, make_panel
+from mcdist.evaluate.judge import Judgement, judge
+from mcdist.evaluate.metrics.labels import LabelMap, label_map
+from mcdist.evaluate.painting import Painting
+from mcdist.evaluate.protocols.protocol import Protocol
+from mcdist.evaluate.protocols.registry import WITH_TRUTH, WITHOUT_TRUTH, make_protocols
+from mcdist.evaluate.truth import read_truth
+from mcdist.evaluate.view import StoreView
+from mcdist.extraction import Looker, extracted, load_run_config, look_at, opened, photo_console
+from mcdist.outputs import publish
+from mcdist.ranks.agree import lost_ranks_told
+from mcdist.ranks.join import leave_world
+from mcdist.records import Evaluation, Example, Panel
+from mcdist.report.clusters import save_clusters
+from mcdist.report.console import Console
+from mcdist.report.html import write_report
+from mcdist.report.panels import save_panels
+from mcdist.run_dir import RunDir, write_atomically
+from mcdist.store.store import FeatureStore
+
+
+def evaluate_run(run_dir: RunDir, *, overrides: list[str], which: str, protocols: Sequence[str] = (), store: Path | None = None) -> Evaluation | None:
+    """Judge the run's embeddings beside its baselines' on the validation shards; writes evaluation.json, panels and report.html.
+
+    `protocols`: names; none: those that fit. Where the shards hold no ground truth, or `data.val` names none and the training shards serve, clusters are
+    shown without a score. Under several ranks each one extracts its share and the first one judges: None on the others.
+
+    `store`: a feature store to judge instead of extracting one.
+
+    Raises:
+        ConfigError: no such run, protocol or class, or a store of something else.
+        DataError: nothing to judge.
+        CheckpointError: no such checkpoint, or an embedding is not finite.
+        MissingExtraError: a package is not installed.
+    """
+    began_s = time.monotonic()
+    config = load_run_config(run_dir, overrides=overrides)
+    chosen = make_protocols(protocols, settings=build.judge_settings(config))
+    world = build.build_world(config)
+    try:
+        with lost_ranks_told(world=world):
+            build.prepare_process(config, world=world)
+            looker = look_at(config, run_dir, which=which, patches=any("patches" in protocol.needs for protocol in chosen))
+            chosen = chosen or _fitting_protocols(looker)
+            labels = _labels(looker, protocols=chosen)
+            with photo_console(looker, world=world) as console:
+                _announce(looker, run_dir, console=console)
+                found = opened(looker, store) if store is not None else extracted(looker, run_dir, out=None, world=world, console=console)
+                leave_world()  # the rest is the first rank's work, and may take longer than a collective may
+                if found is None or not world.is_first:
+                    return None
+                view = _view(looker, found, labels=labels)
+                judged = judge(
+                    view,
+                    protocols=chosen,
+                    step=looker.step,
+                    num_photos_in_dataset=len(looker.reader),
+                    elapsed_s=lambda: time.monotonic() - began_s,
+                    say=console.say,
+                )
+    finally:
+        leave_world()
+    _write(judged, looker, view, run_dir)
+    publish(config, run_dir, judged.evaluation)
+    return judged.evaluation
+
+
+def _fitting_protocols(looker: Looker) -> tuple[Protocol, ...]:
+    return make_protocols(WITH_TRUTH if looker.settings.with_truth else WITHOUT_TRUTH, settings=build.judge_settings(looker.config))
+
+
+def _labels(looker: Looker, *, protocols: Sequence[Protocol]) -> LabelMap | None:
+    """The classes of evaluate.classes, unless there is no ground truth or no protocol asks for it."""
+    if not (looker.settings.with_truth and any("truth" in protocol.needs for protocol in protocols)):
+        return None
+    return label_map({name: list(ids) for name, ids in looker.config.evaluate.classes.items()})
+
+
+def _announce(looker: Looker, run_dir: RunDir, *, console: Console) -> None:
+    console.say(f"evaluating {run_dir.root} after step {looker.step} on {looker.location}")
+    if not looker.settings.with_truth:
+        unset = "" if looker.config.data.val else " to evaluate with (data.val is not set)"
+        console.say(f"{looker.location} holds no ground truth{unset}: clusters are shown without a score")
+
+
+def _view(looker: Looker, store: FeatureStore, *, labels: LabelMap | None) -> StoreView:
+    truth = read_truth(store, labels=labels, dataset=looker.location) if labels is not None else None
+    return StoreView(store, dataset=looker.location, truth=truth)
+
+
+def _write(judged: Judgement, looker: Looker, view: StoreView, run_dir: RunDir) -> None:
+    """The run's files: evaluation.json, panels, clusters and the report."""
+    evaluation, painting = judged.evaluation, judged.painting
+    write_atomically(run_dir.evaluation, evaluation.to_json().encode())
+    panels = [] if painting is None else _panels(looker, view, painting=painting)
+    save_panels(panels, run_dir.panels, classes=evaluation.classes)
+    examples = () if painting is None else painting.examples
+    save_clusters([[_shown(looker, example) for example in cluster] for cluster in examples], run_dir.clusters)
+    write_report(run_dir)
+
+
+def _panels(looker: Looker, view: StoreView, *, painting: Painting) -> list[Panel]:
+    places = even_places(looker.num_photos, num_wanted=looker.config.evaluate.num_panels)
+    photos = ((place, read_sample(looker.reader, place, with_segments=view.truth is not None)) for place in places)
+    return [make_panel(sample, photo=place, store=view, painting=painting) for place, sample in photos]
+
+
+def _shown(looker: Looker, example: Example) -> tuple[numpy.ndarray, tuple[float, float, float, float]]:
+    """An example's photo, and where the object is in it."""
+    return read_sample(looker.reader, example.sample).photo.permute(1, 2, 0).numpy(), example.box

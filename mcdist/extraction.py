@@ -1,0 +1,230 @@
+"""The story of a feature store: a run's encoders look at every photo once, each rank its share, and what they say is kept on disk."""
+
+import time
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from mcdist import build
+from mcdist.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from mcdist.config import Config
+from mcdist.config.file import load_config
+from mcdist.data.loader import read_sample
+from mcdist.data.readers.reader import SampleReader
+from mcdist.data.shards.digest import content_digest, keys_digest
+from mcdist.data.shards.sample import SEGMENTS_MEMBER
+from mcdist.distributed import World
+from mcdist.errors import ConfigError, DataError
+from mcdist.evaluate.extract.encoders import EncoderPair, equal_weights
+from mcdist.evaluate.extract.extract import EXTRACT_VERSION, extract, finish
+from mcdist.evaluate.extract.layout import aliases
+from mcdist.evaluate.extract.masks import SALIENCY_LOGIT_MIN
+from mcdist.evaluate.extract.photos import Photos
+from mcdist.evaluate.settings import ExtractSettings
+from mcdist.model.encoder import Encoder
+from mcdist.ranks.agree import all_together, first_alone, lost_ranks_told
+from mcdist.ranks.join import leave_world
+from mcdist.records import Record
+from mcdist.report.console import Console
+from mcdist.run_dir import RunDir
+from mcdist.store.plan import StorePlan, differences, digest, read_plan
+from mcdist.store.store import FeatureStore
+from mcdist.store.writer import StoreWriter, begin_store, find_store, other_store
+from mcdist.train.state import load_module
+
+PROGRESS_EVERY_S = 5.0
+"""Between two plain lines of progress; a terminal is redrawn after each batch."""
+MAY_HAVE = ("patches",)
+"""A store that holds these serves who does not need them, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looker:
+    """What is to be extracted: the encoders of a run after `step` steps, on the photos of `reader`, which `location` names."""
+
+    config: Config
+    reader: SampleReader
+    location: str
+    trained: Checkpoint
+    initial: Checkpoint
+    settings: ExtractSettings
+
+    @property
+    def step(self) -> int:
+        """Of the trained encoder."""
+        return int(self.trained.numbers["step"])
+
+    @property
+    def num_photos(self) -> int:
+        """Those of the data set, unless evaluate.limit says fewer."""
+        return min(self.config.evaluate.limit or len(self.reader), len(self.reader))
+
+
+def embed_run(run_dir: RunDir, *, overrides: list[str], which: str, shards: str = "", out: Path | None = None, patches: bool = False) -> FeatureStore | None:
+    """Extract a feature store of the run's photos, or of those in `shards`, into `out` or into the run's folder. None on all ranks but the first.
+
+    Raises:
+        ConfigError: no such run, or `out` holds something else.
+        CheckpointError, DataError, MachineError: as `extract`.
+    """
+    config = load_run_config(run_dir, overrides=overrides)
+    world = build.build_world(config)
+    try:
+        with lost_ranks_told(world=world):
+            build.prepare_process(config, world=world)
+            looker = look_at(config, run_dir, which=which, shards=shards, patches=patches)
+            with photo_console(looker, world=world) as console:
+                return extracted(looker, run_dir, out=out, world=world, console=console)
+    finally:
+        leave_world()
+
+
+def load_run_config(run_dir: RunDir, *, overrides: list[str]) -> Config:
+    """The configuration that a run saved, with overrides."""
+    if not run_dir.config.is_file():
+        raise ConfigError(f"expected a run at {run_dir.root} (its {run_dir.config.name}), found none; train first: mcdist train CONFIG run.dir={run_dir.root}")
+    return load_config(run_dir.config, overrides=overrides)
+
+
+def look_at(config: Config, run_dir: RunDir, *, which: str, shards: str = "", patches: bool = False) -> Looker:
+    """The run's checkpoints and the photos: `shards`, else those of data.val, else the training's, whose ground truth is then not used."""
+    location = shards or config.data.val or config.data.train
+    reader = build.build_shards(location, key="--shards" if shards else "data.val", data=config.data)
+    with_truth = bool(shards or config.data.val) and reader.num_with(SEGMENTS_MEMBER) > 0
+    return Looker(
+        config=config,
+        reader=reader,
+        location=location,
+        trained=find_checkpoint(run_dir.root, which=which),
+        initial=load_checkpoint(run_dir.initial_checkpoint),
+        settings=build.extract_settings(config, patches=patches, with_truth=with_truth),
+    )
+
+
+def extracted(looker: Looker, run_dir: RunDir, *, out: Path | None, world: World, console: Console) -> FeatureStore | None:
+    """The feature store of these encoders and photos: one that is there, or a new one, for which each rank embeds its chunks. None but on rank 0.
+
+    Called by all ranks; `out` is where to look and to write, instead of the run's folder.
+    """
+    plan = _plan(looker)
+    if found := _found(plan, run_dir, out=out, world=world):
+        console.say(f"using the feature store {found}, which was made of the same checkpoint, photos and settings")
+        return FeatureStore(found) if world.is_first else None
+    encoders = _encoders(looker, world=world)
+    plan = replace(plan, aliases=aliases(encoders, settings=looker.settings), about={**plan.about, "device": world.device.type})
+    folder = out or run_dir.features / f"step_{looker.step:08d}-{plan.key}"
+    first_alone(lambda: begin_store(folder, plan=plan), world=world)
+    writer = StoreWriter(folder, plan=_begun(folder))
+    console.say(f"embedding {looker.num_photos:,} photos of {looker.location} after step {looker.step:,} into {folder}")
+    photos = Photos(read=partial(read_sample, looker.reader, with_segments=looker.settings.with_truth), num_photos=looker.num_photos)
+    all_together(
+        lambda: extract(
+            photos,
+            writer=writer,
+            encoders=encoders,
+            settings=looker.settings,
+            part=world.rank,
+            num_parts=world.num_ranks,
+            num_workers=looker.config.data.num_workers,
+            on_progress=PhotoProgress(console, total=looker.num_photos, num_ranks=world.num_ranks),
+        ),
+        world=world,
+    )
+    return first_alone(lambda: finish(writer, encoders=encoders, settings=looker.settings), world=world)
+
+
+def opened(looker: Looker, folder: Path) -> FeatureStore:
+    """The complete store in `folder`, which must be one of these encoders and photos.
+
+    Raises:
+        ConfigError: it was made of something else; the difference is named.
+        DataError: there is none, or it is incomplete.
+    """
+    store = FeatureStore(folder)
+    if differs := differences(store.manifest.plan, wanted=_plan(looker), at_least=MAY_HAVE):
+        raise other_store(folder, differs)
+    return store
+
+
+def photo_console(looker: Looker, *, world: World) -> Console:
+    """A console that counts photos; silent on all ranks but the first."""
+    return Console(mode=looker.config.report.console if world.is_first else "off", total_steps=looker.num_photos, samples_per_step=1, noun="photo")
+
+
+class PhotoProgress:
+    """Shows the photos done on the console: after each batch on a terminal, every few seconds elsewhere."""
+
+    def __init__(self, console: Console, *, total: int, num_ranks: int) -> None:
+        """`total`: photos over all ranks, which are assumed to be equally far."""
+        self.console, self.total, self.num_ranks = console, total, num_ranks
+        self.began_s = self.last_s = time.perf_counter()
+
+    def __call__(self, num_done: int, num_photos: int) -> None:
+        """`num_done` of the `num_photos` that this rank embeds are done."""
+        now_s = time.perf_counter()
+        if self.console.is_live or now_s - self.last_s >= PROGRESS_EVERY_S or num_done == num_photos:
+            self.last_s = now_s
+            speed = self.num_ranks * num_done / max(now_s - self.began_s, 1e-9)
+            self.console.update([Record(round(self.total * num_done / num_photos), "images_per_s", speed, "1/s")])
+
+
+def _encoders(looker: Looker, *, world: World) -> EncoderPair:
+    trained, initial = (_encoder(looker.config, checkpoint.tensors, world=world) for checkpoint in (looker.trained, looker.initial))
+    return EncoderPair(
+        trained=trained,
+        initial=initial,
+        step=looker.step,
+        device=world.device,
+        shared_backbone=equal_weights(trained.backbone, initial.backbone),
+    )
+
+
+def _encoder(config: Config, tensors: dict[str, torch.Tensor], *, world: World) -> Encoder:
+    encoder = build.build_encoder(config.model, pretrained=False)
+    load_module(encoder, tensors, prefix="query/")
+    return encoder.to(world.device).eval()
+
+
+def _plan(looker: Looker) -> StorePlan:
+    """What a store must be made of."""
+    settings = looker.settings
+    chunk = settings.batch if settings.patches else max(looker.config.evaluate.chunk, settings.batch)
+    return StorePlan(
+        checkpoint={"trained": looker.trained.numbers["sha256"], "initial": looker.initial.numbers["sha256"]},
+        data={
+            "keys": keys_digest(looker.reader),
+            "content": content_digest(looker.reader.manifest),
+            "num_photos": looker.num_photos,
+            "with_truth": settings.with_truth,
+        },
+        settings={
+            "version": EXTRACT_VERSION,
+            "model": digest(asdict(looker.config.model)),
+            "size_px": settings.size_px,
+            "batch": settings.batch,
+            "objects": settings.objects,
+            "component_area_min": settings.component_area_min,
+            "saliency_logit_min": SALIENCY_LOGIT_MIN,
+            "patches": settings.patches,
+        },
+        num_photos=looker.num_photos,
+        chunk=chunk // settings.batch * settings.batch,
+        about={"dataset": looker.location, "step": looker.step, "num_photos_in_dataset": len(looker.reader)},
+    )
+
+
+def _found(plan: StorePlan, run_dir: RunDir, *, out: Path | None, world: World) -> Path | None:
+    """A complete store that serves, the same one for all ranks."""
+    folders = [out] if out is not None else sorted(run_dir.features.glob("*"))
+    found = find_store(folders, plan=plan, at_least=MAY_HAVE) if world.is_first else None
+    folders_found = world.gather_texts([] if found is None else [str(found.folder)])
+    return Path(folders_found[0]) if folders_found else None
+
+
+def _begun(folder: Path) -> StorePlan:
+    plan = read_plan(folder)
+    if plan is None:
+        raise DataError(f"rank 0 began the feature store {folder}, this rank does not see it; choose a folder that all nodes share, with --out")
+    return plan

@@ -1,0 +1,30 @@
+"""Names of an evaluation, each listed once: encoders, object masks, poolings, protocols and metrics.
+
+Evaluation, report and benchmarks import them; `evaluation.json` and the feature store contain them.
+"""
+
+TRAINED, TRAINED_BACKBONE = "trained", "trained backbone"
+INITIAL, INITIAL_BACKBONE = "initial", "initial backbone"
+ENCODERS = (TRAINED, TRAINED_BACKBONE, INITIAL, INITIAL_BACKBONE)
+"""Sources of features: embeddings and backbone features, after training and before the first step."""
+
+RANDOM_LABELS = "random labels"
+"""The encoder of a row whose clusters were drawn at random: the floor."""
+
+BASELINE = INITIAL_BACKBONE
+"""The encoder that others are compared with: what the run started from."""
+
+PREDICTED, PROPOSALS = "predicted", "proposals"
+MASKS = (PREDICTED, PROPOSALS)
+"""Sets of object masks: those that the trained encoder predicts, and those that came with the photos."""
+
+LOGIT_SUM, UNIT_MEAN = "logit-sum", "unit-mean"
+POOLINGS = (LOGIT_SUM, UNIT_MEAN)
+"""Ways from pixel embeddings to an object vector: a sum weighted by the saliency logit, and the mean of unit embeddings."""
+
+MASKCONTRAST_KMEANS, MEAN_EMBEDDING = "maskcontrast-kmeans", "mean-embedding"
+UNLABELLED_CLUSTERS = "unlabelled-clusters"
+PROTOCOLS = (MASKCONTRAST_KMEANS, MEAN_EMBEDDING, UNLABELLED_CLUSTERS)
+
+MIOU, SILHOUETTE = "mIoU", "silhouette"
+METRICS = (MIOU, SILHOUETTE)

@@ -1,0 +1,29 @@
+"""Panel and Example: pictures of an evaluation, as data."""
+
+from dataclasses import dataclass
+
+import numpy
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An object to show: the index of its photo in the data set, and its box there: top, left, bottom, right as shares of the photo."""
+
+    sample: int
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One evaluated photo, side by side. All maps are `[H, W]` of the photo's own size.
+
+    `photo` uint8 `[H, W, 3]`; `proposals` int16 instance map; `saliency` float32 probability; `clusters` uint8 class index that the headline
+    row predicts; `truth` uint8 class index, 255 void; None without ground truth.
+    """
+
+    key: str
+    photo: numpy.ndarray
+    proposals: numpy.ndarray
+    saliency: numpy.ndarray
+    clusters: numpy.ndarray
+    truth: numpy.ndarray | None
