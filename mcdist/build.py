@@ -25,12 +25,13 @@ from mcdist.data.views.draw import ViewSettings
 from mcdist.distributed import World
 from mcdist.errors import ConfigError
 from mcdist.evaluate.settings import ExtractSettings, JudgeSettings
-from mcdist.model.backbone import freeze_before, make_backbone
+from mcdist.model.backbones.freeze import freeze_before
+from mcdist.model.backbones.registry import make_backbone
 from mcdist.model.bank import MemoryBank
 from mcdist.model.decoder import make_decoder
 from mcdist.model.encoder import Encoder
-from mcdist.model.norm import convert_norm
-from mcdist.model.sync_norm import SumOverRanks
+from mcdist.model.norms.convert import convert_norm
+from mcdist.model.norms.sync import SumOverRanks
 from mcdist.ranks.join import join_world
 from mcdist.train.deepspeed_settings import deepspeed_settings
 from mcdist.train.engine import Engine
@@ -90,9 +91,20 @@ def build_encoder(model: ModelConfig, *, pretrained: bool = True, sum_over_ranks
     return encoder.to(memory_format=torch.channels_last)
 
 
+def check_size(setting: str, size_px: int, *, encoder: Encoder, backbone: str) -> None:
+    """Raise ConfigError unless the size is a multiple of the backbone's stride."""
+    stride = encoder.backbone.stride
+    if size_px % stride:
+        below = size_px - size_px % stride
+        near = f"{below} or {below + stride}" if below else f"{stride}"
+        raise ConfigError(f"{setting} must be a multiple of {stride}, the stride of model.backbone={backbone}, got {size_px}; use {near}")
+
+
 def build_state(config: Config, *, world: World) -> TrainState:
     """Query and key encoder, bank, optimizer and engine, at step 0."""
     query = build_encoder(config.model, sum_over_ranks=world.sum_apart() if config.model.norm == "sync" else None)
+    for setting, size_px in (("views.size_px", config.views.size_px), ("evaluate.size_px", config.evaluate.size_px)):
+        check_size(setting, size_px, encoder=query, backbone=config.model.backbone)
     if config.checkpoint.init_from:
         load_module(query, find_checkpoint(Path(config.checkpoint.init_from)).tensors, prefix="query/")
     query = query.to(world.device)

@@ -26,6 +26,7 @@ EngineKind = Literal["ddp", "deepspeed"]
 GradientExchange = Literal["auto", "allreduce", "bf16", "powersgd", "ordered"]
 CompileMode = Literal["default", "reduce-overhead", "max-autotune"]
 Objects = Literal["photo", "components"]
+PatchFeature = Literal["keys", "tokens"]
 ConsoleMode = Literal["auto", "off"]
 MlflowMode = Literal["auto", "on", "off"]
 

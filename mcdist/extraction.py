@@ -177,12 +177,15 @@ def _encoders(looker: Looker, *, world: World) -> EncoderPair:
         initial=initial,
         step=looker.step,
         device=world.device,
+        mean=trained.backbone.mean,
+        std=trained.backbone.std,
         shared_backbone=equal_weights(trained.backbone, initial.backbone),
     )
 
 
 def _encoder(config: Config, tensors: dict[str, torch.Tensor], *, world: World) -> Encoder:
     encoder = build.build_encoder(config.model, pretrained=False)
+    build.check_size("evaluate.size_px", config.evaluate.size_px, encoder=encoder, backbone=config.model.backbone)
     load_module(encoder, tensors, prefix="query/")
     return encoder.to(world.device).eval()
 

@@ -14,6 +14,13 @@ from torch import Tensor
 from mcdist.map_values import BACKGROUND as BACKGROUND
 from mcdist.map_values import VOID as VOID
 
+Rgb = tuple[float, float, float]
+"""A number for red, green and blue."""
+
+IMAGENET_MEAN: Rgb = (0.485, 0.456, 0.406)
+IMAGENET_STD: Rgb = (0.229, 0.224, 0.225)
+"""Of ImageNet's pixels in 0..1."""
+
 
 @dataclass(frozen=True, slots=True)
 class Embedded:

@@ -44,6 +44,8 @@ PLANTED = [
     ("mcdist/data/planted.py", "ffcv", "FFCV files are built and read without ffcv"),
     ("mcdist/proposals/planted.py", "pycocotools", "pycocotools lives in"),
     ("mcdist/model/planted.py", "timm", "timm lives in"),
+    ("mcdist/model/norms/planted.py", "mcdist.model.backbones", "In model the encoder uses backbones"),
+    ("mcdist/model/backbones/weights.py", "mcdist.model.backbones.registry", "In backbones the registry alone knows"),
     ("mcdist/evaluate/planted.py", "onnxruntime", "onnxruntime lives in"),
     ("mcdist/data/planted.py", "cv2", "cv2 lives in"),
     ("mcdist/model/planted.py", "segment_anything", "segment_anything and sam2 live in"),

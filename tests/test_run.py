@@ -27,6 +27,7 @@ from mcdist.resilience import claim
 from mcdist.resilience.attempts import list_attempts
 from mcdist.resilience.claim import Claim, take
 from mcdist.run_dir import RunDir, list_checkpoints
+from mcdist.types import IMAGENET_MEAN, IMAGENET_STD
 
 SMALL = """
 data: {num_workers: 0, block: 4, num_lanes: 4}
@@ -221,7 +222,7 @@ def test_steps_that_are_never_finite_end_the_run_and_keep_the_checkpoint(configu
 
 def _poison(batch: Batch, *, after: int, number: int) -> Batch:
     if number >= after:
-        batch = finish(copy.deepcopy(batch))
+        batch = finish(copy.deepcopy(batch), mean=IMAGENET_MEAN, std=IMAGENET_STD)
         batch.query_images.fill_(torch.nan)
     return batch
 
@@ -343,7 +344,7 @@ def test_a_run_on_shards_at_a_url_or_staged_is_the_run_on_the_folder(configure: 
         ("data.train=nowhere", ShardError, "expected a shard folder at nowhere"),
         ("run.device=cuda", ConfigError, "no CUDA device here") if not torch.cuda.is_available() else ("data.train=", ConfigError, "not set"),
         ("checkpoint.init_from=nowhere", CheckpointError, "expected a run with checkpoints at nowhere"),
-        ("model.weights=nowhere.pth", ConfigError, "there is none"),
+        ("model.weights=nowhere.pth", ConfigError, "weights=nowhere.pth: there is no file nowhere.pth"),
     ],
 )
 def test_what_is_missing_is_one_sentence(configure: Callable[..., Config], override: str, error: type[Exception], message: str) -> None:

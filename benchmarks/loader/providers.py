@@ -64,6 +64,7 @@ def _mcdist(reader: Any, batch: int, size_px: int, num_workers: int, *, finished
     from mcdist.data.finish import finish
     from mcdist.data.loader import make_loader
     from mcdist.data.views.draw import ViewSettings
+    from mcdist.types import IMAGENET_MEAN, IMAGENET_STD
 
     views = ViewsConfig(size_px=size_px)
     loader = make_loader(
@@ -83,7 +84,7 @@ def _mcdist(reader: Any, batch: int, size_px: int, num_workers: int, *, finished
         pin_memory=False,
     )
     for made in loader:
-        ready = finish(made) if finished else made
+        ready = finish(made, mean=IMAGENET_MEAN, std=IMAGENET_STD) if finished else made
         yield Seen(batch, (ready.query_images, ready.key_images), (ready.query_instances, ready.key_instances))
 
 

@@ -49,7 +49,8 @@ def round_s(take_step: Callable[[], object], *, save: Callable[[], None], settle
 def measure(config: Config, *, world: World, num_rounds: int, num_steps: int, folder: Path) -> list[Measurement]:
     """Step time, then of each way the cost of a save, its share and the longest step."""
     build.prepare_process(config, world=world)
-    state, batches = build.build_state(config, world=world), first_batches(config, world=world)
+    state = build.build_state(config, world=world)
+    batches = first_batches(config, state)
     fill(state)
     take_step = partial(next, endless_steps(config, state, batches=batches))
     savers = {way: Saver(asynchronous=way == "asynchronous") for way in WAYS}

@@ -85,17 +85,19 @@ def timed_parts(state: TrainState) -> Iterator[Stopwatch]:
         yield watch
 
 
-def first_batches(config: Config, *, world: World) -> list[Batch]:
-    """The micro-batches of the run's first step, on the device."""
+def first_batches(config: Config, state: TrainState) -> list[Batch]:
+    """The micro-batches of the run's first step, on the device, normalised as the state's backbone expects."""
+    world, backbone = state.engine.world, state.query.backbone
     folder = build.build_shards(config.data.train, key="data.train", data=config.data)
     loader = build.build_batches(config, folder, world=world, consumed=0, num_steps=1)
-    return [finish(batch.to(world.device)) for batch in loader]
+    return [finish(batch.to(world.device), mean=backbone.mean, std=backbone.std) for batch in loader]
 
 
 def measure(config: Config, *, world: World, num_runs: int) -> list[Measurement]:
     """Images a second of whole steps, then time and share of each part, then the memory; the weights move as in training."""
     build.prepare_process(config, world=world)
-    state, batches = build.build_state(config, world=world), first_batches(config, world=world)
+    state = build.build_state(config, world=world)
+    batches = first_batches(config, state)
     fill(state)
     take_step = partial(next, endless_steps(config, state, batches=batches))
     shape = (

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from mcdist.choices import Objects
-from mcdist.config.checks import at_least, check_fields, require, share
+from mcdist.config.checks import at_least, check_fields, share
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +13,7 @@ class EvaluateConfig:
     classes: dict[str, list[int]] = field(default_factory=dict)
     """Name -> ids in the ground truth; the first class is background. Ids that no class names are void."""
     size_px: int = 512
-    """Photos are resized to size_px x size_px (the paper: 512)."""
+    """Photos are resized to size_px x size_px (the paper: 512), a multiple of the backbone's stride."""
     batch: int = 8
     chunk: int = 128
     """Photos in a chunk of the feature store, in whole batches: a killed extraction repeats at most these."""
@@ -34,8 +34,7 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, section="evaluate")
-        at_least("evaluate.size_px", self.size_px, 8)
-        require(self.size_px % 8 == 0, f"evaluate.size_px must be a multiple of the stride 8, got {self.size_px}")
+        at_least("evaluate.size_px", self.size_px, 1)
         share("evaluate.component_area_min", self.component_area_min)
         for name in ("batch", "chunk", "num_seeds"):
             at_least(f"evaluate.{name}", getattr(self, name), 1)

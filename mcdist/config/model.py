@@ -5,19 +5,19 @@ from dataclasses import dataclass, field
 from mcdist.choices import BankDtype, DecoderKind, EmbeddingFrom, MomentumBuffers, Norm
 from mcdist.config.checks import at_least, check_fields, require, share, written_out
 
-BACKBONES = ("resnet18", "resnet50", "efficientnet_lite0")
-
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
     """Science: the encoder and what it starts from."""
 
     backbone: str = "resnet50"
-    """resnet18 | resnet50 | efficientnet_lite0, each dilated to stride 8."""
+    """resnet18 | resnet50 | efficientnet_lite0, each dilated to stride 8 | timm/NAME: a plain ViT of timm, whose stride is its patch size
+    (beyond the paper)."""
     weights: str = "none"
-    """none | imagenet (packaged, efficientnet_lite0 only) | PATH of a .pth or .safetensors file."""
-    num_stages: int = 5
-    """Backbone stages used, 3 to 5: with 3 it ends where stride 8 is reached, small and fast; beyond the paper."""
+    """none | imagenet (packaged, efficientnet_lite0 only) | hub (fetched by timm, for its ViTs) | PATH of a .pth or .safetensors file."""
+    num_stages: int = 0
+    """Backbone blocks used, counted from the photo; 0: all. A CNN has 5, its stages: with 3 it ends where stride 8 is reached, small and fast.
+    A ViT has its transformer blocks and one more before them, the embedding. Beyond the paper."""
     decoder: DecoderKind = "deeplabv3"
     """deeplabv3 | linear (one 1 x 1 convolution; beyond the paper)."""
     embedding_from: EmbeddingFrom = "decoder"
@@ -31,9 +31,9 @@ class ModelConfig:
     ranks before the key encoder, so that an image's two views are not normalised beside the same others; MoCo) | group | frozen (running
     statistics, affine fixed)."""
     recompute: bool = False
-    """Efficiency: activations of each backbone stage and of the decoder are computed again in the backward pass, not kept."""
+    """Efficiency: activations of each backbone block and of the decoder are computed again in the backward pass, not kept."""
     trainable_from: int = 0
-    """Backbone stages before this one stay as they start (0: all train, 5: none trains); beyond the paper."""
+    """Backbone blocks before this one stay as they start (0: all train; 5 for a CNN: none trains); beyond the paper."""
     momentum: float = 0.999
     """Of the key encoder's moving average."""
     momentum_buffers: MomentumBuffers = "own"
@@ -45,7 +45,6 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, section="model")
-        require(self.backbone in BACKBONES, f"model.backbone must be one of {', '.join(BACKBONES)}, got {self.backbone!r}")
         written_out("model.weights", self.weights)
         share("model.momentum", self.momentum)
         share("model.dropout", self.dropout)
@@ -56,5 +55,5 @@ class ModelConfig:
             bool(self.atrous_rates) and all(rate >= 1 for rate in self.atrous_rates),
             f"model.atrous_rates must be a list of whole numbers >= 1, got {self.atrous_rates}",
         )
-        require(3 <= self.num_stages <= 5, f"model.num_stages must be 3, 4 or 5, got {self.num_stages}")
-        require(0 <= self.trainable_from <= 5, f"model.trainable_from must be between 0 and 5, got {self.trainable_from}")
+        at_least("model.num_stages", self.num_stages, 0)
+        at_least("model.trainable_from", self.trainable_from, 0)

@@ -1,5 +1,7 @@
 """Science: which settings make another experiment. A run folder holds one experiment."""
 
+from typing import Any
+
 from mcdist.config.config import Config
 from mcdist.config.file import load_config
 from mcdist.config.keys import as_flat
@@ -23,13 +25,20 @@ EFFICIENCY_KEYS = (
     "optim.max_nonfinite",
 )
 """Keys of science sections that change speed and rounding only."""
+SAME_VALUES = {"model.num_stages": (0, 5)}
+"""Values of a key that mean the same: 0 is all blocks, which older runs wrote as the 5 stages of a CNN. Where that is wrong (a ViT of which 5
+blocks were used), the checkpoint does not fit the model, which is an error of its own."""
 
 
 def science_differences(before: Config, now: Config) -> list[str]:
     """`key: old -> new` of every setting that would make `now` another experiment than `before`."""
     old, new = as_flat(before), as_flat(now)
     science = [key for key in new if key in SCIENCE_KEYS or (key.partition(".")[0] in SCIENCE_SECTIONS and key not in EFFICIENCY_KEYS)]
-    return [f"{key}: {old.get(key)} -> {new[key]}" for key in science if old.get(key) != new[key]]
+    return [f"{key}: {old.get(key)} -> {new[key]}" for key in science if not _same(key, old.get(key), new[key])]
+
+
+def _same(key: str, old: Any, new: Any) -> bool:
+    return old == new or (key in SAME_VALUES and {old, new} == set(SAME_VALUES[key]))
 
 
 def check_same_science(config: Config, run_dir: RunDir) -> None:

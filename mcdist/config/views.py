@@ -10,6 +10,7 @@ class ViewsConfig:
     """Science: how the two views of a photo are drawn. Defaults are the paper's."""
 
     size_px: int = 224
+    """A multiple of the backbone's stride."""
     crop_scale_min: float = 0.2
     crop_scale_max: float = 1.0
     flip_probability: float = 0.5
@@ -31,8 +32,7 @@ class ViewsConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, section="views")
-        at_least("views.size_px", self.size_px, 8)
-        require(self.size_px % 8 == 0, f"views.size_px must be a multiple of the stride 8, got {self.size_px}")
+        at_least("views.size_px", self.size_px, 1)
         shares = ("flip_probability", "jitter_probability", "grey_probability", "blur_probability", "foreground_min", "foreground_max")
         for name in (*shares, "brightness", "contrast", "saturation"):
             share(f"views.{name}", getattr(self, name))

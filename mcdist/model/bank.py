@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from mcdist.choices import BankDtype, require_choice
+
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -30,10 +32,11 @@ class MemoryBank(nn.Module):
     num_valid: Int[Tensor, ""]
     next_row: Int[Tensor, ""]
 
-    def __init__(self, size: int, *, dim: int, dtype: str = "fp32") -> None:
+    def __init__(self, size: int, *, dim: int, dtype: BankDtype = "fp32") -> None:
         super().__init__()
+        require_choice("model.bank_dtype", dtype, choices=BankDtype)
         self.size = size
-        self.register_buffer("rows", torch.zeros(size + 1, dim, dtype=DTYPES[dtype]))  # the last row takes what must not be kept
+        self.register_buffer("rows", torch.zeros(size + 1, dim, dtype=DTYPES[dtype]))  # the last row takes what is not kept
         self.register_buffer("ages", torch.zeros(size + 1, dtype=torch.int32))  # steps since each row was written
         self.register_buffer("num_valid", torch.zeros((), dtype=torch.int64))
         self.register_buffer("next_row", torch.zeros((), dtype=torch.int64))

@@ -61,14 +61,14 @@ def train(
         DataError: more than `max_bad_share` of the samples of the epochs begun could not be read.
         TrainingError: `max_nonfinite` steps in a row had a non-finite loss or gradient; the weights are those before the first of them.
     """
-    world = state.world
+    world, backbone = state.world, state.query.backbone
     interval = Interval(in_a_row=torch.zeros((), device=world.device))
     while state.step < settings.num_steps:
         any_stops = world.begin_any(should_stop())
         asked_s = time.perf_counter()
         taken = [next(batches) for _ in range(settings.accumulation_steps)]
         interval.add_batches(taken, wait_s=time.perf_counter() - asked_s)
-        micro_batches = [finish(batch.to(world.device, non_blocking=True)) for batch in taken]
+        micro_batches = [finish(batch.to(world.device, non_blocking=True), mean=backbone.mean, std=backbone.std) for batch in taken]
 
         lr = lr_at(state.step, num_steps=settings.num_steps, lr=settings.lr, schedule=settings.schedule, warmup_steps=settings.warmup_steps)
         result = train_step(state, micro_batches, lr=lr, settings=step)

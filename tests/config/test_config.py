@@ -136,9 +136,9 @@ def test_a_wrong_type_is_an_error_and_never_converted(write, override, message):
     ("override", "message"),
     [
         ("optim.lr=0", "optim.lr must be > 0, got 0"),
-        ("views.size_px=100", "multiple of the stride 8, got 100"),
+        ("views.size_px=0", "views.size_px must be >= 1, got 0"),
         ("views.crop_scale_min=0", "0 < min <= max <= 1, got min 0.0 and max 1.0"),
-        ("model.backbone=resnet51", "model.backbone must be one of resnet18, resnet50, efficientnet_lite0, got 'resnet51'"),
+        ("model.num_stages=-1", "model.num_stages must be >= 0, got -1"),
         ("model.momentum=1.5", r"model.momentum must be between 0 and 1, got 1.5"),
         ("optim.compile_mode=reduce-overhead", "optim.compile_mode=reduce-overhead needs optim.compile=true, got false"),
         ("optim.accumulation_steps=3", "optim.global_batch 64 is not divisible by optim.accumulation_steps 3"),
@@ -193,6 +193,14 @@ def test_deepspeeds_own_settings_are_one_value_that_is_written_and_read_back(wri
 def test_recomputing_and_compiling_exclude_each_other(write):
     with pytest.raises(ConfigError, match="model.recompute=true needs optim.compile=false"):
         load_config(write(""), overrides=["model.recompute=true", "optim.compile=true"])
+
+
+def test_all_blocks_are_all_blocks_however_a_run_wrote_them(write):
+    """Runs begun before `model.num_stages` had 0 for all wrote 5, and continue."""
+    path = write("")
+    before = load_config(path, overrides=["model.num_stages=5"])
+    assert science_differences(before, load_config(path)) == []
+    assert science_differences(before, load_config(path, overrides=["model.num_stages=4"])) == ["model.num_stages: 5 -> 4"]
 
 
 def test_the_engine_is_not_science(write):

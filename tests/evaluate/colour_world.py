@@ -10,7 +10,6 @@ from torch import nn
 from torch.nn.functional import avg_pool2d
 
 from mcdist.data.shards.sample import Sample
-from mcdist.data.views.normalise import IMAGENET_MEAN, IMAGENET_STD
 from mcdist.evaluate.draw import even_places, make_panel
 from mcdist.evaluate.extract.encoders import EncoderPair
 from mcdist.evaluate.extract.extract import extract, finish
@@ -26,7 +25,7 @@ from mcdist.records import Panel
 from mcdist.store.plan import StorePlan
 from mcdist.store.store import FeatureStore
 from mcdist.store.writer import StoreWriter, begin_store
-from mcdist.types import Embedded
+from mcdist.types import IMAGENET_MEAN, IMAGENET_STD, Embedded
 
 COLOURS = {1: (230, 20, 20), 2: (20, 230, 20), 3: (20, 20, 230)}
 CLASSES = {"background": [0], "red": [1], "green": [2], "blue": [3]}
@@ -75,7 +74,14 @@ def make_sample(index: int, *, height: int = 48, width: int = 64, with_segments:
 
 def encoder_pair(*, trained: nn.Module | None = None, initial: nn.Module | None = None) -> EncoderPair:
     """Colours before and after: the initial encoder is blind."""
-    return EncoderPair(trained=trained or ColourEncoder(), initial=initial or ColourEncoder(blind=True), step=7, device=torch.device("cpu"))
+    return EncoderPair(
+        trained=trained or ColourEncoder(),
+        initial=initial or ColourEncoder(blind=True),
+        step=7,
+        device=torch.device("cpu"),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+    )
 
 
 def make_writer(folder: Path, *, num_photos: int, settings: ExtractSettings = EXTRACT, encoders: EncoderPair | None = None, chunk: int = 5) -> StoreWriter:

@@ -6,12 +6,13 @@ from colour_world import ColourEncoder, encoder_pair
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mcdist.data.views.normalise import IMAGENET_MEAN, normalise
+from mcdist.data.views.normalise import normalise
 from mcdist.evaluate.extract.embed import embed, upsampled
 from mcdist.evaluate.extract.encoders import equal_weights, evaluating
 from mcdist.evaluate.extract.masks import ObjectMasks, photo_objects
 from mcdist.evaluate.extract.pool import pool_objects
 from mcdist.records.names import ENCODERS, MASKS, POOLINGS, PREDICTED, PROPOSALS
+from mcdist.types import IMAGENET_MEAN, IMAGENET_STD
 
 
 def run_step(*, device: str, proposals_device: str | None = None) -> dict:
@@ -80,5 +81,7 @@ def test_modules_evaluate_without_gradient_and_come_back_in_their_own_modes() ->
 
 def test_normalising_takes_mean_and_deviation_of_each_colour() -> None:
     image = (torch.tensor(IMAGENET_MEAN).view(3, 1, 1) * 255).round().to(torch.uint8).expand(2, 3, 4, 5)
-    assert normalise(image).shape == (2, 3, 4, 5)
-    assert normalise(image).abs().max() < 0.01
+    normalised = normalise(image, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    assert normalised.shape == (2, 3, 4, 5)
+    assert normalised.abs().max() < 0.01
+    torch.testing.assert_close(normalise(image, mean=(0.0, 0.0, 0.0), std=(0.5, 0.5, 0.5)), image / 127.5)

@@ -2,11 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from mcdist.errors import ConfigError
-from mcdist.model.backbone import make_backbone
+from mcdist.model.backbones.registry import make_backbone
 from mcdist.model.decoder import make_decoder
 from mcdist.model.encoder import Encoder
-from mcdist.model.norm import convert_norm
+from mcdist.model.norms.convert import convert_norm
 
 
 def _encoder(decoder: str = "deeplabv3", *, name: str = "resnet18") -> Encoder:
@@ -33,11 +32,6 @@ def test_an_embedding_from_the_backbone_does_not_pass_the_decoder() -> None:
     features = torch.randn(2, backbone.num_channels, 4, 4)
     torch.testing.assert_close(encoder.head(features).features, encoder.embedding(features))
     assert encoder.head(features).saliency.shape == (2, 1, 4, 4)
-
-
-def test_an_unknown_decoder_is_named() -> None:
-    with pytest.raises(ConfigError, match="deeplabv3 or linear, got 'unet'"):
-        make_decoder("unet", num_channels=4, width=4, atrous_rates=[1], dropout=0.0)
 
 
 def test_dropout_is_what_was_asked_for() -> None:

@@ -8,7 +8,7 @@ from test_encoder import _encoder
 from torch import nn
 
 from mcdist.model.encoder import Encoder
-from mcdist.model.norm import convert_norm
+from mcdist.model.norms.convert import convert_norm
 
 
 def both(norm: str, *, decoder: str = "deeplabv3") -> tuple[Encoder, Encoder]:

@@ -89,11 +89,10 @@ def test_weights_of_another_network_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("backbone", "options", "message"),
     [
-        ("vit_smal_patch16_224", {}, "or a ViT of timm, got 'vit_smal_patch16_224'"),
+        ("vit_smal_patch16_224", {}, "unknown backbone 'timm/vit_smal_patch16_224': .* did you mean 'timm/vit_small_patch16_224'"),
         ("test_resnet", {}, "takes photos of one size only|has no row of attention blocks"),
         (TINY, {"weights": "imagenet"}, "packaged for efficientnet_lite0 only"),
-        (TINY, {"weights": "nowhere.pth"}, "wants a weights file at nowhere.pth"),
-        (TINY, {"feature": "values"}, "feature wants keys or tokens, got 'values'"),
+        (TINY, {"weights": "nowhere.pth"}, "weights=nowhere.pth: there is no file nowhere.pth"),
         ("efficientnet_lite0", {"weights": "hub"}, "weights=hub is for networks of timm"),
     ],
 )

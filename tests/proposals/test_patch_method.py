@@ -90,7 +90,7 @@ def test_specks_are_dropped_and_parts_can_be_objects():
 
 
 def test_a_size_of_nothing_is_refused():
-    with pytest.raises(ConfigError, match="found: size_px wants at least 64, got 8"):
+    with pytest.raises(ConfigError, match="found: size_px must be at least 64, got 8"):
         make_method("found", options={"backbone": "resnet18", "weights": "none", "size_px": "8"})
 
 

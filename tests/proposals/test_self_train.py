@@ -199,3 +199,9 @@ def test_files_that_are_no_network_of_ours_are_refused(tmp_path):
         load_net(tmp_path / "other.safetensors")
     with pytest.raises(ConfigError, match="wants the network that mcdist proposals self-train wrote"):
         make_method("self_trained")
+
+
+def test_a_backbone_without_the_pyramids_strides_is_refused():
+    pytest.importorskip("timm", reason="pip install 'mcdist[vit]'")
+    with pytest.raises(ConfigError, match="needs a backbone with blocks at strides 4 and 8, such as efficientnet_lite0, got one of stride 16"):
+        make_net(backbone="timm/test_vit2", weights="none", width=8)

@@ -10,11 +10,11 @@ import torch
 from mcdist.choices import BankDtype, CompileMode, DecoderKind, Implementation, Norm, OptimizerKind, Precision
 from mcdist.data.batch import Batch
 from mcdist.distributed import World
-from mcdist.model.backbone import make_backbone
+from mcdist.model.backbones.registry import make_backbone
 from mcdist.model.bank import MemoryBank
 from mcdist.model.decoder import make_decoder
 from mcdist.model.encoder import Encoder
-from mcdist.model.norm import convert_norm
+from mcdist.model.norms.convert import convert_norm
 from mcdist.train.engine_ddp import EngineDDP
 from mcdist.train.optimizer import make_optimizer
 from mcdist.train.state import TrainState

@@ -21,7 +21,7 @@ class EmbeddedPhotos:
 
 def embed(images: UInt8[Tensor, "B 3 S S"], *, encoders: EncoderPair) -> EmbeddedPhotos:
     """Each encoder once over the photos; a backbone that both share runs once. Nothing here waits for the device."""
-    inputs = normalise(images)
+    inputs = normalise(images, mean=encoders.mean, std=encoders.std)
     trained: Any = encoders.trained  # attributes of a module have no static type
     initial: Any = encoders.initial
     trained_backbone = trained.backbone(inputs)

@@ -8,19 +8,22 @@ import torch
 from torch import nn
 
 from mcdist.records.names import ENCODERS, INITIAL_BACKBONE, TRAINED_BACKBONE
+from mcdist.types import Rgb
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderPair:
     """The encoder after `step` steps and before the first. Both are on `device`, offer `backbone(image)` and `head(features)`, and keep the mode they have.
 
-    `shared_backbone`: both backbones hold the same weights, as where training left it frozen, so one forward pass serves both.
+    `mean`, `std`: the pixel statistics that their backbone was trained on. `shared_backbone`: both backbones hold the same weights, as where training left it frozen, so one forward pass serves both.
     """
 
     trained: nn.Module
     initial: nn.Module
     step: int
     device: torch.device
+    mean: Rgb
+    std: Rgb
     shared_backbone: bool = False
 
     @property

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Float32, UInt8
 
-from mcdist.data.views.normalise import IMAGENET_MEAN, IMAGENET_STD
 from mcdist.errors import ConfigError
 from mcdist.proposals.components import AREA_MIN_SHARE, objects_of
 from mcdist.proposals.fingerprint import fingerprint
 from mcdist.proposals.networks.network_file import NetworkFile, open_network
 from mcdist.proposals.proposal import Method, Pixels, Proposal
+from mcdist.types import IMAGENET_MEAN, IMAGENET_STD
 
 Array = numpy.ndarray
 

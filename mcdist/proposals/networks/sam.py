@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mcdist.errors import ConfigError, MissingExtraError
-from mcdist.model.pretrained import load_weights
+from mcdist.model.backbones.weights import load_weights
 from mcdist.proposals.components import AREA_MIN_SHARE
 from mcdist.proposals.fingerprint import fingerprint
 from mcdist.proposals.flatten import MAX_IOU, flatten

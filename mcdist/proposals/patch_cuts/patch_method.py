@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
+from mcdist.choices import PatchFeature
 from mcdist.errors import ConfigError
 from mcdist.proposals.components import objects_of
 from mcdist.proposals.fingerprint import fingerprint
@@ -20,7 +21,7 @@ from mcdist.proposals.patch_cuts.patches import instance_map, to_pixels
 from mcdist.proposals.proposal import Method, Pixels, Proposal
 
 Cut = Callable[[PatchFeatures, UInt8[Tensor, "B 3 H W"]], Bool[Tensor, "B n h w"]]
-"""Features and the photos they are of -> patch masks of the objects, the surest first, empty ones behind."""
+"""Features and the photos they are of -> patch masks of the objects, the most certain first, empty ones after them."""
 
 BACKBONE, WEIGHTS = "vit_small_patch16_224.dino", "hub"
 """What LOST and TokenCut were published with; `hub` is where timm fetches it."""
@@ -63,8 +64,8 @@ class PatchMethod(Method):
 def patch_method(name: str, *, version: str) -> Callable[[Callable[..., Cut]], Callable[..., PatchMethod]]:
     """Decorator: the maker of a cut becomes the maker of the method `name`, with these options before the cut's own.
 
-    `backbone`, `weights` and `feature` are those of `mcdist.proposals.features.make_extractor`; `size_px`: long side of the working copy; `split`: each
-    connected part is an object.
+    `backbone`, `weights` and `feature` are those of `mcdist.proposals.patch_cuts.features.make_extractor`; `size_px`: long side of the
+    working copy; `split`: each connected component is an object.
 
     Raises (when the method is made):
         ConfigError, MissingExtraError, MachineError: as `make_extractor`; or a size below 64 px.
@@ -78,18 +79,18 @@ def patch_method(name: str, *, version: str) -> Callable[[Callable[..., Cut]], C
             device: str = "cpu",
             backbone: str = BACKBONE,
             weights: str = WEIGHTS,
-            feature: str = "keys",
+            feature: PatchFeature = "keys",
             size_px: int = 320,
             split: bool = False,
             **given: Any,
         ) -> PatchMethod:
             if size_px < 64:
-                raise ConfigError(f"{name}: size_px wants at least 64, got {size_px}")
+                raise ConfigError(f"{name}: size_px must be at least 64, got {size_px}")
             cut = make_cut(**given)
             chosen = torch.device(device)
             extractor = make_extractor(backbone, weights=weights, feature=feature, device=chosen)
-            told = fingerprint(Path(weights)) if weights not in ("hub", "imagenet", "none") else weights
-            shared = {"backbone": backbone, "weights": told, "feature": feature, "size_px": size_px, "split": split}
+            known = weights if weights in ("hub", "imagenet", "none") else fingerprint(Path(weights))
+            shared = {"backbone": backbone, "weights": known, "feature": feature, "size_px": size_px, "split": split}
             parameters = {**shared, **{option.name: option.default for option in own}, **given}
             return PatchMethod(name, version, parameters, extractor=extractor, cut=cut, size_px=size_px, split=split, device=chosen)
 
@@ -116,9 +117,9 @@ def _groups(photos: list[Tensor], *, alone: bool) -> list[list[int]]:
 
 
 def _without_specks(instances: numpy.ndarray, *, split: bool) -> numpy.ndarray:
-    """Parts below the least area go, objects keep their order, and with `split` each connected part is an object."""
+    """Drop components below the least area; objects keep their order, and with `split` each connected component is an object."""
     cleaned = numpy.zeros_like(instances)
     for number in range(1, int(instances.max(initial=0)) + 1):
-        parts = objects_of(instances == number, split=split)
-        cleaned[parts > 0] = parts[parts > 0] + cleaned.max()
+        components = objects_of(instances == number, split=split)
+        cleaned[components > 0] = components[components > 0] + cleaned.max()
     return cleaned

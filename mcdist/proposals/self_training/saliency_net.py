@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from mcdist.data.views.normalise import normalise
 from mcdist.errors import ConfigError
-from mcdist.model.backbone import Backbone, freeze_before, make_backbone
+from mcdist.model.backbones.backbone import Backbone
+from mcdist.model.backbones.freeze import freeze_before
+from mcdist.model.backbones.registry import make_backbone
 from mcdist.run_dir import write_atomically
 
 LOGIT_STRIDE = 4
@@ -24,12 +26,21 @@ SCHEMA_VERSION = 1
 
 
 class SaliencyNet(nn.Module):
-    """photo -> saliency logits at a quarter of its size, from the backbone's stages 1 (stride 4) to 4 (stride 8)."""
+    """photo -> saliency logits at a quarter of its size, from the backbone's blocks 1 (stride 4) to 4 (stride 8).
+
+    Raises:
+        ConfigError: a backbone without blocks of these strides, such as a ViT.
+    """
 
     def __init__(self, backbone: Backbone, *, width: int, dropout: float, precision: str) -> None:
         super().__init__()
+        if backbone.stride != 2 * LOGIT_STRIDE:
+            raise ConfigError(
+                f"self-training needs a backbone with blocks at strides {LOGIT_STRIDE} and {2 * LOGIT_STRIDE}, such as efficientnet_lite0, "
+                f"got one of stride {backbone.stride}"
+            )
         self.backbone, self.precision = backbone.to(memory_format=torch.channels_last), precision
-        freeze_before(backbone, trainable_from=len(backbone.stages))
+        freeze_before(backbone, trainable_from=backbone.num_blocks)
         fine, *coarse = (level.shape[1] for level in self.levels(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)))
         self.reduce_fine = _convolution(fine, width, kernel=1)
         self.reduce = nn.ModuleList(_convolution(channels, width, kernel=1) for channels in coarse)
@@ -44,9 +55,9 @@ class SaliencyNet(nn.Module):
     @torch.no_grad()
     def levels(self, photos: UInt8[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
         """What the frozen backbone gives: stage 1 at a quarter of the size, stages 2 to 4 at an eighth. Rounded to float16, as they are kept between rounds."""
-        images = normalise(photos).contiguous(memory_format=torch.channels_last)
+        images = normalise(photos, mean=self.backbone.mean, std=self.backbone.std).contiguous(memory_format=torch.channels_last)
         with torch.autocast(photos.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
-            return [level.float().half().float() for level in self._levels(images)]
+            return [level.float().half().float() for level in self.backbone.levels(images)[1:]]
 
     def head(self, levels: list[Float[Tensor, "B _ _ _"]]) -> Float[Tensor, "B 1 h w"]:
         """The part that is trained, of `levels`."""
@@ -74,13 +85,6 @@ class SaliencyNet(nn.Module):
         if tensors.keys() != mine.keys() or any(tensors[name].shape != mine[name].shape for name in mine):
             raise ConfigError(f"{what} is of another network than this one; was it written with another backbone or width?")
         self.load_state_dict(tensors, strict=False)
-
-    def _levels(self, image: Tensor) -> list[Tensor]:
-        levels = []
-        for stage in self.backbone.stages:
-            image = stage(image)
-            levels.append(image)
-        return levels[1:]
 
 
 @torch.inference_mode()

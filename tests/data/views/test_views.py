@@ -11,11 +11,10 @@ from PIL import Image
 from mcdist.data.finish import finish_images
 from mcdist.data.shards.sample import RawSample, Sample, decode_sample, encode_map
 from mcdist.data.views.draw import ViewSettings, draw_geometry, uniforms_of
-from mcdist.data.views.normalise import IMAGENET_MEAN, IMAGENET_STD
 from mcdist.data.views.objects import keep_largest
 from mcdist.data.views.two_views import DrawnView, TwoViews, draw_view, two_views, two_views_of_file
 from mcdist.errors import ShardError
-from mcdist.types import VOID
+from mcdist.types import IMAGENET_MEAN, IMAGENET_STD, VOID
 
 PLAIN = dict(jitter_probability=0.0, grey_probability=0.0)
 
@@ -38,7 +37,7 @@ def red_of(image: torch.Tensor) -> torch.Tensor:
 
 def finished(views: TwoViews) -> torch.Tensor:
     """The query image, ready for an encoder."""
-    return finish_images(views.query_image[None], colours=[views.query_colour])[0]
+    return finish_images(views.query_image[None], colours=[views.query_colour], mean=IMAGENET_MEAN, std=IMAGENET_STD)[0]
 
 
 def drawn_view(instances: torch.Tensor, *, seed: int, settings: ViewSettings) -> DrawnView:
@@ -125,7 +124,7 @@ def test_grey_views_have_equal_channels(view_settings):
     photo = torch.randint(0, 256, (3, 40, 50), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     views = two_views(sample_of(square(), photo), seed=0, epoch=0, index=0, settings=view_settings(grey_probability=1.0, jitter_probability=0.0))
     pixels = (
-        finish_images(views.key_image[None], colours=[views.key_colour])[0] * torch.tensor(IMAGENET_STD)[:, None, None]
+        finish_images(views.key_image[None], colours=[views.key_colour], mean=IMAGENET_MEAN, std=IMAGENET_STD)[0] * torch.tensor(IMAGENET_STD)[:, None, None]
         + torch.tensor(IMAGENET_MEAN)[:, None, None]
     )
     torch.testing.assert_close(pixels[0], pixels[1])

@@ -1,7 +1,7 @@
 """Batch normalisation over the global batch: R ranks compute what one rank with all their images would, on any device.
 
 torch's SyncBatchNorm refuses CPU tensors and gathers statistics rank by rank. Here the ranks' sums are added up, one exchange forward and one
-backward a layer, each of 2 C + 1 and 2 C numbers; the rest are torch's own kernels.
+backward a layer, each of 2 C + 1 and 2 C numbers; the rest is torch's own kernels.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 SumOverRanks = Callable[[Tensor], Tensor]
-"""Adds a tensor up over all ranks, in place, and gives it back."""
+"""Adds a tensor up over all ranks, in place, and returns it."""
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):
@@ -27,7 +27,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
     def of(cls, norm: nn.BatchNorm2d, *, sum_over_ranks: SumOverRanks) -> "SyncBatchNorm2d":
         """`norm`'s own parameters and buffers, synchronised from here on."""
         if norm.momentum is None or not norm.affine or not norm.track_running_stats:
-            raise ValueError("SyncBatchNorm2d wants a BatchNorm2d with affine parameters, running statistics and a momentum")
+            raise ValueError("SyncBatchNorm2d must be made of a BatchNorm2d with affine parameters, running statistics and a momentum")
         made = cls(norm.num_features, eps=norm.eps, momentum=norm.momentum)
         made.weight, made.bias = norm.weight, norm.bias
         made.running_mean, made.running_var, made.num_batches_tracked = norm.running_mean, norm.running_var, norm.num_batches_tracked
@@ -99,5 +99,5 @@ class _Normalise(torch.autograd.Function):
 
 
 def _exact(x: Tensor) -> Tensor:
-    """At least float32: sums of 16-bit numbers want more digits than they have."""
+    """At least float32: 16-bit numbers have too few digits for sums."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

@@ -7,8 +7,9 @@ from safetensors.torch import save_file
 from torchvision.models import resnet18
 
 from mcdist.errors import ConfigError
-from mcdist.model.backbone import freeze_before, make_backbone
-from mcdist.model.dilation import dilate
+from mcdist.model.backbones.dilation import dilate
+from mcdist.model.backbones.freeze import freeze_before
+from mcdist.model.backbones.registry import make_backbone
 
 
 @pytest.mark.parametrize(("name", "channels"), [("resnet18", 512), ("resnet50", 2048), ("efficientnet_lite0", 320)])
@@ -80,7 +81,7 @@ class _Touch:
         return (Path.touch, (self.path,))
 
 
-@pytest.mark.parametrize(("weights", "message"), [("nowhere.pth", "there is none"), ("imagenet", "packaged for efficientnet_lite0 only")])
+@pytest.mark.parametrize(("weights", "message"), [("nowhere.pth", "there is no file nowhere.pth"), ("imagenet", "packaged for efficientnet_lite0 only")])
 def test_missing_weights_are_one_sentence(weights: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make_backbone("resnet18", weights=weights)

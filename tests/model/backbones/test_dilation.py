@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from mcdist.model.dilation import InterleavedConv2d, merge_grids, split_grids
+from mcdist.model.backbones.dilation import InterleavedConv2d, merge_grids, split_grids
 
 
 @given(kernel=st.sampled_from([3, 5]), dilation=st.sampled_from([1, 2, 4]), height=st.integers(1, 4), width=st.integers(1, 4), channels_last=st.booleans())

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mcdist.distributed import World
-from mcdist.model.norm import convert_norm
-from mcdist.model.sync_norm import SyncBatchNorm2d, global_moments
+from mcdist.model.norms.convert import convert_norm
+from mcdist.model.norms.sync import SyncBatchNorm2d, global_moments
 from mcdist.ranks.join import join_world, leave_world
 
 PARTS = (slice(0, 2), slice(2, 6))

@@ -1,0 +1,97 @@
+"""Registry: a backbone's name to its maker and its packaged weights. A new backbone is one file beside this one and one line here."""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from mcdist.errors import ConfigError
+from mcdist.model.backbones import efficientnet, resnet, vit
+from mcdist.model.backbones.backbone import Backbone
+from mcdist.model.backbones.weights import Convert, load_weights
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """How a backbone is made: its publisher's network, whose parameter names weights files have, then a Backbone of it.
+
+    `packaged_weights` is the file behind weights=imagenet, `fetch_network` the network with the weights behind weights=hub, and
+    `convert_of` turns the names and shapes of a weights file into the network's own, where there are several layouts.
+    """
+
+    make_network: Callable[[], nn.Module]
+    make_backbone: Callable[[nn.Module], Backbone]
+    packaged_weights: Callable[[], Path] | None = None
+    fetch_network: Callable[[], nn.Module] | None = None
+    convert_of: Callable[[nn.Module], Convert] | None = None
+
+
+BACKBONES = {
+    "resnet18": Entry(resnet.resnet18_network, resnet.resnet18_backbone),
+    "resnet50": Entry(resnet.resnet50_network, resnet.resnet50_backbone),
+    "efficientnet_lite0": Entry(
+        efficientnet.efficientnet_lite0_network,
+        efficientnet.efficientnet_lite0_backbone,
+        packaged_weights=efficientnet.efficientnet_lite0_weights,
+    ),
+}
+"""Our own backbones by name; beside them every plain ViT of timm is found as timm/NAME."""
+
+
+def make_backbone(name: str, *, weights: str = "none", num_stages: int = 0) -> Backbone:
+    """The backbone `name`, of which the first `num_stages` blocks are used (0: all).
+
+    Args:
+        name: one of BACKBONES, or timm/NAME for a ViT of timm.
+        weights: "none" (random), "imagenet" (packaged), "hub" (fetched by timm), or a .pth or .safetensors file.
+        num_stages: at least the blocks that reach the backbone's stride.
+
+    Raises:
+        ConfigError: no such backbone, no such weights for it, a weights file that does not fit, or a number of blocks out of range.
+        MissingExtraError: a package that the backbone needs is not installed.
+        MachineError: weights=hub and the weights cannot be fetched.
+    """
+    entry = _entry(name)
+    backbone = entry.make_backbone(_network(entry, name=name, weights=weights))
+    if num_stages:
+        least, most = backbone.least_blocks, backbone.num_blocks
+        if not least <= num_stages <= most:
+            raise ConfigError(f"model.num_stages must be between {least} and {most} for {name}, or 0 for all of them, got {num_stages}")
+        backbone.keep_first(num_stages)
+    return backbone
+
+
+def _entry(name: str) -> Entry:
+    if name in BACKBONES:
+        return BACKBONES[name]
+    if name.startswith(vit.PREFIX):
+        vit.check_name(name)
+        return Entry(
+            lambda: vit.make_network(name),
+            vit.ViT,
+            fetch_network=lambda: vit.make_network(name, fetch=True),
+            convert_of=vit.convert_of,
+        )
+    near = difflib.get_close_matches(name, [*BACKBONES, *vit.known_names()], n=1, cutoff=0.0)[0]
+    raise ConfigError(f"unknown backbone {name!r}; did you mean {near!r}? known: {', '.join(BACKBONES)}, and ViTs of timm as {vit.PREFIX}NAME")
+
+
+def _network(entry: Entry, *, name: str, weights: str) -> nn.Module:
+    if weights == "hub":
+        if entry.fetch_network is None:
+            raise ConfigError(f"weights=hub is for networks of timm; for {name} give weights=PATH, or weights=imagenet for efficientnet_lite0")
+        return entry.fetch_network()
+    network = entry.make_network()
+    if weights == "none":
+        return network
+    convert = entry.convert_of(network) if entry.convert_of else None
+    if weights != "imagenet":
+        load_weights(network, path=Path(weights), what=f"weights={weights}", convert=convert)
+        return network
+    if entry.packaged_weights is None:
+        packaged = ", ".join(name for name, entry in BACKBONES.items() if entry.packaged_weights)
+        raise ConfigError(f"weights=imagenet is packaged for {packaged} only, not for {name}; give weights=PATH of a .pth or .safetensors file")
+    load_weights(network, path=entry.packaged_weights(), what=f"the packaged ImageNet weights of {name}", convert=convert)
+    return network

@@ -1,0 +1,63 @@
+"""StagedBackbone: a CNN whose stages follow one another, dilated so that its later stages keep the resolution of the earlier ones."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mcdist.model.backbones.backbone import Backbone
+from mcdist.model.backbones.dilation import dilate
+from mcdist.model.recompute import recomputed
+from mcdist.types import Rgb
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The stages of a classification network in order, each with its output channels. The first three reach stride 8, the next two 16 and 32."""
+
+    modules: tuple[nn.Sequential, ...]
+    channels: tuple[int, ...]
+
+
+class StagedBackbone(Backbone):
+    """features = stage_4(...stage_0(image)). Stages 3 and 4 have dilations 2 and 4 in place of their strides, so the stride stays that of stage 2."""
+
+    stride = 8
+    least_blocks = 3
+
+    def __init__(self, stages: Stages, *, mean: Rgb, std: Rgb) -> None:
+        super().__init__()
+        dilate(stages.modules[3], inherited=1, dilation=2)
+        dilate(stages.modules[4], inherited=2, dilation=4)
+        self.stages = nn.ModuleList(stages.modules)
+        self.channels = stages.channels
+        self.num_blocks, self.num_channels = len(stages.modules), stages.channels[-1]
+        self.mean, self.std = mean, std
+        self.recompute = False
+
+    def blocks(self) -> list[nn.Module]:
+        """The stages."""
+        return list(self.stages)
+
+    def keep_first(self, num_blocks: int) -> None:
+        """Drop the later stages."""
+        self.stages = self.stages[:num_blocks]
+        self.num_channels = self.channels[num_blocks - 1]
+
+    def set_recompute(self, recompute: bool) -> None:
+        """Recompute the activations of each stage."""
+        self.recompute = recompute
+
+    def levels(self, image: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
+        """The output of each stage."""
+        outputs = []
+        for stage in self.stages:
+            image = stage(image)
+            outputs.append(image)
+        return outputs
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
+        """The output of the last stage."""
+        for stage in self.stages:
+            image = recomputed(stage, image) if self.recompute else stage(image)
+        return image

@@ -1,0 +1,177 @@
+"""ViT: any plain vision transformer of timm as a backbone. timm's only home.
+
+Class and register tokens never leave it: its features are the patches' output tokens, laid out as a grid. Position embeddings are
+interpolated to the size of each image; a network that cannot do that is refused.
+"""
+
+import difflib
+import sys
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mcdist.errors import ConfigError, MachineError, MissingExtraError
+from mcdist.model.backbones.backbone import Backbone
+from mcdist.model.backbones.weights import Convert
+from mcdist.types import Rgb
+
+PREFIX = "timm/"
+"""A backbone's name is this and timm's name of the network."""
+
+FAMILIES = ("vision_transformer", "eva", "deit")
+"""timm's modules of plain ViTs, whose names are suggested for one that is mistyped."""
+
+AFTER_BLOCKS = ("norm",)
+WITHOUT_FEATURES = ("blocks", *AFTER_BLOCKS, "fc_norm", "attn_pool", "head", "head_drop", "head_dist", "mask_token")
+"""Parts of timm's ViTs that do not come before the blocks; those after `norm` make a classifier of it."""
+
+
+class ViT(Backbone):
+    """features[b, :, y, x] = the output token of patch (y, x), after the final norm. Block 0 is all that comes before the transformer's own blocks.
+
+    `network` is timm's; its head is unused, so its parameters are frozen.
+    """
+
+    least_blocks = 2
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+        self.stride = _patch_px(network)
+        self.num_channels = int(network.num_features)
+        self.num_prefix_tokens = int(network.num_prefix_tokens)
+        self.num_blocks = 1 + len(network.blocks)
+        self.mean, self.std = (_colour(network.pretrained_cfg[name]) for name in ("mean", "std"))
+        used = {parameter for block in self.blocks() for parameter in block.parameters()}
+        for parameter in self.parameters():
+            parameter.requires_grad_(parameter in used)
+
+    def blocks(self) -> list[nn.Module]:
+        """The embedding of patches and places, then the transformer's blocks, the last one together with the final norm."""
+        *inner, last = self.network.blocks
+        after = [getattr(self.network, name) for name in AFTER_BLOCKS]
+        return [_Embedding(self.network), *inner, nn.ModuleList([last, *after])]
+
+    def keep_first(self, num_blocks: int) -> None:
+        """Drop the later blocks; the final norm stays."""
+        self.network.blocks = self.network.blocks[: num_blocks - 1]
+
+    def set_recompute(self, recompute: bool) -> None:
+        """Recompute the activations of each of the transformer's blocks, by timm's own means."""
+        self.network.set_grad_checkpointing(recompute)
+
+    def levels(self, image: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
+        """The patches' tokens before the first block and after each one, all on the same grid; the final norm is applied to the last only."""
+        seen: list[Tensor] = []
+        first, *later = self.network.blocks
+        hooks = [block.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) for block in (first, *later)]
+        try:
+            last = self.forward(image)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return [*(self.grid(tokens, image=image) for tokens in seen), last]
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
+        """Output tokens as a grid. Raises ConfigError where a side is no multiple of the patch size."""
+        height, width = image.shape[2:]
+        if height % self.stride or width % self.stride:
+            raise ConfigError(f"a ViT of {self.stride} px patches takes sides that are multiples of {self.stride}, got an image of {height} x {width} px")
+        return self.grid(self.network.forward_features(image), image=image).contiguous(memory_format=torch.channels_last)
+
+    def grid(self, tokens: Float[Tensor, "B N C"], *, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
+        """The tokens without class and register tokens, where their patches are in `image`; a view."""
+        size = (image.shape[2] // self.stride, image.shape[3] // self.stride)
+        return tokens[:, self.num_prefix_tokens :].mT.unflatten(2, size)
+
+
+class _Embedding(nn.Module):
+    """All of a ViT that comes before its blocks: a view of the network's own modules and parameters, to walk over and not to call."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        for name, child in network.named_children():
+            if name not in WITHOUT_FEATURES:
+                self.add_module(name, child)
+        for name, parameter in network.named_parameters(recurse=False):
+            if name not in WITHOUT_FEATURES:
+                self.register_parameter(name, parameter)
+
+
+def check_name(name: str) -> None:
+    """Raise ConfigError with the nearest name unless timm knows the network, MissingExtraError where timm is not installed."""
+    timm = _import_timm(name)
+    own = name.removeprefix(PREFIX)
+    if not timm.is_model(own):
+        near = PREFIX + _nearest(own, among=_plain_vits(timm))
+        raise ConfigError(f"unknown backbone {name!r}: timm has no such network; did you mean {near!r}?")
+    architecture, _, tag = own.partition(".")
+    tagged = timm.list_models(f"{architecture}.*", pretrained=True)
+    if tag and own not in tagged:
+        near = PREFIX + _nearest(own, among=[architecture, *tagged])
+        raise ConfigError(f"unknown backbone {name!r}: timm has no such weights of {architecture}; did you mean {near!r}?")
+
+
+def known_names() -> list[str]:
+    """The plain ViTs of timm as names of backbones; none where timm is not installed."""
+    try:
+        import timm
+    except ImportError:
+        return []
+    return [PREFIX + name for name in _plain_vits(timm)]
+
+
+def make_network(name: str, *, fetch: bool = False) -> nn.Module:
+    """timm's network, random or with the weights that timm fetches.
+
+    Raises:
+        ConfigError: it is no plain ViT, or takes images of one size only.
+        MachineError: the weights cannot be fetched.
+    """
+    timm = _import_timm(name)
+    try:
+        network: Any = timm.create_model(name.removeprefix(PREFIX), pretrained=fetch, num_classes=0, dynamic_img_size=True)
+    except TypeError as error:
+        raise ConfigError(f"the backbone {name} takes photos of one size only; use a plain ViT, such as {PREFIX}vit_small_patch16_224") from error
+    except (OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise MachineError(f"timm could not get the weights of {name} ({reason}); fetch them elsewhere and give weights=PATH") from error
+    if not hasattr(network, "blocks") or not hasattr(network.blocks[-1], "attn"):
+        raise ConfigError(f"the backbone {name} has no row of attention blocks; use a plain ViT, such as {PREFIX}vit_small_patch16_224")
+    made: nn.Module = network
+    return made
+
+
+def convert_of(network: nn.Module) -> Convert:
+    """timm's own conversion of published files (DINO, DINOv2, ...) into this kind of network; it also resamples position embeddings."""
+    convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+    return lambda tensors: tensors if convert is None else convert(tensors, network)
+
+
+def _colour(values: Any) -> Rgb:
+    red, green, blue = map(float, values)
+    return red, green, blue
+
+
+def _patch_px(network: Any) -> int:
+    """Pixels of an image that one token stands for, along each side: more than a patch where a CNN comes first."""
+    embed = network.patch_embed
+    return int(embed.feat_ratio() if hasattr(embed, "feat_ratio") else embed.patch_size[0])
+
+
+def _import_timm(name: str) -> Any:
+    try:
+        import timm
+    except ImportError as error:
+        raise MissingExtraError(f"the backbone {name} needs timm; pip install 'mcdist[vit]'") from error
+    return timm
+
+
+def _plain_vits(timm: Any) -> list[str]:
+    return [name for family in FAMILIES for name in timm.list_models(module=family)]
+
+
+def _nearest(name: str, *, among: list[str]) -> str:
+    return difflib.get_close_matches(name, among, n=1, cutoff=0.0)[0]
