@@ -84,5 +84,5 @@ def test_colour_affinity_is_symmetric_and_prefers_the_like():
 
 
 def test_a_colour_weight_without_colours_is_refused():
-    with pytest.raises(ValueError, match="colour_weight wants the patches' colours"):
+    with pytest.raises(ValueError, match="colour_weight needs colours_B3hw"):
         spectral_masks(scene(OBJECT), colour_weight=1.0)

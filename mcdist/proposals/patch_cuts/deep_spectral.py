@@ -22,11 +22,12 @@ def spectral_masks(
     """Each photo's objects as patch masks; behind the last object masks are empty.
 
     W = max(cos(f_p, f_q), 0) + colour_weight x (mutual colour neighbours). Object i is where the i-th non-trivial eigenvector is positive, its sign
-    chosen so that the smaller side is the object, unless three corners are on it; the part around the largest value, without what earlier objects hold.
+    chosen so that the smaller side is the object, unless three corners are on it; of it the connected component around the largest value, without what
+    earlier objects contain.
 
     Args:
         features_BChw: float32, any scale.
-        colours_B3hw: mean colour of each patch in 0..1; wanted where `colour_weight` is not 0.
+        colours_B3hw: mean colour of each patch in 0..1; required unless `colour_weight` is 0.
         colour_weight: the paper takes 10 for matting and 0 for finding objects.
         max_objects: eigenvectors to look at.
 
@@ -37,7 +38,7 @@ def spectral_masks(
     weights_BNN = affinity(features_BChw.flatten(2)).clamp_min(0) + FLOOR
     if colour_weight:
         if colours_B3hw is None:
-            raise ValueError("colour_weight wants the patches' colours, got none")
+            raise ValueError("colour_weight needs colours_B3hw, the patches' colours, got None")
         weights_BNN = weights_BNN + colour_weight * colour_affinity(colours_B3hw)
     vectors_BNk = cut_vectors(weights_BNN, num_vectors=max_objects).vectors
     masks = torch.zeros(batch, max_objects, height, width, dtype=torch.bool, device=features_BChw.device)

@@ -14,7 +14,7 @@ def found_masks(
     """Foreground = the patches unlike the background seed: cos(f_p, f_seed) < threshold.
 
     The seed is the patch that the network attends to least; where the network has no attention, the patch most like all others. One mask a photo, of any
-    number of objects and parts.
+    number of objects and components.
     """
     batch, _, height, width = features_BChw.shape
     cosine_BNN = affinity(features_BChw.flatten(2))

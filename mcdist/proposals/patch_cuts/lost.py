@@ -12,11 +12,11 @@ EXPANSION = 100
 
 
 def lost_masks(features_BChw: Float[Tensor, "B C h w"], *, expansion: int = EXPANSION, max_objects: int = 1) -> Bool[Tensor, "B n h w"]:
-    """Each photo's objects as patch masks, the surest first; a photo with fewer than `max_objects` has empty masks behind.
+    """Each photo's objects as patch masks, the most certain first; a photo with fewer than `max_objects` has empty masks after them.
 
-    A[p, q] = f_p . f_q of the features as they are (not normalised). The seed is the patch with the fewest q of A[p, q] >= 0; the set S adds the `expansion`
-    patches of lowest degree that are positively correlated with it; the object is the connected part around the seed of the patches whose sum of A over S is
-    positive. A further object starts at the best seed outside of those found.
+    A[p, q] = f_p . f_q of the features as they are (not normalised). The seed is the patch with the fewest q of A[p, q] >= 0; the set S
+    adds the `expansion` patches of lowest degree that are positively correlated with it. The object is the connected component around the
+    seed of the patches whose sum of A over S is positive. A further object starts at the best seed outside of those found.
     """
     batch, channels, height, width = features_BChw.shape
     features_BCN = features_BChw.flatten(2)

@@ -11,7 +11,7 @@ CORNERS = ((0, 0), (0, -1), (-1, 0), (-1, -1))
 
 
 def part_with(mask_hw: Bool[Tensor, "h w"], *, seed: tuple[int, int]) -> Bool[Tensor, "h w"]:
-    """The 4-connected part of `mask_hw` that holds `seed` (row, column); empty where the seed is outside of the mask."""
+    """The 4-connected component of `mask_hw` that contains `seed` (row, column); empty where the seed is outside of the mask."""
     labels, _ = ndimage.label(mask_hw.cpu().numpy())
     number = labels[seed]
     return torch.from_numpy((labels == number) & (number > 0)).to(mask_hw.device)

@@ -19,7 +19,7 @@ def tokencut_masks(features_BChw: Float[Tensor, "B C h w"], *, threshold: float 
     """Each photo's objects as patch masks; behind the last object masks are empty.
 
     Edges weigh 1 where cos(f_p, f_q) > threshold, else 1e-5. The second eigenvector, cut at its mean, has two sides: the object's is the one with the largest
-    absolute value, unless three of the photo's corners are on it; of that side the part connected with the largest value is the object. With
+    absolute value, unless three of the photo's corners are on it; of that side the component connected with the largest value is the object. With
     `max_objects` > 1 (MaskCut) the patches found are taken out of the graph and it is cut again.
 
     Cost: one batched eigen-problem of `h w` nodes an object.
@@ -51,7 +51,7 @@ def _edges(cosine_BNN: Tensor, found_BN: Tensor, *, threshold: float) -> Tensor:
 
 
 def _object_side(vector_N: Tensor, *, free_hw: Tensor) -> Tensor:
-    """The side of the cut that is the object, as its part around the largest value. The eigenvector's sign means nothing."""
+    """The side of the cut that is the object, as its component around the largest value. The eigenvector's sign means nothing."""
     height, width = free_hw.shape
     free_N = free_hw.flatten()
     centred_N = (vector_N - vector_N[free_N].mean()) if bool(free_N.any()) else vector_N
