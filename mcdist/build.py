@@ -117,6 +117,8 @@ def build_state(config: Config, *, world: World) -> TrainState:
         heads=[query.decoder, query.embedding, query.saliency],
         lr=optim.lr,
         backbone_lr_factor=optim.backbone_lr_factor,
+        blocks=query.backbone.blocks(),
+        layer_decay=optim.layer_decay,
         sgd_momentum=optim.sgd_momentum,
         weight_decay=optim.weight_decay,
     )

@@ -23,6 +23,9 @@ class OptimConfig:
     lr: float = 0.004
     backbone_lr_factor: float = 1.0
     """Learning rate of the backbone as a multiple of lr; beyond the paper."""
+    layer_decay: float = 1.0
+    """Each backbone block learns at this multiple of the rate of the block after it, the last one at this multiple of the backbone's rate; 1: off.
+    Usual for ViTs (0.65 to 0.9); beyond the paper."""
     sgd_momentum: float = 0.9
     weight_decay: float = 1e-4
     schedule: Schedule = "poly"
@@ -57,6 +60,7 @@ class OptimConfig:
         at_least("optim.epochs", self.epochs, 1)
         above("optim.lr", self.lr, 0)
         at_least("optim.backbone_lr_factor", self.backbone_lr_factor, 0)
+        require(0 < self.layer_decay <= 1, f"optim.layer_decay must be > 0 and <= 1, got {self.layer_decay}")
         share("optim.sgd_momentum", self.sgd_momentum)
         at_least("optim.weight_decay", self.weight_decay, 0)
         at_least("optim.warmup_steps", self.warmup_steps, 0)

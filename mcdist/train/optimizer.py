@@ -1,5 +1,6 @@
 """Optimizers whose step can be skipped on the device: a non-finite gradient costs no synchronisation and changes nothing."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,18 +12,29 @@ from mcdist.errors import CheckpointError
 
 
 def make_optimizer(
-    name: OptimizerKind, *, backbone: nn.Module, heads: list[nn.Module], lr: float, backbone_lr_factor: float, sgd_momentum: float, weight_decay: float
+    name: OptimizerKind,
+    *,
+    backbone: nn.Module,
+    heads: list[nn.Module],
+    lr: float,
+    backbone_lr_factor: float,
+    sgd_momentum: float,
+    weight_decay: float,
+    blocks: Sequence[nn.Module] = (),
+    layer_decay: float = 1.0,
 ) -> Optimizer:
     """SGD or AdamW, fused, with two groups: the backbone at `backbone_lr_factor * lr`, the heads at `lr`. Frozen parameters are left out.
 
-    Each group carries `lr_factor`, which `set_lr` applies.
+    With `layer_decay` below 1 each of the backbone's n `blocks` is a group of its own: block i, counted from 0 at the photo, learns at
+    layer_decay^(n - i) times the backbone's rate. Each group carries `lr_factor`, which `set_lr` applies.
 
     Raises:
         ConfigError: an unknown name.
     """
     require_choice("optim.optimizer", name, choices=OptimizerKind)
+    depths = [([backbone], 1.0)] if layer_decay == 1.0 else [([block], layer_decay ** (len(blocks) - depth)) for depth, block in enumerate(blocks)]
     groups = [
-        {"params": _trainable([backbone]), "lr_factor": backbone_lr_factor},
+        *({"params": _trainable(modules), "lr_factor": backbone_lr_factor * factor} for modules, factor in depths),
         {"params": _trainable(heads), "lr_factor": 1.0},
     ]
     groups = [group for group in groups if group["params"]]

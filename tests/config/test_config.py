@@ -137,6 +137,7 @@ def test_a_wrong_type_is_an_error_and_never_converted(write, override, message):
     [
         ("optim.lr=0", "optim.lr must be > 0, got 0"),
         ("views.size_px=0", "views.size_px must be >= 1, got 0"),
+        ("optim.layer_decay=0", "optim.layer_decay must be > 0 and <= 1, got 0"),
         ("views.crop_scale_min=0", "0 < min <= max <= 1, got min 0.0 and max 1.0"),
         ("model.num_stages=-1", "model.num_stages must be >= 0, got -1"),
         ("model.momentum=1.5", r"model.momentum must be between 0 and 1, got 1.5"),

@@ -77,3 +77,17 @@ def test_frozen_parameters_are_left_out_and_factors_are_kept() -> None:
     net, optimizer = _make()
     set_lr(optimizer, lr=0.4)
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.2, 0.4])
+
+
+def test_each_block_learns_at_a_multiple_of_the_rate_of_the_next() -> None:
+    backbone, head = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 3)), nn.Linear(3, 2)
+    backbone[1].requires_grad_(False)
+    common = {"backbone": backbone, "heads": [head], "lr": 0.1, "backbone_lr_factor": 0.5, "sgd_momentum": 0.9, "weight_decay": 0.01}
+    optimizer = make_optimizer("sgd", **common, blocks=list(backbone), layer_decay=0.8)
+    set_lr(optimizer, lr=0.1)
+    rates = {parameter: group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
+    assert [rates[module.weight] for module in (backbone[0], backbone[2], head)] == pytest.approx([0.05 * 0.8**3, 0.05 * 0.8, 0.1])
+    assert backbone[1].weight not in rates
+    whole = make_optimizer("sgd", **common, blocks=list(backbone))
+    assert [group["lr_factor"] for group in whole.param_groups] == [0.5, 1.0]
+    assert {parameter for group in whole.param_groups for parameter in group["params"]} == set(rates)
