@@ -19,6 +19,7 @@ from mcdist.evaluation import evaluate_run
 from mcdist.report.html import write_report
 from mcdist.report.jsonl import read_metrics
 from mcdist.run_dir import RunDir, list_checkpoints
+from mcdist.types import IMAGENET_MEAN, IMAGENET_STD
 
 CONFIG = """
 data: {num_workers: 0, block: 4, num_lanes: 4}
@@ -47,7 +48,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, *, steps: Container[int]) -> None:
     def spoilt(number: int, batch: Batch) -> Batch:
         if number not in steps:
             return batch
-        batch = finish(batch)
+        batch = finish(batch, mean=IMAGENET_MEAN, std=IMAGENET_STD)
         images = [images.clone() for images in (batch.query_images, batch.key_images)]
         for image in images:
             image[0, 0, 3, 3] = torch.nan
