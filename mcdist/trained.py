@@ -12,7 +12,6 @@ from mcdist.checkpoint import find_checkpoint
 from mcdist.config.file import load_config
 from mcdist.data.views.normalise import normalise
 from mcdist.errors import ConfigError
-from mcdist.model.backbone import STRIDE
 from mcdist.model.encoder import Encoder
 from mcdist.run_dir import RunDir
 from mcdist.train.state import load_module
@@ -42,10 +41,11 @@ def embed_photo(encoder: Encoder, photo: UInt8[Tensor, "3 H W"]) -> Embedded:
     """Embed one RGB photo of any size, without gradient, on the encoder's device.
 
     Returns:
-        Embedded(features [1, D, h, w], saliency [1, 1, h, w]) with h = ceil(H / 8) and w = ceil(W / 8): neither upsampled nor
-        normalised, as in training. The saliency logit is positive where the encoder sees an object. A side that is not a multiple
-        of 8 is extended by its last pixels.
+        Embedded(features [1, D, h, w], saliency [1, 1, h, w]) with h = ceil(H / stride) and w = ceil(W / stride): neither
+        upsampled nor normalised, as in training. The saliency logit is positive where the encoder sees an object. A side that is
+        not a multiple of the stride is extended by its last pixels.
     """
-    image = normalise(photo.to(next(encoder.parameters()).device))[None]
-    embedded: Embedded = encoder(pad(image, (0, -image.shape[3] % STRIDE, 0, -image.shape[2] % STRIDE), mode="replicate"))
+    backbone = encoder.backbone
+    image = normalise(photo.to(next(encoder.parameters()).device), mean=backbone.mean, std=backbone.std)[None]
+    embedded: Embedded = encoder(pad(image, (0, -image.shape[3] % backbone.stride, 0, -image.shape[2] % backbone.stride), mode="replicate"))
     return embedded

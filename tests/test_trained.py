@@ -38,7 +38,7 @@ def test_the_loaded_encoder_embeds_as_the_saved_one(saved_run) -> None:
     run, encoder = saved_run()
     photo = torch.randint(0, 256, (3, 32, 48), dtype=torch.uint8)
     with torch.no_grad():
-        expected = encoder(normalise(photo)[None])
+        expected = encoder(normalise(photo, mean=encoder.backbone.mean, std=encoder.backbone.std)[None])
     for given in (run, str(run)):
         loaded = load_encoder(given, checkpoint="step_00000005")
         assert not loaded.training

@@ -15,7 +15,8 @@ from mcdist.types import Rgb
 class EncoderPair:
     """The encoder after `step` steps and before the first. Both are on `device`, offer `backbone(image)` and `head(features)`, and keep the mode they have.
 
-    `mean`, `std`: the pixel statistics that their backbone was trained on. `shared_backbone`: both backbones hold the same weights, as where training left it frozen, so one forward pass serves both.
+    `mean`, `std`: the pixel statistics that their backbone was trained on. `shared_backbone`: both backbones hold the same weights, as where training left
+    it frozen, so one forward pass serves both.
     """
 
     trained: nn.Module
