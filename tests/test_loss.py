@@ -68,8 +68,8 @@ def test_the_shares_of_two_ranks_with_global_counts_sum_to_the_whole() -> None:
     ("changes", "message"),
     [
         ({"num_positive": torch.tensor(3)}, "num_positive and num_negative must be given together"),
-        ({"num_positive": torch.tensor(3), "num_negative": torch.tensor(3, device="meta")}, "num_negative on cpu"),
-        ({"num_positive": torch.tensor(3.0), "num_negative": torch.tensor(3)}, "num_positive to be"),
+        ({"num_positive": torch.tensor(3), "num_negative": torch.tensor(3, device="meta")}, "num_negative must be on cpu"),
+        ({"num_positive": torch.tensor(3.0), "num_negative": torch.tensor(3)}, "num_positive must be"),
         ({"logits_B1hw": torch.zeros(2, 2, 3, 2)}, "one saliency logit a pixel"),
         ({"instances_BHW": torch.zeros(2, 12, 9, dtype=torch.int16)}, "one integer s, got 12 x 9"),
     ],

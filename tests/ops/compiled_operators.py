@@ -25,7 +25,7 @@ def main() -> None:
         return (loss.detach(), *torch.autograd.grad(loss, features))
 
     compiled = torch.compile(loss_of, backend="aot_eager", fullgraph=True)
-    for implementation in ("reference", "compact", "fused"):
+    for implementation in ("reference", "compact", "fused", "auto"):
         for got, want in zip(gradient_by(compiled, implementation), gradient_by(loss_of, implementation), strict=True):
             torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-12)
         print(implementation)

@@ -78,9 +78,9 @@ def test_weights_from_the_caller_s_own_counts_are_those_of_the_chosen_pixels() -
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pixels_per_object": 0}, "pixels_per_object of at least 1, or None for all, got 0"),
-        ({"pixels_per_object": 3, "seed": torch.zeros(5, dtype=torch.int64)}, "seed to have 2 entries"),
-        ({"pixels_per_object": 3, "seed": torch.zeros(2)}, "seed to be integer"),
+        ({"pixels_per_object": 0}, "pixels_per_object must be >= 1, or None for all pixels, got 0"),
+        ({"pixels_per_object": 3, "seed": torch.zeros(5, dtype=torch.int64)}, "seed must have 2 entries"),
+        ({"pixels_per_object": 3, "seed": torch.zeros(2)}, "seed must be integer"),
     ],
 )
 def test_a_count_or_a_seed_that_does_not_fit_is_refused(options: dict, message: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from planted import planted
 
-from mcdist.ops import dispatch, verdict
+from mcdist.ops import dispatch, native, verdict
 from mcdist.ops.dispatch import choose_implementation
 from mcdist.ops.trial import Comparison, Trial
 from mcdist.ops.verdict import Verdict, try_device, verdict_on
@@ -31,6 +31,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[st
         state["num_trials"] += 1
         return state["trial"].run(torch.device("cpu"))
 
+    assert native.reason_missing() == ""  # the CPU's library, which the trials run on, is not built into this cache
     monkeypatch.setenv("MCDIST_CACHE_DIR", str(state["cache"]))
     monkeypatch.setattr(verdict, "device_facts", lambda index: dict(state["facts"]))
     monkeypatch.setattr(verdict, "try_device", try_device)
