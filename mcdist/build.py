@@ -155,10 +155,10 @@ def build_engine(config: Config, query: Encoder, *, key: Encoder, optimizer: Opt
     )
 
 
-def build_batches(config: Config, folder: SampleReader, *, world: World, consumed: int, num_steps: int) -> BatchLoader:
+def build_batches(config: Config, reader: SampleReader, *, world: World, consumed: int, num_steps: int) -> BatchLoader:
     """This rank's micro-batches of the rest of the run."""
     return make_loader(
-        folder,
+        reader,
         views=view_settings(config),
         seed=config.run.seed,
         global_batch=config.optim.global_batch,
@@ -254,22 +254,22 @@ def loop_settings(config: Config, *, num_samples: int, num_ranks: int = 1) -> Lo
     )
 
 
-def build_shards(location: str, *, key: str, data: DataConfig) -> SampleReader:
-    """The shard folder that `key` names, of either format."""
+def open_reader(location: str, *, key: str, data: DataConfig) -> SampleReader:
+    """A reader of the shard folder that the setting `key` names, of either format."""
     if not location:
         raise ConfigError(f"{key} is not set; name a shard folder: {key}=DIR (build one with: mcdist shards build ...)")
     files = open_files(location, cache_dir=data.cache_dir, cache_gib=data.cache_gib, stage_to=data.stage_to, verify=data.verify)
     return open_shards(files, ffcv_cache="process" if data.ffcv_cache == "process" else "os")
 
 
-def cache_warning(config: Config, folder: SampleReader) -> str:
+def cache_warning(config: Config, reader: SampleReader) -> str:
     """What to say where the cache holds less than two windows of all lanes, so that shards may be fetched again and again; empty where it suffices."""
-    if not isinstance(folder.files, CachedFiles) or folder.files.cache.max_bytes is None:
+    if not isinstance(reader.files, CachedFiles) or reader.files.cache.max_bytes is None:
         return ""
-    shards = folder.manifest.shards
+    shards = reader.manifest.shards
     num_wanted = min(len(shards), 2 * config.data.num_lanes * (WINDOW_BLOCKS + 1))
     wanted_bytes = num_wanted * max(shard.num_bytes for shard in shards)
-    if wanted_bytes <= folder.files.cache.max_bytes:
+    if wanted_bytes <= reader.files.cache.max_bytes:
         return ""
     return (
         f"data.cache_gib={config.data.cache_gib:g} is less than the {wanted_bytes / 2**30:.3g} GiB of the {num_wanted} shards "
@@ -278,12 +278,12 @@ def cache_warning(config: Config, folder: SampleReader) -> str:
     )
 
 
-def stage_shards(config: Config, folder: SampleReader, *, world: World) -> str:
-    """Fetch every shard into `data.stage_to`, where it is set: each rank of a node a part of them. What was done, in words; empty for nothing."""
+def stage_shards(config: Config, reader: SampleReader, *, world: World) -> str:
+    """Fetch every shard into `data.stage_to`, where it is set: each rank of a node its share of them. Returns what was done, in words; empty for nothing."""
     if not config.data.stage_to:
         return ""
     began_s = time.monotonic()
-    assert isinstance(folder.files, CachedFiles)
-    stage(folder.files, manifest=folder.manifest, part=world.local_rank, num_parts=world.ranks_here)
-    kept, num_bytes = folder.files.cache.folder, folder.manifest.num_bytes
-    return f"staged {len(folder.manifest.shards)} shards, {num_bytes / 2**30:.3g} GiB, in {kept}: {time.monotonic() - began_s:.1f} s"
+    assert isinstance(reader.files, CachedFiles)
+    stage(reader.files, manifest=reader.manifest, part=world.local_rank, num_parts=world.ranks_here)
+    kept, num_bytes = reader.files.cache.folder, reader.manifest.num_bytes
+    return f"staged {len(reader.manifest.shards)} shards, {num_bytes / 2**30:.3g} GiB, in {kept}: {time.monotonic() - began_s:.1f} s"

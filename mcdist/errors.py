@@ -59,7 +59,7 @@ class MachineError(McdistError, OSError):
 
 
 class RankLostError(MachineError):
-    """Another rank died or hangs, or this one made no step for too long. The last checkpoint is intact, and starting again may help."""
+    """Another rank died or hangs, or this one finished no step for too long. The last checkpoint is intact, and starting again may help."""
 
 
 class HeldError(McdistError):

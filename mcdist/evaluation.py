@@ -18,7 +18,7 @@ from mcdist.evaluate.truth import read_truth
 from mcdist.evaluate.view import StoreView
 from mcdist.extraction import Looker, extracted, load_run_config, look_at, opened, photo_console
 from mcdist.outputs import publish
-from mcdist.ranks.agree import lost_ranks_told
+from mcdist.ranks.agree import lost_ranks_explained
 from mcdist.ranks.join import leave_world
 from mcdist.records import Evaluation, Example, Panel
 from mcdist.report.clusters import save_clusters
@@ -48,7 +48,7 @@ def evaluate_run(run_dir: RunDir, *, overrides: list[str], which: str, protocols
     chosen = make_protocols(protocols, settings=build.judge_settings(config))
     world = build.build_world(config)
     try:
-        with lost_ranks_told(world=world):
+        with lost_ranks_explained(world=world):
             build.prepare_process(config, world=world)
             looker = look_at(config, run_dir, which=which, patches=any("patches" in protocol.needs for protocol in chosen))
             chosen = chosen or _fitting_protocols(looker)

@@ -24,7 +24,7 @@ from mcdist.evaluate.extract.masks import SALIENCY_LOGIT_MIN
 from mcdist.evaluate.extract.photos import Photos
 from mcdist.evaluate.settings import ExtractSettings
 from mcdist.model.encoder import Encoder
-from mcdist.ranks.agree import all_together, first_alone, lost_ranks_told
+from mcdist.ranks.agree import all_together, lost_ranks_explained, run_on_first
 from mcdist.ranks.join import leave_world
 from mcdist.records import Record
 from mcdist.report.console import Console
@@ -72,7 +72,7 @@ def embed_run(run_dir: RunDir, *, overrides: list[str], which: str, shards: str 
     config = load_run_config(run_dir, overrides=overrides)
     world = build.build_world(config)
     try:
-        with lost_ranks_told(world=world):
+        with lost_ranks_explained(world=world):
             build.prepare_process(config, world=world)
             looker = look_at(config, run_dir, which=which, shards=shards, patches=patches)
             with photo_console(looker, world=world) as console:
@@ -91,7 +91,7 @@ def load_run_config(run_dir: RunDir, *, overrides: list[str]) -> Config:
 def look_at(config: Config, run_dir: RunDir, *, which: str, shards: str = "", patches: bool = False) -> Looker:
     """The run's checkpoints and the photos: `shards`, else those of data.val, else the training's, whose ground truth is then not used."""
     location = shards or config.data.val or config.data.train
-    reader = build.build_shards(location, key="--shards" if shards else "data.val", data=config.data)
+    reader = build.open_reader(location, key="--shards" if shards else "data.val", data=config.data)
     with_truth = bool(shards or config.data.val) and reader.num_with(SEGMENTS_MEMBER) > 0
     return Looker(
         config=config,
@@ -115,7 +115,7 @@ def extracted(looker: Looker, run_dir: RunDir, *, out: Path | None, world: World
     encoders = _encoders(looker, world=world)
     plan = replace(plan, aliases=aliases(encoders, settings=looker.settings), about={**plan.about, "device": world.device.type})
     folder = out or run_dir.features / f"step_{looker.step:08d}-{plan.key}"
-    first_alone(lambda: begin_store(folder, plan=plan), world=world)
+    run_on_first(lambda: begin_store(folder, plan=plan), world=world)
     writer = StoreWriter(folder, plan=_begun(folder))
     console.say(f"embedding {looker.num_photos:,} photos of {looker.location} after step {looker.step:,} into {folder}")
     photos = Photos(read=partial(read_sample, looker.reader, with_segments=looker.settings.with_truth), num_photos=looker.num_photos)
@@ -132,7 +132,7 @@ def extracted(looker: Looker, run_dir: RunDir, *, out: Path | None, world: World
         ),
         world=world,
     )
-    return first_alone(lambda: finish(writer, encoders=encoders, settings=looker.settings), world=world)
+    return run_on_first(lambda: finish(writer, encoders=encoders, settings=looker.settings), world=world)
 
 
 def opened(looker: Looker, folder: Path) -> FeatureStore:

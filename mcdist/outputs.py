@@ -1,10 +1,12 @@
-"""Outputs: what a run leaves behind while it trains and after its evaluation. Only rank 0 writes; the other ranks keep step."""
+"""Outputs: what a run writes while it trains and after its evaluation. Only rank 0 writes; the other ranks take the same steps without writing."""
 
 import copy
 import json
 import math
 import uuid
 from collections.abc import Mapping
+from contextlib import ExitStack, closing
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,13 @@ from mcdist.checkpoint import mark_best, prune, save_checkpoint
 from mcdist.config import Config
 from mcdist.config.file import dump_config
 from mcdist.config.keys import as_flat
+from mcdist.data.readers.content import Content
 from mcdist.disk.saver import Saver
 from mcdist.distributed import World
-from mcdist.errors import McdistError, MissingExtraError
+from mcdist.errors import ConfigError, McdistError, MissingExtraError
 from mcdist.machine.environment import describe_environment
 from mcdist.ops.verdict import Verdict, verdict_for
-from mcdist.ranks.agree import first_alone
+from mcdist.ranks.agree import run_on_first
 from mcdist.records import Evaluation, Record, Row
 from mcdist.report.bad_samples import BadSamplesFile
 from mcdist.report.console import Console
@@ -35,9 +38,12 @@ from mcdist.train.state import TrainState
 class Outputs:
     """Metrics, MLflow and checkpoints of a run that trains."""
 
-    def __init__(self, config: Config, run_dir: RunDir, state: TrainState, *, num_steps: int, claim: Claim | None, console: Console) -> None:
-        """`num_steps`: of the whole run. `claim`: rank 0's hold of the run folder; None on the other ranks."""
+    def __init__(
+        self, config: Config, run_dir: RunDir, state: TrainState, *, num_steps: int, content: Content | None, claim: Claim | None, console: Console
+    ) -> None:
+        """`num_steps`: of the whole run. `content`: the samples it trains on; `claim`: rank 0's hold of the run folder; both None on the other ranks."""
         self.config, self.run_dir, self.claim, self.console = config, run_dir, claim, console
+        self.content = content
         self.world = state.engine.world
         self.state, self.num_steps = state, num_steps
         self.saver = Saver(asynchronous=config.checkpoint.asynchronous)
@@ -45,39 +51,50 @@ class Outputs:
         self.losses: list[float] = []
         self.num_skipped = state.counters["nonfinite_steps"]
         self.metrics: MetricsFile | None = None
+        self.bad_samples: BadSamplesFile | None = None
         self.mlflow: MlflowSink | None = None
         self.kernels = _kernel_verdict(config, world=self.world)
-        if claim is not None:
-            claim.note(began_step=state.step)
-            for path in list_checkpoints(run_dir.checkpoints):
-                self.best_loss = min(self.best_loss, _loss_of(path))
-            with claim.fenced() as folder:
-                self.metrics = MetricsFile(run_dir.metrics, after_step=state.step, folder=folder)
-            self.bad_samples = BadSamplesFile(run_dir.bad_samples, after_step=state.step)
-            self._write_facts(state, claim=claim)
-            self.mlflow = start_mlflow(config, run_dir, console=console)
-            if self.mlflow is not None and self.mlflow.run_id is not None:
-                *earlier, start = _starts(run_dir)
-                claim.write(run_dir.environment, _listed([*earlier, {**start, "mlflow_run_id": self.mlflow.run_id}]))
-            if self.kernels is not None:
-                self.metrics.write(self.kernels.records(step=state.step))
+        self._files = ExitStack()
 
     def __enter__(self) -> "Outputs":
+        if self.claim is not None:
+            with self._files:
+                self._open(self.claim)
+                self._files = self._files.pop_all()  # they stay open, since nothing failed
         return self
+
+    def _open(self, claim: Claim) -> None:
+        claim.note(began_step=self.state.step)
+        for path in list_checkpoints(self.run_dir.checkpoints):
+            self.best_loss = min(self.best_loss, _loss_of(path))
+        with claim.fenced() as folder:
+            self.metrics = self._files.enter_context(MetricsFile(self.run_dir.metrics, after_step=self.state.step, folder=folder))
+            self.bad_samples = self._files.enter_context(closing(BadSamplesFile(self.run_dir.bad_samples, after_step=self.state.step, folder=folder)))
+        self._write_facts(claim)
+        self.mlflow = start_mlflow(self.config, self.run_dir, console=self.console)
+        if self.mlflow is not None and self.mlflow.run_id is not None:
+            *earlier, start = _starts(self.run_dir)
+            claim.write(self.run_dir.environment, _as_json([*earlier, {**start, "mlflow_run_id": self.mlflow.run_id}]))
+        if self.kernels is not None:
+            self.metrics.write(self.kernels.records(step=self.state.step))
 
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         """A checkpoint that is being written is finished, whatever ends the run."""
-        try:
-            self.saver.wait()
-        except McdistError as error:
-            if kind is None:
-                raise
-            self.console.warn(str(error))
-        if self.metrics is not None:
-            self.metrics.close()
-        if self.mlflow is not None:
+        with self._files:
+            try:
+                self.saver.wait()
+            except McdistError as error:
+                if kind is None:
+                    raise
+                self.console.warn(str(error))
+        if self.mlflow is not None and not self.is_replaced:
             stopped = "FINISHED" if self.state.step >= self.num_steps else "KILLED"
             self.mlflow.finish("FAILED" if kind else stopped)
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether a newer attempt holds the run folder, as far as is known."""
+        return self.claim is not None and self.claim.lost
 
     def log(self, records: list[Record]) -> None:
         """Metrics first: they are the truth; console and MLflow are views of them."""
@@ -87,7 +104,7 @@ class Outputs:
         self.console.update(records)
         self.losses += [record.value for record in records if record.name == "loss/contrast" and math.isfinite(record.value)]
         self._warn_of_skipped_steps(step=records[0].step)
-        if self.mlflow is not None:
+        if self.mlflow is not None and not self.is_replaced:
             self.mlflow.log(records)
 
     def _warn_of_skipped_steps(self, *, step: int) -> None:
@@ -103,9 +120,9 @@ class Outputs:
 
     def list_bad_samples(self, step: int, lines: list[str]) -> None:
         """Write down the samples that could not be read up to `step`, and warn of the first."""
-        if self.claim is not None:
-            self.claim.check()
-            self.bad_samples.write(step, lines)
+        if self.claim is not None and self.bad_samples is not None:
+            with self.claim.fenced():
+                self.bad_samples.write(step, lines)
             reason = json.loads(lines[0])["reason"]
             self.console.warn(f"{len(lines)} samples could not be read and took part void everywhere, all in {self.run_dir.bad_samples}; the first: {reason}")
 
@@ -118,18 +135,19 @@ class Outputs:
         is_best, self.losses = loss is not None and loss < self.best_loss, []
         if is_best and loss is not None:
             self.best_loss = loss
-        numbers = copy.deepcopy({**state.numbers(), "loss": loss})
+        assert self.content is not None
+        numbers = copy.deepcopy({**state.numbers(), "loss": loss, "data": asdict(self.content)})
         self.saver.save(tensors, write=partial(self._write, numbers=numbers, is_best=is_best))
 
     def must_stop(self) -> bool:
-        """Whether going on is of no use: a checkpoint could not be written, or a newer attempt holds the run folder. `settle` says which."""
-        return self.saver.has_failed or (self.claim is not None and self.claim.lost)
+        """Whether going on is of no use: a checkpoint could not be written, or a newer attempt holds the run folder. `finish_saving` says which."""
+        return self.saver.has_failed or self.is_replaced
 
-    def settle(self) -> None:
+    def finish_saving(self) -> None:
         """All ranks wait until the last checkpoint is on the disk; what kept rank 0 from writing ends them all."""
-        first_alone(self._settle, world=self.world)
+        run_on_first(self._finish_saving, world=self.world)
 
-    def _settle(self) -> None:
+    def _finish_saving(self) -> None:
         self.saver.wait()
         if self.claim is not None:
             self.claim.check()
@@ -145,14 +163,14 @@ class Outputs:
         self.claim.note(saved_step=numbers["step"])
         prune(self.run_dir.checkpoints, keep=self.config.checkpoint.keep)
 
-    def _write_facts(self, state: TrainState, *, claim: Claim) -> None:
-        world = state.engine.world
+    def _write_facts(self, claim: Claim) -> None:
+        world = self.world
         device = torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else "cpu"
         start = describe_environment(device=device, num_ranks=world.num_ranks, precision=self.config.optim.precision)
         if self.kernels is not None:
             start["gpu_kernels"] = str(self.kernels)
         earlier = _starts(self.run_dir)
-        claim.write(self.run_dir.environment, _listed([*earlier, {**start, "run_key": _run_key(earlier) or uuid.uuid4().hex}]))
+        claim.write(self.run_dir.environment, _as_json([*earlier, {**start, "run_key": _run_key(earlier) or uuid.uuid4().hex}]))
         claim.write(self.run_dir.config, dump_config(self.config).encode())
 
 
@@ -164,9 +182,9 @@ def _kernel_verdict(config: Config, *, world: World) -> Verdict | None:
 
 
 def publish(config: Config, run_dir: RunDir, evaluation: Evaluation) -> None:
-    """The evaluation's numbers, the report and the pictures into the run's MLflow run."""
+    """Send the evaluation's numbers, the report and the pictures to the run's MLflow run, whose status and parameters stay as they are."""
     console = Console(mode="off", total_steps=0, samples_per_step=0)
-    sink = start_mlflow(config, run_dir, console=console)
+    sink = start_mlflow(config, run_dir, console=console, only_adds=True)
     if sink is None:
         return
     rows = evaluation.rows if evaluation.has_truth else ()
@@ -180,9 +198,18 @@ def _row_name(row: Row) -> str:
     return f"evaluation/{row.subject.masks}/{row.protocol}/{row.subject.encoder}/{metric}".replace(" ", "_")
 
 
-def start_mlflow(config: Config, run_dir: RunDir, *, console: Console) -> MlflowSink | None:
-    """The run's MLflow run: a new one, or the one its last start opened. None where tracking is off or, with `auto`, not installed."""
+def start_mlflow(config: Config, run_dir: RunDir, *, console: Console, only_adds: bool = False) -> MlflowSink | None:
+    """The run's MLflow run: a new one, or the one its last start opened. None where tracking is off or, with `auto`, not possible.
+
+    `only_adds` is for what comes after the training: a run that is there keeps its status and its parameters.
+    """
     if config.report.mlflow == "off":
+        return None
+    if not config.report.mlflow_uri and (odd := sorted(set("?%#") & set(str(run_dir.root.resolve())))):
+        problem = f"MLflow's database cannot be in {run_dir.root}, whose path contains {odd[0]!r}; set report.mlflow_uri, or choose another run.dir"
+        if config.report.mlflow == "on":
+            raise ConfigError(problem)
+        console.warn(f"not tracking with MLflow: {problem}")
         return None
     starts = _starts(run_dir)
     earlier = [start["mlflow_run_id"] for start in starts if start.get("mlflow_run_id")]
@@ -194,12 +221,14 @@ def start_mlflow(config: Config, run_dir: RunDir, *, console: Console) -> Mlflow
             run_id=earlier[-1] if earlier else None,
             key=_run_key(starts),
             parameters=as_flat(config),
+            only_adds=only_adds,
             warn=console.warn,
         )
     except MissingExtraError as error:
         if config.report.mlflow == "on":
             raise
-        console.say(f"not tracking with MLflow: {error}")
+        tell = console.say if isinstance(error.__cause__, ModuleNotFoundError) else console.warn
+        tell(f"not tracking with MLflow: {error}")
         return None
 
 
@@ -217,11 +246,11 @@ def header_facts(config: Config, run_dir: RunDir, state: TrainState, *, num_samp
 
 
 def _run_key(starts: list[dict[str, Any]]) -> str:
-    """What stands for the run at the tracker, the same in all its starts; empty where none has it."""
+    """The run's name at the tracker, the same in all its starts; empty where no start has one."""
     return next((start["run_key"] for start in starts if str(start.get("run_key", "")).isalnum()), "")
 
 
-def _listed(starts: list[dict[str, Any]]) -> bytes:
+def _as_json(starts: list[dict[str, Any]]) -> bytes:
     return json.dumps(starts, indent=1).encode() + b"\n"
 
 

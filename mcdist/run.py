@@ -1,20 +1,22 @@
 """The story of a training: build, then for each step log and checkpoint. Reading starts here; `mcdist.evaluation` goes on."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 
 from mcdist import build
-from mcdist.checkpoint import load_newest, save_checkpoint
+from mcdist.checkpoint import Checkpoint, load_newest, save_checkpoint
 from mcdist.config import Config
 from mcdist.config.science import check_same_science
+from mcdist.data.readers.content import Content, content_of
 from mcdist.distributed import World
+from mcdist.errors import ConfigError
 from mcdist.outputs import Outputs, header_facts
-from mcdist.ranks.agree import agreed_exit_code, first_alone, lost_ranks_told
+from mcdist.ranks.agree import agreed_exit_code, lost_ranks_explained, run_on_first
 from mcdist.ranks.join import leave_world
 from mcdist.ranks.watchdog import Watchdog
 from mcdist.report.console import Console
-from mcdist.resilience.claim import Claim, take
+from mcdist.resilience.claim import Claim, claim_run
 from mcdist.resilience.stop import StopWish
 from mcdist.run_dir import RunDir
 from mcdist.train.loop import Progress, train
@@ -22,11 +24,11 @@ from mcdist.train.state import TrainState
 
 
 def train_run(config: Config) -> int:
-    """Train `config` to its end, from where its run folder stands. Returns 0, or the exit code of the signal that stopped it (`mcdist.resilience.stop`)."""
+    """Train `config` to its end, from where its run folder is. Returns 0, or the exit code of the signal that stopped it (`mcdist.resilience.stop`)."""
     with StopWish() as stop:
         world = build.build_world(config)
         try:
-            with lost_ranks_told(world=world):
+            with lost_ranks_explained(world=world):
                 return _train(config, world=world, stop=stop)
         finally:
             leave_world()
@@ -35,38 +37,37 @@ def train_run(config: Config) -> int:
 def _train(config: Config, *, world: World, stop: StopWish) -> int:
     build.prepare_process(config, world=world)
     build.prepare_workers(config)
-    folder = build.build_shards(config.data.train, key="data.train", data=config.data)
-    loop = build.loop_settings(config, num_samples=len(folder), num_ranks=world.num_ranks)
+    reader = build.open_reader(config.data.train, key="data.train", data=config.data)
+    loop = build.loop_settings(config, num_samples=len(reader), num_ranks=world.num_ranks)
     run_dir = RunDir(Path(config.run.dir)).create()
-    check_same_science(config, run_dir)
+    changes = check_same_science(config, run_dir)
     state = build.build_state(config, world=world)
 
     with ExitStack() as stack:
         console = stack.enter_context(
-            Console(
-                mode=config.report.console if world.is_first else "off",
-                total_steps=loop.num_steps,
-                samples_per_step=loop.global_batch,
-                log=run_dir.log if world.is_first else None,
-            )
+            Console(mode=config.report.console if world.is_first else "off", total_steps=loop.num_steps, samples_per_step=loop.global_batch)
         )
-        claim = first_alone(lambda: take(run_dir.root, attempts=run_dir.attempts, lease_s=config.run.lease_s, say=console.say), world=world)
+        claim = run_on_first(lambda: claim_run(run_dir.root, attempts=run_dir.attempts, lease_s=config.run.lease_s, say=console.say), world=world)
         stack.enter_context(claim or nullcontext())
-        stack.enter_context(lost_ranks_told(world=world))
-        resume(state, run_dir, claim=claim, console=console)
+        stack.enter_context(lost_ranks_explained(world=world))
+        attempt_folder = share_attempt(claim, run_dir=run_dir, console=console, world=world)
+        content = run_on_first(lambda: content_of(reader), world=world)
+        resume(state, run_dir, content=content, claim=claim, console=console)
+        for change in changes:
+            console.say(f"changed on purpose (run.allow_changes): {change}, after step {state.step}")
         if state.step >= loop.num_steps:
             console.say(f"{run_dir.root} is trained: {state.step} of {loop.num_steps} steps; evaluate it with: mcdist evaluate {run_dir.root}")
             return 0
         if world.begin_any(stop.signal_number != 0)():
             console.say(f"stopped before the first step of this start, after step {state.step} of {loop.num_steps}; the same command continues")
             return leave(stop, claim=claim, world=world)
-        console.header("mcdist train", facts=header_facts(config, run_dir, state, num_samples=len(folder), num_steps=loop.num_steps))
-        if warning := build.cache_warning(config, folder):
+        console.header("mcdist train", facts=header_facts(config, run_dir, state, num_samples=len(reader), num_steps=loop.num_steps))
+        if warning := build.cache_warning(config, reader):
             console.warn(warning)
-        if staged := build.stage_shards(config, folder, world=world):
+        if staged := build.stage_shards(config, reader, world=world):
             console.say(staged)
-        outputs = stack.enter_context(Outputs(config, run_dir, state, num_steps=loop.num_steps, claim=claim, console=console))
-        loader = build.build_batches(config, folder, world=world, consumed=state.samples_consumed, num_steps=loop.num_steps - state.step)
+        outputs = stack.enter_context(Outputs(config, run_dir, state, num_steps=loop.num_steps, content=content, claim=claim, console=console))
+        loader = build.build_batches(config, reader, world=world, consumed=state.samples_consumed, num_steps=loop.num_steps - state.step)
         batches = stack.enter_context(closing(iter(loader)))
         progress: Iterator[Progress] = train(
             state,
@@ -76,35 +77,70 @@ def _train(config: Config, *, world: World, stop: StopWish) -> int:
             should_stop=lambda: stop() or outputs.must_stop(),
             on_bad_samples=outputs.list_bad_samples,
         )
-        watchdog = stack.enter_context(Watchdog(timeout_s=config.run.hang_timeout_s, rank=world.rank, folder=run_dir.stacks, log=run_dir.log))
+        watchdog = stack.enter_context(
+            Watchdog(timeout_s=config.run.hang_timeout_s, rank=world.rank, folder=run_dir.stacks, log=run_dir.log, attempt_folder=attempt_folder)
+        )
         for now in progress:
             watchdog.beat()
             outputs.log(now.records)
             if now.stopped or now.step == loop.num_steps or now.step % config.checkpoint.every_steps == 0:
                 outputs.save(state)
-        outputs.settle()
+        outputs.finish_saving()
         if state.step < loop.num_steps:
             console.say(f"stopped after step {state.step} of {loop.num_steps} and saved; the same command continues")
             return leave(stop, claim=claim, world=world)
     return 0
 
 
+def share_attempt(claim: Claim | None, *, run_dir: RunDir, console: Console, world: World) -> Path:
+    """Open the log, and tell every rank the folder of this attempt: what is made there and renamed can come from no older attempt."""
+    if claim is not None:
+        with claim.fenced() as folder:
+            console.open_log(run_dir.log, folder=folder)
+    (attempt_folder,) = world.gather_texts([] if claim is None else [str(claim.folder)])
+    return Path(attempt_folder)
+
+
 def leave(stop: StopWish, *, claim: Claim | None, world: World) -> int:
-    """The exit code of a run that was stopped, the same on all ranks and written down."""
+    """The exit code of a run that was stopped, the same on all ranks and written into the attempt's record."""
     code = agreed_exit_code(stop, world=world)
     if claim is not None:
         claim.note(exit_code=code)
     return code
 
 
-def resume(state: TrainState, run_dir: RunDir, *, claim: Claim | None, console: Console) -> None:
-    """Continue from the newest whole checkpoint, if there is one; else keep the encoder as it starts, as the evaluation's baseline."""
+def resume(state: TrainState, run_dir: RunDir, *, content: Content | None, claim: Claim | None, console: Console) -> None:
+    """Continue from the newest whole checkpoint, if there is one; else keep the encoder as it starts, as the evaluation's baseline.
+
+    Raises:
+        ConfigError: the checkpoint's run was trained on other samples than `content`, which rank 0 knows.
+    """
+    world = state.engine.world
     checkpoint = load_newest(run_dir.checkpoints, warn=console.warn)
     if checkpoint is not None:
+        run_on_first(lambda: check_same_content(checkpoint, content=content, warn=console.warn), world=world)
         state.load(checkpoint.tensors, numbers=checkpoint.numbers)
         console.say(f"continuing {run_dir.root} after step {state.step}")
     elif claim is not None:
         tensors = {f"query/{name}": tensor for name, tensor in state.query.state_dict().items()}
         with claim.fenced() as folder:
             save_checkpoint(run_dir.initial_checkpoint, tensors=tensors, numbers={"step": 0}, folder=folder)
-    state.engine.world.barrier()
+    world.barrier()
+
+
+def check_same_content(checkpoint: Checkpoint, *, content: Content | None, warn: Callable[[str], None]) -> None:
+    """A run continues on the samples that it began with, wherever they are now; `warn` hears of a checkpoint that does not know them.
+
+    Raises:
+        ConfigError: they are other samples.
+    """
+    assert content is not None
+    before = checkpoint.numbers.get("data")
+    if before is None:
+        warn(f"{checkpoint.path} does not record which samples its run was trained on; continuing with the {content.num_samples} at {content.where}")
+    elif before["digest"] != content.digest:
+        raise ConfigError(
+            f"the run of {checkpoint.path} was trained on {before['num_samples']} samples (digest {before['digest'][:12]}, at {before['where']}), data.train "
+            f"names {content.num_samples} others (digest {content.digest[:12]}, at {content.where}); name the same shards, give this run its own folder "
+            f"with run.dir=PATH, or start from its weights with checkpoint.init_from={checkpoint.path}"
+        )

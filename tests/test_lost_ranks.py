@@ -104,10 +104,10 @@ def test_a_rank_that_hangs_ends_the_other_which_tells_where_it_stood(tmp_path: P
         processes[1].send_signal(signal.SIGSTOP)
         _, error = processes[0].communicate(timeout=DEADLINE_S)
     assert processes[0].returncode == 7, error
-    assert "rank 0 made no step for 20 s" in error
+    assert "rank 0 finished no step for 20 s" in error
     assert told_by_mcdist(error) == 1, error
     assert "train_step" in (run_dir.stacks / "rank_00000.txt").read_text()
-    assert "rank 0 made no step" in run_dir.log.read_text()
+    assert "rank 0 finished no step" in run_dir.log.read_text()
 
 
 @pytest.mark.slow

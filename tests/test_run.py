@@ -3,6 +3,8 @@
 import copy
 import importlib.metadata
 import json
+import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from shard_server import serve
 from tiny_shards import draw_members, photo_bytes
 
 from mcdist import run
+from mcdist.building.convert import convert_shards
+from mcdist.building.writers.pack import Packing
 from mcdist.config import Config
 from mcdist.config.file import load_config
 from mcdist.data.batch import Batch
@@ -21,11 +25,12 @@ from mcdist.data.finish import finish
 from mcdist.errors import CheckpointError, ConfigError, DataError, HeldError, ShardError, SupersededError, TrainingError
 from mcdist.evaluation import evaluate_run
 from mcdist.report.bad_samples import read_bad_samples
+from mcdist.report.console import Console
 from mcdist.report.html import write_report
 from mcdist.report.jsonl import read_metrics
 from mcdist.resilience import claim
 from mcdist.resilience.attempts import list_attempts
-from mcdist.resilience.claim import Claim, take
+from mcdist.resilience.claim import Claim, claim_run
 from mcdist.run_dir import RunDir, list_checkpoints
 from mcdist.types import IMAGENET_MEAN, IMAGENET_STD
 
@@ -134,7 +139,7 @@ def test_every_switch_of_the_science_trains(configure: Callable[..., Config], ov
 def test_a_second_start_on_a_run_that_is_held_is_refused_and_changes_nothing(configure: Callable[..., Config]) -> None:
     config = configure("optim.epochs=1")
     run_dir = RunDir(Path(config.run.dir)).create()
-    with take(run_dir.root, attempts=run_dir.attempts, lease_s=100.0, say=print), pytest.raises(HeldError, match="two jobs cannot write one run"):
+    with claim_run(run_dir.root, attempts=run_dir.attempts, lease_s=100.0, say=print), pytest.raises(HeldError, match="two jobs cannot write one run"):
         run.train_run(config)
     assert not list_checkpoints(run_dir.checkpoints)
     assert not run_dir.metrics.exists()
@@ -147,19 +152,24 @@ def test_a_run_that_is_replaced_while_it_trains_saves_nothing_more(configure: Ca
     run_dir = RunDir(Path(config.run.dir))
     original = run.train
     newer: list[Claim] = []
+    seen: list[bytes] = []
 
     def replaced(*arguments: object, **settings: object) -> Iterator:
         for progress in original(*arguments, **settings):
             if progress.step == 3:
                 monkeypatch.setattr(claim, "is_dead", lambda attempt: True)
-                newer.append(take(run_dir.root, attempts=run_dir.attempts, lease_s=100.0, say=print))
+                newer.append(claim_run(run_dir.root, attempts=run_dir.attempts, lease_s=100.0, say=print))
+                with Console(mode="off", total_steps=1, samples_per_step=1) as console:
+                    console.open_log(run_dir.log, folder=newer[0].folder)
+                seen.append(run_dir.log.read_bytes())
             yield progress
 
     monkeypatch.setattr(run, "train", replaced)
     with pytest.raises(SupersededError, match="is held by attempt 2 .* this was attempt 1"):
         run.train_run(config)
     assert [path.name for path in list_checkpoints(run_dir.checkpoints)] == ["step_00000002"]
-    assert newer[0].ground.is_dir()
+    assert run_dir.log.read_bytes() == seen[0]
+    assert newer[0].folder.is_dir()
 
 
 def test_a_finished_run_is_left_alone(configure: Callable[..., Config], capsys: pytest.CaptureFixture[str]) -> None:
@@ -176,6 +186,87 @@ def test_other_science_in_the_same_folder_is_refused_and_other_efficiency_is_not
     with pytest.raises(ConfigError, match=r"loss.temperature: 0.5 -> 0.1.*run.dir=PATH"):
         run.train_run(configure("optim.epochs=1", "loss.temperature=0.1"))
     assert run.train_run(configure("optim.epochs=1", "optim.accumulation_steps=2", "report.log_every_steps=1")) == 0
+
+
+def test_what_a_message_tells_to_change_may_change_in_the_same_run_and_the_log_notes_it(
+    configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        _stop_after(patch, 2)
+        run.train_run(configure())
+    with pytest.raises(ConfigError, match=r"\(optim.lr: 0.05 -> 0.01\).*run.allow_changes=\[optim.lr\]"):
+        run.train_run(configure("optim.lr=0.01"))
+    with pytest.raises(ConfigError, match=r"\(loss.temperature: 0.5 -> 0.1\).*run.allow_changes=\[loss.temperature,optim.lr\]"):
+        run.train_run(configure("optim.lr=0.01", "loss.temperature=0.1", "run.allow_changes=[optim.lr]"))
+    config = configure("optim.lr=0.01", "run.allow_changes=[optim.lr]")
+    assert run.train_run(config) == 0
+    run_dir = RunDir(Path(config.run.dir))
+    assert "changed on purpose (run.allow_changes): optim.lr: 0.05 -> 0.01, after step 2" in run_dir.log.read_text()
+    assert load_config(run_dir.config).optim.lr == 0.01
+
+
+def test_a_run_knows_its_samples_wherever_they_are(
+    configure: Callable[..., Config], shards_at: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stopped again and again, it goes on with its shards at home, moved, from a URL, staged, and as FFCV files; the end is that of one go."""
+    home = shards_at(tmp_path / "home", 12)
+    whole, pieces = configure(f"data.train={home}", folder="whole"), configure(f"data.train={home}", folder="pieces")
+    assert run.train_run(whole) == 0
+    convert_shards(home, out=tmp_path / "ffcv", packing=Packing("raw"))
+    moved = shutil.copytree(home, tmp_path / "moved")
+    with serve(home) as server:
+        places = (
+            f"data.train={home}",
+            f"data.train={moved}",
+            f"data.train={server.url}",
+            f"data.train={tmp_path / 'ffcv'}",
+        )
+        for place in places:
+            with monkeypatch.context() as patch:
+                _stop_after(patch, 2)
+                assert run.train_run(configure(place, f"data.cache_dir={tmp_path / 'cache'}", folder="pieces")) == 143
+        assert run.train_run(configure(f"data.train={moved}", f"data.stage_to={tmp_path / 'node'}", folder="pieces")) == 0
+    assert "does not record which samples" not in capsys.readouterr().out
+    want, got = _last_state(whole.run.dir), _last_state(pieces.run.dir)
+    assert all(torch.equal(want[name], got[name]) for name in want)
+
+
+@pytest.mark.parametrize("num_asked", [2, 100])
+def test_a_run_whose_shards_were_rebuilt_with_other_photos_is_refused_with_both_facts(
+    configure: Callable[..., Config], shards_at: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_asked: int
+) -> None:
+    """Stopped or finished."""
+    folder = shards_at(tmp_path / "rebuilt", 12)
+    config = configure(f"data.train={folder}", "optim.epochs=1")
+    with monkeypatch.context() as patch:
+        _stop_after(patch, num_asked)
+        run.train_run(config)
+    before = _last_state(config.run.dir)
+    shutil.rmtree(folder)
+    shards_at(folder, 16)
+    with pytest.raises(
+        ConfigError, match=rf"trained on 12 samples \(digest \w{{12}}, at {folder}\), data.train names 16 others \(digest \w{{12}}, at {folder}\)"
+    ):
+        run.train_run(config)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in _last_state(config.run.dir).items())
+    started = configure(f"data.train={folder}", "optim.epochs=1", f"checkpoint.init_from={config.run.dir}", folder="started")
+    assert run.train_run(started) == 0
+
+
+def test_a_checkpoint_that_does_not_know_its_samples_continues_with_a_warning(
+    configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = configure("optim.epochs=1")
+    with monkeypatch.context() as patch:
+        _stop_after(patch, 2)
+        run.train_run(config)
+    meta = list_checkpoints(RunDir(Path(config.run.dir)).checkpoints)[-1] / "meta.json"
+    numbers = json.loads(meta.read_text())
+    assert numbers.pop("data")["num_samples"] == 12
+    meta.write_text(json.dumps(numbers))
+    capsys.readouterr()
+    assert run.train_run(config) == 0
+    assert capsys.readouterr().out.count("does not record which samples its run was trained on; continuing with the 12 at") == 1
 
 
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(configure: Callable[..., Config], capsys: pytest.CaptureFixture[str]) -> None:
@@ -401,6 +492,22 @@ def test_mlflow_does_not_call_a_run_finished_that_was_stopped(configure: Callabl
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{run_dir.mlflow_database}")
     (found,) = client.search_runs([client.get_experiment_by_name("mcdist").experiment_id])
     assert found.info.status == "KILLED"
+    run.evaluate_run(run_dir, overrides=["evaluate.num_seeds=1"], which="newest")
+    (found,) = client.search_runs([client.get_experiment_by_name("mcdist").experiment_id])
+    assert found.info.status == "KILLED"
+    assert not [tag for tag in found.data.tags if tag.startswith("resumed_with")]
+    assert [name for name in found.data.metrics if name.startswith("evaluation/")]
+
+
+@pytest.mark.parametrize("name", ["r?x=1", "a%20b"])
+def test_a_run_folder_that_cannot_hold_mlflows_database_is_trained_without_tracking(configure: Callable[..., Config], name: str) -> None:
+    config = configure("optim.epochs=1", "report.mlflow=auto", folder=name)
+    assert run.train_run(config) == 0
+    run_dir = RunDir(Path(config.run.dir))
+    assert re.search("not tracking with MLflow: MLflow's database cannot be in .*, whose path contains", run_dir.log.read_text())
+    assert not list(run_dir.root.parent.glob("r")) and not run_dir.mlflow_database.exists()
+    with pytest.raises(ConfigError, match="set report.mlflow_uri, or choose another run.dir"):
+        run.train_run(configure("optim.epochs=2", "run.allow_changes=[optim.epochs]", "report.mlflow=on", folder=name))
 
 
 def _dies(steps: Iterator) -> Iterator:

@@ -72,12 +72,12 @@ def loss_curve(config: Config, *, implementation: Implementation, noise_seed: in
     world = build.build_world(config)
     try:
         build.prepare_process(config, world=world)
-        folder = build.build_shards(config.data.train, key="data.train", data=config.data)
+        reader = build.open_reader(config.data.train, key="data.train", data=config.data)
         state = build.build_state(config, world=world)
         if noise_seed is not None:
             perturb(state, seed=noise_seed)
-        loader = build.build_batches(config, folder, world=world, consumed=0, num_steps=num_steps)
-        settings = build.loop_settings(config, num_samples=len(folder))
+        loader = build.build_batches(config, reader, world=world, consumed=0, num_steps=num_steps)
+        settings = build.loop_settings(config, num_samples=len(reader))
         progress = train(
             state, iter(loader), settings=settings, step=build.step_settings(config), should_stop=lambda: False, on_bad_samples=lambda step, lines: None
         )

@@ -88,8 +88,8 @@ def timed_parts(state: TrainState) -> Iterator[Stopwatch]:
 def first_batches(config: Config, state: TrainState) -> list[Batch]:
     """The micro-batches of the run's first step, on the device, normalised as the state's backbone expects."""
     world, backbone = state.engine.world, state.query.backbone
-    folder = build.build_shards(config.data.train, key="data.train", data=config.data)
-    loader = build.build_batches(config, folder, world=world, consumed=0, num_steps=1)
+    reader = build.open_reader(config.data.train, key="data.train", data=config.data)
+    loader = build.build_batches(config, reader, world=world, consumed=0, num_steps=1)
     return [finish(batch.to(world.device), mean=backbone.mean, std=backbone.std) for batch in loader]
 
 

@@ -1,6 +1,6 @@
 """Section `run`: where a run is kept, on what it runs, and how its ranks meet."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mcdist.choices import Device
 from mcdist.config.checks import at_least, check_fields, require, written_out
@@ -30,6 +30,8 @@ class RunConfig:
     times as long. 0: never. It must be longer than a step and the writing of a checkpoint."""
     lease_s: float = 60.0
     """How long the job that holds the run folder may be silent before another one takes over. A job that is known to be dead is not waited for."""
+    allow_changes: list[str] = field(default_factory=list)
+    """Settings of the science that this start may change in a run that has checkpoints, such as [optim.lr]; its log notes each change."""
     max_attempts_without_progress: int = 3
     """After this many starts in a row without a new checkpoint a launcher stops starting the run; a cluster's notice always leads to another start."""
 

@@ -11,6 +11,7 @@ _EXPECTED: dict[Any, str] = {
     int: "a whole number",
     float: "a number",
     str: "text",
+    list[str]: "a list of names, such as [optim.lr]",
     list[int]: "a list of whole numbers, such as [1, 2]",
     dict[str, list[int]]: "a mapping of names to lists of whole numbers, such as {cat: [8]}",
     dict[str, Any]: "a mapping",
@@ -37,6 +38,8 @@ def typed_value(value: Any, *, kind: Any, key: str, where: str) -> Any:
 def _fits(value: Any, kind: Any) -> bool:
     if kind == list[int]:
         return isinstance(value, list) and all(_is_whole(item) for item in value)
+    if kind == list[str]:
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
     if kind == dict[str, list[int]]:
         return isinstance(value, dict) and all(_fits(items, list[int]) for items in value.values())
     if kind == dict[str, Any]:

@@ -57,7 +57,7 @@ class PhotoViews(Dataset[TwoViews]):
             return self[request]
         except ShardError as error:
             if self.bad_samples == "error":
-                raise ShardError(f"{error}; or go on without such samples: data.bad_samples=skip") from error
+                raise ShardError(f"{error}; or continue without such samples: data.bad_samples=skip run.allow_changes=[data.bad_samples]") from error
             shard, key = shard_name(self.folder.manifest, index=request.index), _key_of(self.folder, request.index)
             bad.append(BadSample(shard=shard, key=key, index=request.index, epoch=request.epoch, reason=str(error)))
             return replace(self._views(stand_in(key), request=request), num_redrawn=0, emptied=False)

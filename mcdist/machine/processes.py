@@ -24,7 +24,7 @@ def end_with_parent() -> None:
 
 
 @contextmanager
-def death_told(*, finished: str) -> Iterator[None]:
+def dead_workers_explained(*, finished: str) -> Iterator[None]:
     """A worker that dies inside becomes a MachineError; `finished`: what a further run need not do again."""
     try:
         yield
@@ -40,7 +40,7 @@ def results_of(pool: ProcessPoolExecutor, futures: Mapping[Future[Result], Item]
     Raises:
         MachineError: a worker died.
     """
-    with death_told(finished=finished):
+    with dead_workers_explained(finished=finished):
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()

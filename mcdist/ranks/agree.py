@@ -1,4 +1,4 @@
-"""Agree: what one rank meets, all ranks leave with, after the same step and with the same exit code. Nobody waits for a rank that left."""
+"""Agree: when one rank fails or is asked to stop, all ranks leave after the same step and with the same exit code."""
 
 import re
 import signal
@@ -18,8 +18,8 @@ COLLECTIVE_WORDS = ("gloo", "NCCL", "Connection closed by peer", "Connection res
 Result = TypeVar("Result")
 
 
-def first_alone(do: Callable[[], Result], *, world: World) -> Result | None:
-    """`do` on rank 0 only; None on the others. An error of rank 0 ends all ranks with its exit code and is told once."""
+def run_on_first(do: Callable[[], Result], *, world: World) -> Result | None:
+    """The result of `do`, called on rank 0 only; None on the others. An error of rank 0 ends all ranks with its exit code and is printed once."""
     result, failure = None, None
     if world.is_first:
         try:
@@ -50,7 +50,7 @@ def all_together(do: Callable[[], Result], *, world: World) -> Result:
 
 
 def agreed_exit_code(stop: StopWish, *, world: World) -> int:
-    """Of the exit codes that the ranks' signals ask for, the weightiest. A signal may have reached some ranks only."""
+    """Of the exit codes that the ranks' signals ask for, the one that comes first in `mcdist.resilience.stop`. A signal may have reached some ranks only."""
     for code in (REQUEUE, 128 + signal.SIGTERM, 128 + signal.SIGINT):
         if world.begin_any(stop.exit_code == code)():
             return code
@@ -58,8 +58,8 @@ def agreed_exit_code(stop: StopWish, *, world: World) -> int:
 
 
 @contextmanager
-def lost_ranks_told(*, world: World) -> Iterator[None]:
-    """A collective that fails inside raises RankLostError."""
+def lost_ranks_explained(*, world: World) -> Iterator[None]:
+    """A context in which a collective that fails raises RankLostError, whose sentence names the rank."""
     try:
         yield
     except RuntimeError as error:
@@ -74,6 +74,6 @@ def as_lost_rank(error: RuntimeError, *, world: World) -> RankLostError | None:
     if world.num_ranks == 1 or not (isinstance(error, dist.DistError) or any(word in str(error) for word in COLLECTIVE_WORDS)):
         return None
     return RankLostError(
-        f"rank {world.rank} of {world.num_ranks} lost touch with another rank: {said[:300]}; that rank died, hangs or was cut off, its last words say why; "
+        f"rank {world.rank} of {world.num_ranks} lost touch with another rank: {said[:300]}; that rank died, hangs or was cut off, see its own output; "
         "the last checkpoint is intact: the same command continues from it"
     )

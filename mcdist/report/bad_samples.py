@@ -3,34 +3,58 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from mcdist.errors import DataError, MachineError
-from mcdist.run_dir import write_atomically
+from mcdist.run_dir import open_in_place
 
 
 class BadSamplesFile:
     """The open end of bad_samples.jsonl. No file is made before there is a bad sample."""
 
-    def __init__(self, path: Path, *, after_step: int) -> None:
-        """Lines of steps after `after_step` are cut away: a run that goes on takes those steps again."""
-        self._path = path
-        listed = read_bad_samples(path)
-        kept = [line for line in listed if line["step"] <= after_step]
-        if len(kept) != len(listed):
-            write_atomically(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+    def __init__(self, path: Path, *, after_step: int, folder: Path | None = None) -> None:
+        """Lines of steps after `after_step` are cut away: a run that continues takes those steps again.
+
+        It is a new file each time, made in `folder` (of the same disk) where one is given: whoever still has the earlier one open no longer
+        writes to this one.
+
+        Raises:
+            DataError: a whole line is damaged.
+            MachineError: the file cannot be written.
+        """
+        self._path, self._folder = path, folder
+        self._file: TextIO | None = None
+        if path.exists():
+            kept = [line for line in read_bad_samples(path) if line["step"] <= after_step]
+            self._open("".join(json.dumps(line) + "\n" for line in kept).encode())
 
     def write(self, step: int, lines: Sequence[str]) -> None:
         """Append the objects that `lines` hold, each with its step; MachineError where the disk refuses."""
+        file = self._file or self._open(b"")
         try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write("".join(json.dumps({"step": step, **json.loads(line)}) + "\n" for line in lines))
+            file.write("".join(json.dumps({"step": step, **json.loads(line)}) + "\n" for line in lines))
+            file.flush()
         except OSError as error:
-            raise MachineError(f"cannot write {self._path}: {error.strerror}; free some space or choose another run.dir") from error
+            raise self._refused(error) from error
+
+    def close(self) -> None:
+        """Close the file; closing twice is fine."""
+        if self._file is not None:
+            self._file.close()
+
+    def _open(self, content: bytes) -> TextIO:
+        try:
+            self._file = open_in_place(self._path, content, folder=self._folder)
+        except OSError as error:
+            raise self._refused(error) from error
+        return self._file
+
+    def _refused(self, error: OSError) -> MachineError:
+        return MachineError(f"cannot write {self._path}: {error.strerror}; free some space or choose another run.dir")
 
 
 def read_bad_samples(path: Path) -> list[dict[str, Any]]:
-    """Every whole line; no file gives none, and a torn last line is left out.
+    """Every whole line; a missing file gives none, and a torn last line is left out.
 
     Raises:
         DataError: a whole line is no such object.
@@ -48,7 +72,7 @@ def _parsed(line: bytes, *, where: str) -> dict[str, Any]:
     try:
         content = json.loads(line)
         if type(content["step"]) is not int:
-            raise TypeError("step is no whole number")
+            raise TypeError("step is not a whole number")
         return {"step": content["step"], **{name: content[name] for name in ("epoch", "shard", "key", "index", "reason")}}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{where} must be one bad sample as JSON, got {line[:60]!r}; remove that line or the file") from error

@@ -4,10 +4,12 @@ import math
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable
 from io import StringIO, TextIOWrapper
 from pathlib import Path
 from types import TracebackType
+from typing import TextIO
 
 import rich.console
 from rich.console import Group, RenderableType
@@ -20,10 +22,12 @@ from rich.text import Text
 from mcdist.choices import ConsoleMode, require_choice
 from mcdist.errors import MachineError
 from mcdist.records import Record
+from mcdist.run_dir import open_in_place
 
 _LINE_WIDTH = 200
 _SPARK = "▁▂▃▄▅▆▇█"
 _SPARK_LENGTH = 24
+_MAX_UNLOGGED = 1000
 _SMOOTHING = 0.3
 """Weight of the newest images_per_s in the one that the ETA uses."""
 
@@ -31,27 +35,17 @@ _SMOOTHING = 0.3
 class Console:
     """What a person sees of a run. `auto`: live on a terminal, plain lines elsewhere; `off`: warnings only. Use as a context."""
 
-    def __init__(
-        self,
-        *,
-        mode: ConsoleMode,
-        total_steps: int,
-        samples_per_step: int,
-        log: Path | None = None,
-        file: TextIOWrapper | StringIO | None = None,
-        noun: str = "step",
-    ) -> None:
-        """Nothing is shown yet. `samples_per_step` is the global batch; `log` also gets what `say` and `warn` say; `file` is standard output; `noun` is
-        what is counted.
+    def __init__(self, *, mode: ConsoleMode, total_steps: int, samples_per_step: int, file: TextIOWrapper | StringIO | None = None, noun: str = "step") -> None:
+        """Nothing is shown yet. `samples_per_step` is the global batch; `file` is standard output; `noun` is what is counted.
 
         Raises:
             ConfigError: an unknown mode.
-            MachineError: `log` cannot be opened.
         """
         require_choice("report.console", mode, choices=ConsoleMode)
         self._mode, self._total_steps, self._samples_per_step = mode, total_steps, samples_per_step
         self._rich, self._noun = plain_or_rich(file), noun
-        self._log = _open_log(log)
+        self._log: TextIO | None = None
+        self._unlogged: deque[str] = deque(maxlen=_MAX_UNLOGGED)
         self._values: dict[str, float] = {}
         self._step = 0
         self._images_per_s = math.nan
@@ -78,6 +72,23 @@ class Console:
         if self._log is not None:
             self._log.close()
             self._log = None
+
+    def open_log(self, path: Path, *, folder: Path | None = None) -> None:
+        """From now on `path` also gets what `say` and `warn` say, and first what they said before.
+
+        It is a new file each time, with the earlier content, made in `folder` (of the same disk) where one is given: whoever still has the
+        earlier file open no longer writes to this one.
+
+        Raises:
+            MachineError: the file cannot be written.
+        """
+        try:
+            self._log = open_in_place(path, path.read_bytes() if path.exists() else b"", folder=folder)
+            self._log.writelines(self._unlogged)
+            self._log.flush()
+        except OSError as error:
+            raise MachineError(f"cannot write the log {path}: {error.strerror}; free some space or choose another run.dir") from error
+        self._unlogged.clear()
 
     def header(self, title: str, *, facts: dict[str, str]) -> None:
         """A small panel at the start: model, data, device, ranks, steps."""
@@ -168,8 +179,11 @@ class Console:
         self._rich.file.flush()
 
     def _note(self, text: str) -> None:
-        if self._log is not None:
-            self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n"
+        if self._log is None:
+            self._unlogged.append(line)
+        else:
+            self._log.write(line)
             self._log.flush()
 
 
@@ -183,13 +197,6 @@ def plain_or_rich(file: TextIOWrapper | StringIO | None) -> rich.console.Console
     if (file or sys.stdout).isatty() and os.environ.get("TERM") != "dumb":
         return rich.console.Console(file=file, highlight=False)
     return rich.console.Console(file=file, highlight=False, force_terminal=False, no_color=True, color_system=None, width=_LINE_WIDTH)
-
-
-def _open_log(path: Path | None) -> TextIOWrapper | None:
-    try:
-        return None if path is None else path.open("a", encoding="utf-8")
-    except OSError as error:
-        raise MachineError(f"cannot write the log {path}: {error.strerror}; free some space or choose another run.dir") from error
 
 
 def _printable(text: str) -> str:

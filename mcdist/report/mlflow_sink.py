@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from mcdist.errors import MissingExtraError
 from mcdist.records import Record
@@ -27,6 +28,7 @@ RETRY_AFTER_S = 60.0
 """A failing server is asked again after so long, so that its timeouts do not stall training."""
 
 _KEY_TAG = "mcdist.run"
+_ARTIFACTS_NAME = "mlflow_artifacts"
 _BATCH = 1000
 _PARAMETERS_A_CALL = 100
 _MAX_VALUE = 6000
@@ -41,21 +43,32 @@ def default_tracking_uri(database: Path) -> str:
 class MlflowSink:
     """One MLflow run. `run_id` is kept with the run, so that a resumed one continues it; None until the server has answered once.
 
-    `key` stands for the run folder and is a tag of the MLflow run: a start that was killed before it could keep the id, or that never had an answer,
-    leaves an MLflow run that the next start finds.
+    `key` identifies the run folder and is a tag of the MLflow run: a start that was killed before it could keep the id, or that never had an
+    answer, leaves an MLflow run that the next start finds.
     """
 
     def __init__(
-        self, *, uri: str, experiment: str, run_name: str, run_id: str | None, key: str, parameters: dict[str, Any], warn: Callable[[str], None]
+        self,
+        *,
+        uri: str,
+        experiment: str,
+        run_name: str,
+        run_id: str | None,
+        key: str,
+        parameters: dict[str, Any],
+        only_adds: bool,
+        warn: Callable[[str], None],
     ) -> None:
         """Use `MlflowSink.start`, which also connects."""
         self.run_id, self._key = run_id, key
+        self._only_adds, self._is_new = only_adds, False
         self._uri, self._experiment, self._run_name, self._parameters, self._warn = uri, experiment, run_name, parameters, warn
         self._client: Any = None
         self._waiting: deque[tuple[int, Record]] = deque()
         self._artifacts: list[Path] = []
         self._num_lost = 0
         self._has_warned = False
+        self._has_warned_of_move = False
         self._retry_at_s = 0.0
 
     @staticmethod
@@ -67,21 +80,33 @@ class MlflowSink:
         run_id: str | None,
         parameters: dict[str, Any],
         key: str = "",
+        only_adds: bool = False,
         warn: Callable[[str], None] | None = None,
     ) -> "MlflowSink":
         """Create the MLflow run, or continue `run_id`, or else the one of `key` (empty: none); a server that is away is warned of and asked again later.
 
+        With `only_adds` a run that is continued keeps its status and its parameters: it may be running elsewhere, or have been stopped.
+
         Raises:
-            MissingExtraError: mlflow is not installed.
+            MissingExtraError: mlflow is not installed, or cannot be imported.
         """
         _import_quietly()
-        sink = MlflowSink(uri=uri, experiment=experiment, run_name=run_name, run_id=run_id, key=key, parameters=parameters, warn=warn or _warn)
+        sink = MlflowSink(
+            uri=uri,
+            experiment=experiment,
+            run_name=run_name,
+            run_id=run_id,
+            key=key,
+            parameters=parameters,
+            only_adds=only_adds,
+            warn=warn or _warn,
+        )
         sink._try(sink._connect)
         return sink
 
     @property
     def num_waiting(self) -> int:
-        """Records not with the server yet."""
+        """Records that have not reached the server yet."""
         return len(self._waiting)
 
     def log(self, records: Iterable[Record]) -> None:
@@ -103,10 +128,11 @@ class MlflowSink:
         self._try(self._send)
 
     def finish(self, status: str) -> None:
-        """Close the MLflow run with FINISHED, FAILED or KILLED; says how much never arrived."""
+        """Send what waits and close the MLflow run with FINISHED, FAILED or KILLED (not one that `only_adds` continued); warn of what never arrived."""
         self._retry_at_s = 0.0
         self._try(self._send)
-        self._try(lambda: self._client.set_terminated(self.run_id, status=status))
+        if self._is_new or not self._only_adds:
+            self._try(lambda: self._client.set_terminated(self.run_id, status=status))
         missing = self._num_lost + len(self._waiting)
         if missing or self._artifacts:
             self._warn(f"MLflow at {self._uri} missed {missing:,} records and {len(self._artifacts)} files; all of it is in the run folder")
@@ -134,13 +160,14 @@ class MlflowSink:
             self.run_id = None
         if self.run_id is None:
             self.run_id = self._find_or_create(client)
-        self._send_parameters(client)
+        if self._is_new or not self._only_adds:
+            self._send_parameters(client)
         self._client = client
 
     def _continue_run(self, client: Any) -> bool:
         """False where the server answers and does not know the run."""
         try:
-            client.update_run(self.run_id, status="RUNNING")
+            self._reopen(client, run_id=self.run_id)
         except Exception as error:
             if getattr(error, "error_code", "") != "RESOURCE_DOES_NOT_EXIST":
                 raise
@@ -148,12 +175,20 @@ class MlflowSink:
             return False
         return True
 
+    def _reopen(self, client: Any, *, run_id: str | None) -> None:
+        """Mark the run as running, unless it is only added to; then ask whether it is there."""
+        if self._only_adds:
+            client.get_run(run_id)
+        else:
+            client.update_run(run_id, status="RUNNING")
+
     def _find_or_create(self, client: Any) -> str:
         experiment = _experiment_id(client, name=self._experiment, uri=self._uri)
         found = client.search_runs([experiment], filter_string=f"tags.`{_KEY_TAG}` = '{self._key}'", max_results=1) if self._key else []
         if found:
-            client.update_run(found[0].info.run_id, status="RUNNING")
+            self._reopen(client, run_id=found[0].info.run_id)
             return str(found[0].info.run_id)
+        self._is_new = True
         return str(client.create_run(experiment, run_name=self._run_name, tags={_KEY_TAG: self._key} if self._key else None).info.run_id)
 
     def _send_parameters(self, client: Any) -> None:
@@ -186,7 +221,20 @@ class MlflowSink:
             self._send_artifact(self._artifacts[0])
             self._artifacts.pop(0)
 
+    def _can_hold_artifacts(self) -> bool:
+        """False, with a warning, where the store keeps artifacts in a folder that is gone: MLflow would make it anew, away from the run."""
+        where = urlsplit(self._client.get_run(self.run_id).info.artifact_uri)
+        artifacts = Path(unquote(where.path))  # DATABASE_FOLDER/mlflow_artifacts/RUN_ID/artifacts
+        if where.scheme != "file" or artifacts.parent.parent.name != _ARTIFACTS_NAME or artifacts.parents[2].is_dir():
+            return True
+        if not self._has_warned_of_move:
+            self._has_warned_of_move = True
+            self._warn(f"MLflow gets no files: it keeps them in {artifacts.parents[2]}, which was moved or removed; they are in the run folder")
+        return False
+
     def _send_artifact(self, path: Path) -> None:
+        if not self._can_hold_artifacts():
+            return
         if path.is_dir():
             self._client.log_artifacts(self.run_id, str(path), artifact_path=path.name)
         else:
@@ -200,8 +248,13 @@ def _import_quietly() -> Any:
         os.environ.setdefault(name, value)
     try:
         mlflow = importlib.import_module("mlflow")
-    except ImportError as error:
-        raise MissingExtraError("report.mlflow needs mlflow, which is not installed; run: pip install mlflow, or set report.mlflow=off") from error
+    except Exception as error:  # another package's version, a home folder that is missing: whatever runs on import
+        if isinstance(error, ModuleNotFoundError) and error.name == "mlflow":
+            raise MissingExtraError("report.mlflow needs mlflow, which is not installed; run: pip install mlflow, or set report.mlflow=off") from error
+        reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"
+        raise MissingExtraError(
+            f"report.mlflow needs mlflow, which is installed but cannot be imported ({reason}); repair it, or set report.mlflow=off"
+        ) from error
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return mlflow
@@ -213,7 +266,7 @@ def _experiment_id(client: Any, *, name: str, uri: str) -> str:
     if found is not None:
         return str(found.experiment_id)
     database = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
-    location = None if database is None else (database.resolve().parent / "mlflow_artifacts").as_uri()
+    location = None if database is None else (database.resolve().parent / _ARTIFACTS_NAME).as_uri()
     return str(client.create_experiment(name, artifact_location=location))
 
 

@@ -17,9 +17,9 @@ from mcdist.run_dir import RunDir
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One start of a run. `machine` and `process` tell one process from all others, also after a reboot; `restart` is SLURM's count within `job`.
+    """One start of a run. `machine` and `process` identify one process, also after a reboot; `restart` is SLURM's count within `job`.
 
-    `began_step` is None until the run's state was there, `saved_step` None until a checkpoint of this attempt was on the disk, `exit_code` None
+    `began_step` is None until the run's state was loaded, `saved_step` None until a checkpoint of this attempt was on the disk, `exit_code` None
     while it runs and for ever if it was killed.
     """
 
@@ -42,7 +42,7 @@ class Attempt:
         return self.saved_step is not None and (self.began_step is None or self.saved_step > self.began_step)
 
     def to_json(self) -> bytes:
-        """As it stands in its file."""
+        """The content of its file."""
         return json.dumps(asdict(self), indent=1).encode() + b"\n"
 
     def words(self) -> str:
@@ -69,14 +69,14 @@ def this_process(*, number: int, lease_s: float, environment: Mapping[str, str] 
 
 
 def is_dead(attempt: Attempt) -> bool | None:
-    """Whether the attempt's process has ended; None where this machine cannot tell, because it ran elsewhere."""
+    """Whether the attempt's process has ended; None where this machine cannot know, because it ran elsewhere."""
     if not attempt.machine or attempt.machine != _machine():
         return None
     return _process(attempt.pid) != attempt.process
 
 
 def follows_in_job(attempt: Attempt, *, earlier: Attempt) -> bool:
-    """Whether SLURM requeued the job of `earlier`, so that this attempt stands in its place."""
+    """Whether SLURM requeued the job of `earlier`, so that this attempt replaces it."""
     return bool(attempt.job) and attempt.job == earlier.job and attempt.restart > earlier.restart
 
 
@@ -112,7 +112,7 @@ def attempts_without_progress(run_dir: Path) -> int:
 
 
 def _machine() -> str:
-    """This boot of this machine and this namespace of process ids: within it a process id means one process. Empty where the system does not tell."""
+    """This boot of this machine and this namespace of process ids: within it a process id means one process. Empty where the system does not say."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{socket.gethostname()}/{boot}/{Path('/proc/self/ns/pid').readlink()}"

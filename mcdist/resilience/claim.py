@@ -1,12 +1,13 @@
 """Claim: one attempt holds a run folder. A second start is refused while the first lives; one that was replaced can write nothing any more.
 
-Attempt n holds the folder `attempts/NNNNNN/`, its *ground*. Making that folder takes the number: of two that try, the file system lets one through,
-on NFS too (no `flock`). Everything of a run is written on the ground and renamed into its place. Whoever comes after removes the ground: from then on
-a rename of the older attempt fails on the server itself, however late it comes and whatever it believed of its lease.
+Attempt n holds the folder `attempts/NNNNNN/`. Making that folder takes the number: of two that try, the file system lets one through, on NFS
+too (no `flock`). Everything of a run is made in that folder and renamed into its place. Whoever comes after removes the folder: from then on a
+rename of the older attempt fails on the server itself, however late it comes and whatever it believed of its lease. Files that stay open to
+append (metrics, log, bad samples) are made anew by each attempt, so that an older one appends to a file that has no name any more.
 
-The holder changes a `beat` on its ground every sixth of the lease. A challenger takes over when it saw no change for a whole lease by its own steady
-clock; clocks of two machines are never compared. It does so at once where it can know better: the process is gone from this machine, or SLURM
-requeued the same job.
+The holder changes a `beat` in its folder every sixth of the lease. A challenger takes over when it saw no change for a whole lease by its own
+steady clock; clocks of two machines are never compared. It does so at once where it can know better: the process is gone from this machine, or
+SLURM requeued the same job.
 """
 
 import contextlib
@@ -30,14 +31,14 @@ MAX_SWEEPS = 20
 
 
 class Claim:
-    """The hold of this process on a run folder; use as a context. Made by `take`."""
+    """The hold of this process on a run folder; use as a context. Made by `claim_run`."""
 
-    def __init__(self, attempt: Attempt, *, folder: Path) -> None:
+    def __init__(self, attempt: Attempt, *, attempts: Path) -> None:
         self.attempt = attempt
-        self.ground = folder / f"{attempt.number:06d}"
+        self.folder = attempts / f"{attempt.number:06d}"
         self.lost = False
         """Whether a newer attempt holds the folder, as far as is known; noticed within a sixth of the lease."""
-        self._record = record_path(folder, attempt.number)
+        self._record = record_path(attempts, attempt.number)
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._beats = 0
@@ -60,7 +61,7 @@ class Claim:
         if not self.lost:
             with contextlib.suppress(SupersededError, MachineError):
                 self.note()
-            _remove(self.ground)
+            _remove(self.folder)
 
     def note(self, **facts: Any) -> None:
         """Write `began_step`, `saved_step` or `exit_code` into this attempt's record.
@@ -86,24 +87,24 @@ class Claim:
     def fenced(self) -> Iterator[Path]:
         """The folder where things of the run are made, to be renamed into their place; what fails because it was taken away is a SupersededError."""
         try:
-            yield self.ground
+            yield self.folder
         except MachineError:
             self.check()
             raise
 
     def check(self) -> None:
         """SupersededError where a newer attempt holds the run folder."""
-        if not self.ground.is_dir():
+        if not self.folder.is_dir():
             self.lost = True
             raise self.superseded()
 
     def superseded(self) -> SupersededError:
         """What to say once this attempt was replaced."""
-        newest = max(_numbers(self.ground.parent), default=0)
-        by = read_attempt(self.ground.parent, newest)
+        newest = max(_numbers(self.folder.parent), default=0)
+        by = read_attempt(self.folder.parent, newest)
         return SupersededError(
-            f"{self.ground.parent.parent} is held by {by.words() if by else f'attempt {newest}'} now, this was attempt {self.attempt.number}: it was silent "
-            "for the length of its lease, or its job was requeued; what it saved before stands, nothing else of it was written"
+            f"{self.folder.parent.parent} is held by {by.words() if by else f'attempt {newest}'} now, this was attempt {self.attempt.number}: it was silent "
+            "for the length of its lease, or its job was requeued; what it saved before is kept, it wrote nothing after that"
         )
 
     def _keep(self) -> None:
@@ -112,19 +113,19 @@ class Claim:
 
     def _beat(self) -> None:
         self._beats += 1
-        beside = self.ground / f".{BEAT_NAME}"
+        beside = self.folder / f".{BEAT_NAME}"
         try:
             beside.write_text(f"{self._beats}\n")
-            beside.replace(self.ground / BEAT_NAME)
+            beside.replace(self.folder / BEAT_NAME)
         except OSError:  # a network that is cut comes back, or the lease ends
-            self.lost = not self.ground.is_dir()
+            self.lost = not self.folder.is_dir()
 
 
-def take(run: Path, *, attempts: Path, lease_s: float, say: Callable[[str], Any]) -> Claim:
-    """Take the run folder `run`, whose attempts lie in `attempts`, or wait for a lease to end and take it then. `say` hears of a wait.
+def claim_run(run: Path, *, attempts: Path, lease_s: float, say: Callable[[str], Any]) -> Claim:
+    """Claim the run folder `run`, whose attempts are in `attempts`, or wait for a lease to end and claim it then. `say` is told of a wait.
 
     Raises:
-        HeldError: a process that lives holds it.
+        HeldError: a live process holds it.
         MachineError: the folder cannot be written.
     """
     try:
@@ -147,13 +148,13 @@ def take(run: Path, *, attempts: Path, lease_s: float, say: Callable[[str], Any]
 
 def _try_number(attempts: Path, *, number: int, lease_s: float) -> Claim | None:
     """The claim of that number; None where somebody else has or had it."""
-    claim = Claim(this_process(number=number, lease_s=lease_s), folder=attempts)
+    claim = Claim(this_process(number=number, lease_s=lease_s), attempts=attempts)
     try:
-        claim.ground.mkdir()
+        claim.folder.mkdir()
     except FileExistsError:
         return None
     if record_path(attempts, number).exists():  # taken, ended and left since the numbers were read
-        claim.ground.rmdir()
+        claim.folder.rmdir()
         return None
     claim.note()
     return claim
@@ -161,26 +162,26 @@ def _try_number(attempts: Path, *, number: int, lease_s: float) -> Claim | None:
 
 def _wait_until_free(run: Path, *, attempts: Path, number: int, lease_s: float, say: Callable[[str], Any]) -> None:
     """Return once attempt `number` has ended, was replaced or is dead."""
-    ground = attempts / f"{number:06d}"
-    began_s, beat, told = time.monotonic(), _read(ground / BEAT_NAME), False
-    while ground.is_dir():
+    folder = attempts / f"{number:06d}"
+    began_s, beat, has_said = time.monotonic(), _read(folder / BEAT_NAME), False
+    while folder.is_dir():
         holder = read_attempt(attempts, number)
         if holder is not None:
             dead = is_dead(holder)
             if dead or follows_in_job(this_process(number=number + 1, lease_s=lease_s), earlier=holder):
                 return
-            if dead is False or _read(ground / BEAT_NAME) != beat:
+            if dead is False or _read(folder / BEAT_NAME) != beat:
                 raise HeldError(
                     f"{run} is held by {holder.words()}, which is alive: two jobs cannot write one run; wait for it or end it, then give the same "
                     "command again, or give this run a folder of its own with run.dir=PATH"
                 )
             lease_s = max(lease_s, holder.lease_s)
         if time.monotonic() - began_s > lease_s:
-            say(f"{run}: nothing was heard of {holder.words() if holder else f'attempt {number}'} for {lease_s:g} s; taking over")
+            say(f"{run}: {holder.words() if holder else f'attempt {number}'} was silent for {lease_s:g} s; taking over")
             return
-        if not told:
-            say(f"{run} was held by {holder.words() if holder else f'attempt {number}'}; waiting up to {lease_s:g} s to see whether it lives")
-            told = True
+        if not has_said:
+            say(f"{run} was held by {holder.words() if holder else f'attempt {number}'}; waiting up to {lease_s:g} s to see whether it is alive")
+            has_said = True
         time.sleep(min(POLL_S, lease_s / BEATS_A_LEASE))
 
 
@@ -196,10 +197,10 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _remove(ground: Path) -> None:
-    """Take the ground away, also from under a process that still writes there. What NFS keeps for a process of this machine is moved aside."""
+def _remove(folder: Path) -> None:
+    """Take an attempt's folder away, also from under a process that still writes there. What NFS keeps for a process of this machine is moved aside."""
     for _ in range(MAX_SWEEPS):
-        shutil.rmtree(ground, ignore_errors=True)
-        if not ground.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
             return
-    ground.rename(ground.with_name(f".{ground.name}.{os.getpid()}"))
+    folder.rename(folder.with_name(f".{folder.name}.{os.getpid()}"))

@@ -112,7 +112,8 @@ def check_finite(longest: int, *, step: int, max_nonfinite: int) -> None:
     if longest >= max_nonfinite:
         raise TrainingError(
             f"the loss or a gradient was not finite in {longest} steps in a row up to step {step}; none of them changed the weights, "
-            "the last checkpoint is intact: lower optim.lr, set optim.clip_grad_norm, or use optim.precision=fp32"
+            "the last checkpoint is intact: continue with optim.precision=fp32, or with a lower optim.lr or with optim.clip_grad_norm and "
+            "run.allow_changes=[optim.lr,optim.clip_grad_norm]"
         )
 
 

@@ -12,8 +12,9 @@ from mcdist.config import Config
 from mcdist.config.checks import check_fields
 from mcdist.config.file import dump_config, load_config
 from mcdist.config.keys import as_flat, known_keys
-from mcdist.config.science import science_differences
+from mcdist.config.science import check_same_science, science_differences
 from mcdist.errors import ConfigError
+from mcdist.run_dir import RunDir
 from mcdist.yaml_text import read_yaml
 
 
@@ -120,6 +121,7 @@ def test_an_unknown_argument_is_refused(write):
         ("evaluate.classes=[1]", "evaluate.classes .* must be a mapping of names to lists of whole numbers"),
         ("evaluate.classes={cat: 8}", r"evaluate.classes .* must be a mapping of names to lists of whole numbers, such as \{cat: \[8\]\}, got \{'cat': 8\}"),
         ("evaluate.classes={cat: [8.5]}", "evaluate.classes .* must be a mapping of names to lists of whole numbers"),
+        ("run.allow_changes=optim.lr", r"run.allow_changes .* must be a list of names, such as \[optim.lr\], got 'optim.lr'"),
         ("deepspeed=5", "deepspeed .* must be a mapping, got 5"),
         ("model.bank_dtype=fp16", "model.bank_dtype in the argument .* must be one of fp32, bf16, got 'fp16'"),
         ("optim.compile_mode=fast", "optim.compile_mode in the argument .* must be one of default, reduce-overhead, max-autotune, got 'fast'"),
@@ -169,7 +171,7 @@ def test_a_value_out_of_range_is_refused_and_the_file_named(write, override, mes
 def test_how_the_bank_is_stored_is_science_and_how_the_encoders_are_compiled_is_not(write):
     path = write("")
     now = load_config(path, overrides=["model.bank_dtype=bf16", "optim.compile=true", "optim.compile_mode=reduce-overhead"])
-    assert science_differences(load_config(path), now) == ["model.bank_dtype: fp32 -> bf16"]
+    assert science_differences(load_config(path), now) == {"model.bank_dtype": "fp32 -> bf16"}
 
 
 @pytest.mark.parametrize(
@@ -207,7 +209,7 @@ def test_all_blocks_are_all_blocks_however_a_run_wrote_them(write):
 def test_the_engine_is_not_science(write):
     engine = ["optim.engine=deepspeed", "optim.zero_stage=2", "optim.offload_optimizer=true", "deepspeed={steps_per_print: 5}"]
     now = load_config(write(""), overrides=["model.recompute=true", *engine])
-    assert science_differences(load_config(write("")), now) == []
+    assert science_differences(load_config(write("")), now) == {}
 
 
 def test_a_micro_batch_beside_accumulation_steps_is_refused(write):
@@ -320,3 +322,17 @@ class Chosen:
 def test_a_section_made_in_code_is_checked_like_one_from_a_file(settings, message):
     with pytest.raises(ConfigError, match=message):
         check_fields(settings, section="optim")
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("optim.lrr", "unknown key 'optim.lrr' in run.allow_changes; did you mean 'optim.lr'"),
+        ("data.train", "run.allow_changes names data.train, which may change at any start; remove it from the list"),
+        ("optim.precision", "run.allow_changes names optim.precision, which may change at any start"),
+    ],
+)
+def test_only_science_can_be_allowed_to_change(write, tmp_path, key, message):
+    config = load_config(write(""), overrides=[f"run.allow_changes=[{key}]"])
+    with pytest.raises(ConfigError, match=message):
+        check_same_science(config, RunDir(tmp_path))

@@ -9,7 +9,7 @@ from many_ranks import on_ranks
 
 from mcdist.distributed import World
 from mcdist.errors import REQUEUE, HeldError
-from mcdist.ranks.agree import agreed_exit_code, all_together, as_lost_rank, first_alone
+from mcdist.ranks.agree import agreed_exit_code, all_together, as_lost_rank, run_on_first
 from mcdist.ranks.join import join_world, leave_world
 from mcdist.resilience.stop import StopWish
 
@@ -21,9 +21,9 @@ def _refused() -> int:
 def _agree(rank: int) -> None:
     world = join_world(device="cpu", timeout_s=60)
     try:
-        assert first_alone(lambda: 5, world=world) == (5 if rank == 0 else None)
+        assert run_on_first(lambda: 5, world=world) == (5 if rank == 0 else None)
         with pytest.raises(HeldError if rank == 0 else SystemExit) as left:
-            first_alone(_refused, world=world)
+            run_on_first(_refused, world=world)
         assert rank == 0 or left.value.code == HeldError.exit_code
         assert all_together(lambda: rank + 5, world=world) == rank + 5
         with pytest.raises(HeldError if rank == 1 else SystemExit) as left:

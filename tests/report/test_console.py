@@ -68,14 +68,16 @@ def test_off_shows_warnings_only(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_control_characters_in_a_name_never_reach_the_terminal_or_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with Console(mode="off", total_steps=1, samples_per_step=1, log=tmp_path / "log.txt") as console:
+    with Console(mode="off", total_steps=1, samples_per_step=1) as console:
+        console.open_log(tmp_path / "log.txt")
         console.warn("photo \x1b[2Jodd\x07.jpg")
     assert capsys.readouterr().err == "warning: photo \ufffd[2Jodd\ufffd.jpg\n"
     assert "\x1b" not in (tmp_path / "log.txt").read_text()
 
 
 def test_notices_and_warnings_are_kept_in_the_log(tmp_path: Path) -> None:
-    with Console(mode="off", total_steps=1, samples_per_step=1, log=tmp_path / "log.txt") as console:
+    with Console(mode="off", total_steps=1, samples_per_step=1) as console:
+        console.open_log(tmp_path / "log.txt")
         console.say("a notice")
         console.warn("look here")
     lines = (tmp_path / "log.txt").read_text().splitlines()
@@ -99,4 +101,20 @@ def test_an_unknown_mode_is_an_error_also_without_type_checks() -> None:
 
 def test_a_log_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="cannot write the log"):
-        Console(mode="off", total_steps=1, samples_per_step=1, log=tmp_path / "missing" / "log.txt")
+        Console(mode="off", total_steps=1, samples_per_step=1).open_log(tmp_path / "missing" / "log.txt")
+
+
+def test_what_was_said_before_the_log_is_opened_is_in_it_and_an_earlier_writer_no_longer_reaches_it(tmp_path: Path) -> None:
+    def console() -> Console:
+        return Console(mode="off", total_steps=1, samples_per_step=1)
+
+    log = tmp_path / "log.txt"
+    with console() as first, console() as second:
+        first.open_log(log)
+        first.say("of the first start")
+        second.say("waiting")
+        second.open_log(log)
+        first.say("too late")
+        second.say("training")
+    assert [line[20:] for line in log.read_text().splitlines()] == ["of the first start", "waiting", "training"]
+    assert [path.name for path in tmp_path.iterdir()] == ["log.txt"]

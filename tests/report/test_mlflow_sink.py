@@ -105,3 +105,54 @@ def test_a_value_that_is_not_finite_reaches_the_server_as_one(tmp_path: Path) ->
     assert not warned and sink.num_waiting == 0
     history = {metric.step: metric.value for metric in mlflow.MlflowClient(tracking_uri=uri).get_metric_history(sink.run_id, "loss")}
     assert (history[1], history[3]) == (2.0, 1.0) and math.isnan(history[2])
+
+
+def test_an_mlflow_that_cannot_be_imported_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "mlflow").mkdir()
+    (tmp_path / "mlflow" / "__init__.py").write_text("raise TypeError('Descriptors cannot be created directly.\\nmore')\n")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mlflow"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingExtraError, match=r"installed but cannot be imported \(TypeError: Descriptors cannot be created directly.\); repair it"):
+        MlflowSink.start(uri="sqlite:///x.db", experiment="e", run_name="a", run_id=None, parameters={})
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("status", ["RUNNING", "KILLED", "FINISHED"])
+def test_adding_to_a_run_changes_neither_its_status_nor_its_parameters(tmp_path: Path, status: str) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    given = {"uri": default_tracking_uri(tmp_path / "mlflow.db"), "experiment": "mcdist", "run_name": "a"}
+    first = MlflowSink.start(**given, run_id=None, key="0123abcd", parameters={"a": 1})
+    if status != "RUNNING":
+        first.finish(status)
+    for number, run_id in enumerate((first.run_id, None)):  # by its id, and by its key
+        added = MlflowSink.start(**given, run_id=run_id, key="0123abcd", parameters={"a": 2, "b": 3}, only_adds=True)
+        added.log([Record(step=number, name="evaluation", value=5.0)])
+        added.finish("FINISHED")
+        assert added.run_id == first.run_id
+    run = mlflow.MlflowClient(tracking_uri=given["uri"]).get_run(first.run_id)
+    assert run.info.status == status
+    assert run.data.params == {"a": "1"}
+    assert not [tag for tag in run.data.tags if tag.startswith("resumed_with")]
+    assert run.data.metrics == {"evaluation": 5.0}
+    new = MlflowSink.start(**given, run_id=None, key="89ab", parameters={"a": 2}, only_adds=True)
+    new.finish("FINISHED")
+    run = mlflow.MlflowClient(tracking_uri=given["uri"]).get_run(new.run_id)
+    assert (run.info.status, run.data.params) == ("FINISHED", {"a": "2"})
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_files_of_a_run_folder_that_was_moved_are_not_written_to_where_it_was(tmp_path: Path) -> None:
+    pytest.importorskip("mlflow")
+    old, moved, warned = tmp_path / "old", tmp_path / "moved", []
+    old.mkdir()
+    (old / "report.html").write_text("a report")
+    first = MlflowSink.start(uri=default_tracking_uri(old / "mlflow.db"), experiment="e", run_name="a", run_id=None, parameters={})
+    first.finish("FINISHED")
+    old.rename(moved)
+    uri = default_tracking_uri(moved / "mlflow.db")
+    added = MlflowSink.start(uri=uri, experiment="e", run_name="a", run_id=first.run_id, parameters={}, only_adds=True, warn=warned.append)
+    added.log_artifacts([moved / "report.html", moved / "report.html"])
+    added.finish("FINISHED")
+    assert not old.exists()
+    assert len(warned) == 1 and f"it keeps them in {old}, which was moved or removed" in warned[0]

@@ -20,7 +20,7 @@ from mcdist.records import Record
 from mcdist.report.jsonl import MetricsFile, read_metrics
 from mcdist.resilience import attempts
 from mcdist.resilience.attempts import Attempt, attempts_without_progress, list_attempts, read_attempt, this_process
-from mcdist.resilience.claim import Claim, take
+from mcdist.resilience.claim import Claim, claim_run
 from mcdist.run_dir import RunDir, list_checkpoints, name_of
 
 LONG_S, SHORT_S = 1000.0, 1.0
@@ -28,7 +28,7 @@ DEADLINE_S = 60
 
 
 def taken(run: RunDir, *, lease_s: float = LONG_S, say: Callable[[str], object] = lambda text: None) -> Claim:
-    return take(run.root, attempts=run.attempts, lease_s=lease_s, say=say)
+    return claim_run(run.root, attempts=run.attempts, lease_s=lease_s, say=say)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_holder_elsewhere_that_keeps_its_lease_is_seen_to_live(run: RunDir) ->
     with elsewhere(taken(run, lease_s=SHORT_S)), pytest.raises(HeldError, match="held by attempt 1 on far"):
         taken(run, say=heard.append)
     assert len(heard) == 1
-    assert "waiting up to 1000 s to see whether it lives" in heard[0]
+    assert "waiting up to 1000 s to see whether it is alive" in heard[0]
 
 
 def test_a_holder_elsewhere_of_whom_nothing_is_heard_for_a_lease_is_replaced(run: RunDir) -> None:
@@ -79,7 +79,7 @@ def test_a_holder_elsewhere_of_whom_nothing_is_heard_for_a_lease_is_replaced(run
     elsewhere(taken(run, lease_s=SHORT_S))  # nobody renews it
     with taken(run, lease_s=SHORT_S, say=heard.append) as second:
         assert second.attempt.number == 2
-    assert "nothing was heard of attempt 1 on far" in heard[-1]
+    assert "attempt 1 on far" in heard[-1] and "was silent for 1 s; taking over" in heard[-1]
 
 
 def test_the_longer_of_two_leases_counts(run: RunDir) -> None:
@@ -97,9 +97,9 @@ def test_the_longer_of_two_leases_counts(run: RunDir) -> None:
 HOLDS = """
 import sys, time
 from pathlib import Path
-from mcdist.resilience.claim import take
+from mcdist.resilience.claim import claim_run
 run = Path(sys.argv[1])
-with take(run, attempts=run / "attempts", lease_s=1000.0, say=print):
+with claim_run(run, attempts=run / "attempts", lease_s=1000.0, say=print):
     print("holds", flush=True)
     time.sleep(1000)
 """
@@ -190,13 +190,13 @@ def test_one_that_was_replaced_and_comes_back_changes_no_file_of_the_run(run: Ru
         old.write([Record(2, "loss", -1.0, "")])
         old.close()
         for step in (2, 3):
-            with pytest.raises(SupersededError, match="nothing else of it was written"):
+            with pytest.raises(SupersededError, match="it wrote nothing after that"):
                 save(run, first, step=step, value=-1.0)
         with pytest.raises(SupersededError):
             first.write(run.config, b"of the late one")
         with pytest.raises(SupersededError):
             first.note(saved_step=3)
-        assert second.ground.is_dir()
+        assert second.folder.is_dir()
     assert [path.name for path in list_checkpoints(run.checkpoints)] == [name_of(1), name_of(2)]
     assert load_checkpoint(run.checkpoints / name_of(2)).tensors["a"].tolist() == [2.0, 2.0]
     assert [(record.step, record.value) for record in read_metrics(run.metrics)] == [(1, 1.0), (2, 2.0)]
@@ -214,7 +214,7 @@ def test_one_that_was_replaced_notices_by_itself_and_takes_nothing_with_it(run: 
         first._thread = threading.Thread(target=first._keep, daemon=True)
         first._thread.start()  # and comes back
         wait_for(lambda: first.lost)
-    assert second.ground.is_dir()
+    assert second.folder.is_dir()
     with pytest.raises(SupersededError):
         first.check()
 

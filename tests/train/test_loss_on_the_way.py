@@ -49,7 +49,7 @@ def test_the_fused_loss_is_the_reference_along_200_steps_of_the_demo(tmp_path: P
     config = load_config(CONFIG, overrides=[f"data.train={tmp_path / 'demo'}", *sizes])
     world = join_world(device="cpu", timeout_s=60)
     build.prepare_process(config, world=world)
-    folder = build.build_shards(config.data.train, key="data.train", data=config.data)
+    reader = build.open_reader(config.data.train, key="data.train", data=config.data)
     state = build.build_state(config, world=world)
     found: list[tuple[float, float]] = []
     original: Callable[..., Any] = terms_module.mask_contrast
@@ -60,8 +60,8 @@ def test_the_fused_loss_is_the_reference_along_200_steps_of_the_demo(tmp_path: P
         return original(*arguments, **options)
 
     monkeypatch.setattr(terms_module, "mask_contrast", watched)
-    loader = build.build_batches(config, folder, world=world, consumed=0, num_steps=NUM_STEPS)
-    settings = build.loop_settings(config, num_samples=len(folder))
+    loader = build.build_batches(config, reader, world=world, consumed=0, num_steps=NUM_STEPS)
+    settings = build.loop_settings(config, num_samples=len(reader))
     assert settings.num_steps >= NUM_STEPS
     for now in train(
         state, iter(loader), settings=settings, step=build.step_settings(config), should_stop=lambda: False, on_bad_samples=lambda step, lines: None

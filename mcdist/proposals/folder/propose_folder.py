@@ -16,7 +16,7 @@ from typing import Any
 
 from mcdist.data.pictures.folder import PHOTO_SUFFIXES, check_folder, is_text, named_twice, pictures_in
 from mcdist.errors import DataError
-from mcdist.machine.processes import death_told, results_of
+from mcdist.machine.processes import dead_workers_explained, results_of
 from mcdist.machine.variables import variables
 from mcdist.proposals.folder.outcome import FAILED, SAME_NAME, PhotoOutcome, Summary, check_not_all_failed, summarise
 from mcdist.proposals.folder.proposal_folder import ProposalFolder
@@ -171,7 +171,7 @@ class _Pool:
         self.pool = pool
 
     def facts(self) -> MethodFacts:
-        with death_told(finished=FINISHED):
+        with dead_workers_explained(finished=FINISHED):
             return self.pool.submit(describe).result()
 
     def propose_all(self, tasks: list[list[str]]) -> Iterator[list[PhotoOutcome]]:
