@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mcdist.map_values import BACKGROUND as BACKGROUND
-from mcdist.map_values import VOID as VOID
+from mcdist.components import BACKGROUND as BACKGROUND
+from mcdist.components import VOID as VOID
 
 Rgb = tuple[float, float, float]
 """A number for red, green and blue."""

@@ -8,8 +8,8 @@ import numpy
 from jaxtyping import Int16, UInt8
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from mcdist.components import VOID
 from mcdist.errors import MachineError
-from mcdist.map_values import VOID
 
 TILE_PX = 200
 CAPTION_PX = 18

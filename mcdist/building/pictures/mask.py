@@ -9,12 +9,11 @@ import numpy
 from jaxtyping import Int, Int16, UInt8
 from PIL import Image
 
-from mcdist.building.pictures.components import connected_components
 from mcdist.building.pictures.photo import MAX_PIXELS, first_line, open_picture
 from mcdist.building.pictures.place import Place, read_place
+from mcdist.components import VOID, connected_components
 from mcdist.data.shards.sample import MAX_STORED_OBJECTS
 from mcdist.errors import DataError
-from mcdist.types import VOID
 
 MaskValues = Literal["auto", "binary", "instances"]
 
@@ -75,7 +74,7 @@ def labels_of(values: Int[numpy.ndarray, "H W"], *, place: Place) -> UInt8[numpy
 
 
 def _parts_of(foreground: numpy.ndarray) -> Instances:
-    labels = connected_components(foreground)
+    labels, _ = connected_components(foreground)
     area = numpy.bincount(labels.ravel())
     large = [part for part in range(1, len(area)) if area[part] >= MIN_COMPONENT_SHARE * labels.size]
     ids = numpy.where(foreground, numpy.where(numpy.isin(labels, large), labels, 255 + len(area)), 0)

@@ -2,8 +2,8 @@
 
 import numpy
 
+from mcdist.components import VOID
 from mcdist.data.pictures.grey_png import encode_grey_png
-from mcdist.map_values import VOID
 
 STORED_VOID = 255
 MAX_STORED_OBJECTS = 254

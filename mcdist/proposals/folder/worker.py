@@ -14,11 +14,11 @@ from typing import Any
 import numpy
 from PIL import Image
 
+from mcdist.components import VOID
 from mcdist.data.pictures.grey_png import encode_grey_png
 from mcdist.data.pictures.stored_map import MAX_STORED_OBJECTS, encode_map
 from mcdist.errors import ConfigError, DataError, MachineError, McdistError
 from mcdist.machine.processes import end_with_parent
-from mcdist.map_values import VOID
 from mcdist.proposals.folder.outcome import FAILED, NOTHING_FOUND, ONE_COLOUR, PROPOSED, TOO_SMALL, PhotoOutcome
 from mcdist.proposals.folder.proposal_folder import SCHEMA_VERSION, ProposalFolder
 from mcdist.proposals.folder.read_photo import ReadPhoto, read_photo

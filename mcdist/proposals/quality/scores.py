@@ -7,7 +7,7 @@ import numpy
 from jaxtyping import Bool, Int, Shaped, UInt8
 from scipy import ndimage
 
-from mcdist.proposals.components import EIGHT_NEIGHBOURS
+from mcdist.components import connected_components
 from mcdist.proposals.flatten import iou
 from mcdist.proposals.quality.truth import outline
 
@@ -62,7 +62,7 @@ class TruthScores:
         """An object of the truth is a connected part of one class; proposals count in the order of their numbers."""
         proposed = [instances == number for number in range(1, min(int(instances.max(initial=0)), max(RECALL_AT)) + 1)]
         for kind in numpy.unique(truth[truth > 0]).tolist():
-            parts, num_parts = ndimage.label(truth == kind, structure=EIGHT_NEIGHBOURS)
+            parts, num_parts = connected_components(truth == kind)
             for part in range(1, num_parts + 1):
                 wanted = parts == part
                 if wanted.sum() < OBJECT_SHARE_MIN * truth.size:

@@ -4,24 +4,14 @@ from pathlib import Path
 
 import numpy
 import pytest
-import scipy.ndimage
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
 from made_pictures import save_mask
 from PIL import Image
 
-from mcdist.building.pictures.components import connected_components
 from mcdist.building.pictures.mask import instances_of, labels_of, read_values
 from mcdist.building.source import MAX_KEY_LENGTH, safe_keys
 from mcdist.errors import DataError
-
-
-@settings(max_examples=150, deadline=None)
-@given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=12)))
-def test_components_are_those_of_scipy(foreground: numpy.ndarray) -> None:
-    wanted, _ = scipy.ndimage.label(foreground, structure=numpy.ones((3, 3)))
-    assert (connected_components(foreground) == wanted).all()
 
 
 def test_auto_takes_0_and_255_for_foreground_and_other_numbers_for_objects() -> None:
