@@ -11,8 +11,8 @@ from tiny_shards import draw_members
 from mcdist.building.source import Photo
 from mcdist.building.writers.ffcv import write_beton
 from mcdist.building.writers.pack import Packing, pack
+from mcdist.data.pictures.png import encode_map
 from mcdist.data.shards.manifest import Manifest, write_manifest
-from mcdist.data.shards.sample import encode_map
 
 
 def jpeg_members(index: int, *, mode: str = "RGB", orientation: int | None = None) -> dict[str, bytes]:

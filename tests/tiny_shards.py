@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy
 from PIL import Image
 
+from mcdist.data.pictures.png import encode_map
 from mcdist.data.readers.webdataset import ShardFolder
 from mcdist.data.shards.index import SampleEntry, encode_index, index_name
 from mcdist.data.shards.manifest import Manifest, ShardEntry, read_manifest, write_manifest
-from mcdist.data.shards.sample import encode_map
 
 
 def photo_bytes(pixels: numpy.ndarray) -> bytes:

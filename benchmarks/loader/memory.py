@@ -30,10 +30,10 @@ from benchmarks.harness.measurement import ROOT, Measurement, measurement, publi
 from mcdist.build import view_settings
 from mcdist.config import Config, ViewsConfig
 from mcdist.data.loader import make_loader, prepare_workers
+from mcdist.data.pictures.png import encode_map
 from mcdist.data.readers.webdataset import ShardFolder
 from mcdist.data.shards.index import SampleEntry, encode_index, index_name
 from mcdist.data.shards.manifest import Manifest, ShardEntry, write_manifest
-from mcdist.data.shards.sample import encode_map
 
 SHARD_SIZE, PHOTO_PX, VIEW_PX = 250, 24, 16
 

@@ -9,12 +9,10 @@ from itertools import accumulate
 import numpy
 from PIL import Image
 
+from mcdist.data.pictures.png import encode_map
 from mcdist.data.shards.manifest import Manifest
-from mcdist.data.shards.sample import RawSample, encode_map
+from mcdist.data.shards.sample import RawSample
 from mcdist.types import VOID
-
-POLICIES = ("error", "skip")
-"""error: the run stops with its sentence. skip: the sample keeps its place, void everywhere; it is counted and listed."""
 
 _STAND_IN_PX = 16
 

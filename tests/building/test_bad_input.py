@@ -122,7 +122,7 @@ def test_a_photo_turned_by_exif_wants_an_upright_mask(run: Run, photos: Path, tm
     assert tuple(sample.photo.shape) == (3, 48, 32) and tuple(sample.instances.shape) == (48, 32)
 
 
-@pytest.mark.parametrize(("side_px", "why"), [(10_500, "has 10500 x 10500 pixels, more than 100000000"), (20_000, "claims more than 100000000 pixels")])
+@pytest.mark.parametrize(("side_px", "why"), [(10_500, "has 10500 x 10500 pixels"), (20_000, "has 20000 x 20000 pixels")])
 def test_a_photo_or_mask_of_too_many_pixels_is_not_decoded(run: Run, photos: Path, tmp_path: Path, side_px: int, why: str) -> None:
     bomb = (photos / "p6.png", tmp_path / "masks" / "p3.png")
     for path in bomb:
@@ -130,7 +130,7 @@ def test_a_photo_or_mask_of_too_many_pixels_is_not_decoded(run: Run, photos: Pat
     save_mask(tmp_path / "masks" / "p6.png")
     assert build(run, tmp_path, "--max-skipped-share", 0.5).exit_code == 0
     skipped = dict(read_manifest(tmp_path / "out").skipped)
-    assert skipped.keys() == {"p3.jpg", "p6.png"} and why in skipped["p6.png"] and "p3.png" in skipped["p3.jpg"]
+    assert skipped.keys() == {"p3.jpg", "p6.png"} and f"{why}, more than 100000000" in skipped["p6.png"] and "p3.png" in skipped["p3.jpg"]
 
 
 def test_a_name_that_is_no_text_is_listed_with_its_bytes(run: Run, photos: Path, tmp_path: Path) -> None:

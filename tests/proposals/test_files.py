@@ -1,12 +1,13 @@
 """Masks already on disk become proposals, cleaned as the paper has it."""
 
 import json
+from itertools import groupby
 
 import numpy
 import pytest
 from proposal_pictures import save
 
-from mcdist.data.pictures.coco_runs import mask_of_runs, runs_of_mask
+from mcdist.data.pictures.coco_runs import mask_of_runs
 from mcdist.errors import DataError
 from mcdist.proposals.files import DAMAGED, MISSING, OTHER_SIZE, make
 from mcdist.proposals.proposal import CannotProposeError
@@ -19,6 +20,12 @@ def two_squares() -> numpy.ndarray:
     mask = numpy.zeros((60, 80), dtype=bool)
     mask[5:35, 5:35] = mask[40:55, 60:75] = mask[2:5, 70:73] = True
     return mask
+
+
+def runs_of_mask(mask: numpy.ndarray) -> list[int]:
+    """COCO's run lengths by definition: of 0s and 1s by turns, column by column, the first of 0s."""
+    runs = [len(list(run)) for _, run in groupby(mask.T.ravel().tolist())]
+    return [0, *runs] if mask[0, 0] else runs
 
 
 def propose(folder, **options):

@@ -9,10 +9,11 @@ import numpy
 from jaxtyping import Int, Int16, UInt8
 from PIL import Image
 
-from mcdist.building.pictures.photo import MAX_PIXELS, first_line, open_picture
+from mcdist.building.pictures.photo import first_line, open_picture
 from mcdist.building.pictures.place import Place, read_place
 from mcdist.components import VOID, connected_components
-from mcdist.data.shards.sample import MAX_STORED_OBJECTS
+from mcdist.data.pictures.header import MAX_PIXELS
+from mcdist.data.pictures.png import MAX_STORED_OBJECTS
 from mcdist.errors import DataError
 
 MaskValues = Literal["auto", "binary", "instances"]

@@ -11,7 +11,8 @@ from PIL import Image
 from mcdist.building.pictures.mask import Instances, MaskValues
 from mcdist.building.pictures.photo import RESIZE_FILTER, PhotoFile, shrunk_size
 from mcdist.building.source import Option, Photo
-from mcdist.data.shards.sample import INFO_MEMBER, INSTANCES_MEMBER, SEGMENTS_MEMBER, encode_map
+from mcdist.data.pictures.png import encode_map
+from mcdist.data.shards.sample import INFO_MEMBER, INSTANCES_MEMBER, SEGMENTS_MEMBER
 
 TOO_MANY = "more than 254 objects, the smallest became void"
 

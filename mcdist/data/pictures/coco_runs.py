@@ -22,16 +22,6 @@ def mask_of_runs(counts: Sequence[int], *, width: int, height: int, where: str) 
     return flat.reshape(width, height).T
 
 
-def runs_of_mask(mask: Bool[numpy.ndarray, "H W"]) -> list[int]:
-    """Inverse of `mask_of_runs`."""
-    flat = numpy.concatenate([[False], mask.T.ravel(), [True]])
-    ends = numpy.flatnonzero(flat[1:] != flat[:-1])
-    if not flat[-2]:  # the closing True is no run of the mask
-        ends = ends[:-1]
-    runs = numpy.diff(numpy.concatenate([[0], ends, [mask.size]]))
-    return [int(run) for run in (runs if runs[-1] or len(runs) == 1 else runs[:-1])]
-
-
 def runs_of(text: Any, *, where: str) -> list[int]:
     """Run lengths of COCO's compressed text: 5 bits a character from code 48 on, bit 5 goes on, the rest is signed, and from the fourth run on a difference."""
     content = text.encode("latin-1", errors="replace") if isinstance(text, str) else b""

@@ -3,12 +3,9 @@
 import struct
 import zlib
 
-from mcdist.data.pictures.header import PNG_START, PictureHeader, read_header
+from mcdist.data.pictures.header import MAX_PIXELS, PNG_SIGNATURE, PictureHeader, read_header
 from mcdist.data.shards.sample import RawSample
 from mcdist.errors import ShardError
-
-MAX_PIXELS = 100_000_000
-"""A photo of more pixels is taken for a decompression bomb: decoded it would need 300 MB, in every worker."""
 
 
 def check_raw(raw: RawSample) -> None:
@@ -31,7 +28,7 @@ def check_raw(raw: RawSample) -> None:
 def _check(content: bytes, *, what: str, where: str) -> PictureHeader:
     try:
         header = read_header(content)
-        if content.startswith(PNG_START):
+        if content.startswith(PNG_SIGNATURE):
             _check_chunks(content)
     except ValueError as error:
         raise ShardError(f"{where}: the {what} {error}; rebuild this shard without it") from error
@@ -44,7 +41,7 @@ def _check(content: bytes, *, what: str, where: str) -> PictureHeader:
 
 def _check_chunks(content: bytes) -> None:
     """Walk over the chunks to the last; each ends in a CRC-32 of its name and data."""
-    place, name = len(PNG_START), b""
+    place, name = len(PNG_SIGNATURE), b""
     while name != b"IEND":
         try:
             size, name = struct.unpack_from(">I4s", content, place)

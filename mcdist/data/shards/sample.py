@@ -11,13 +11,8 @@ import torch
 from jaxtyping import Int16, UInt8
 from torch import Tensor
 
-from mcdist.data.pictures.decode_png import decode_png
-from mcdist.data.pictures.grey_png import decode_grey_png
-from mcdist.data.pictures.header import PNG_START
-from mcdist.data.pictures.jpeg import decode_plain_jpeg, is_plain_jpeg
-from mcdist.data.pictures.stored_map import MAX_STORED_OBJECTS as MAX_STORED_OBJECTS
-from mcdist.data.pictures.stored_map import STORED_VOID
-from mcdist.data.pictures.stored_map import encode_map as encode_map
+from mcdist.data.pictures.photo import decode_upright, decode_with_pillow
+from mcdist.data.pictures.png import STORED_VOID, decode_grey_png
 from mcdist.errors import ShardError
 from mcdist.types import VOID
 
@@ -59,7 +54,7 @@ def decode_sample(raw: RawSample, *, with_segments: bool = False) -> Sample:
     segments = None
     if with_segments:
         if raw.segments is None:
-            raise ShardError(f"{raw.where}: evaluation wants the ground truth {SEGMENTS_MEMBER}, the sample has none; build the shards with labels")
+            raise ShardError(f"{raw.where}: evaluation needs the ground truth {SEGMENTS_MEMBER}, the sample has none; build the shards with labels")
         segments = decode_grey(raw.segments, where=raw.where)
         check_size(segments.shape, photo=photo, what="ground truth", where=raw.where)
     check_size(instances.shape, photo=photo, what="instance map", where=raw.where)
@@ -67,23 +62,17 @@ def decode_sample(raw: RawSample, *, with_segments: bool = False) -> Sample:
 
 
 def decode_photo(content: bytes, *, where: str, shrink: int = 1) -> UInt8[Tensor, "3 H W"]:
-    """RGB pixels of a JPEG or PNG, turned upright by its EXIF orientation; grey and CMYK become RGB. `shrink` as `decode_plain_jpeg`, for plain JPEGs only.
+    """`decode_upright` as a tensor; its memory runs along the colours first.
 
-    Its memory runs along the colours first. Whatever is no plain JPEG, or is damaged, is torchvision's to read or to refuse.
+    Raises:
+        ShardError: the photo cannot be decoded.
     """
-    if is_plain_jpeg(content):
-        try:
-            return torch.from_numpy(decode_plain_jpeg(content, shrink=shrink)).permute(2, 0, 1)
-        except ValueError:
-            pass
-    if shrink > 1:
-        raise ShardError(f"{where}: the photo cannot be decoded at 1/{shrink}; set data.decode=exact, or check with: mcdist shards verify")
     try:
-        if content.startswith(PNG_START):
-            return torch.from_numpy(decode_png(content, mode="RGB")).permute(2, 0, 1).contiguous()
-        return _decode_with_torchvision(content)
-    except (RuntimeError, ValueError) as error:
-        raise ShardError(f"{where}: the photo cannot be decoded ({_first_line(error)}); rebuild this shard without it") from error
+        return torch.from_numpy(decode_upright(content, shrink=shrink)).permute(2, 0, 1)
+    except ValueError as error:
+        if shrink > 1:
+            raise ShardError(f"{where}: the photo cannot be decoded at 1/{shrink}; set data.decode=exact, or check with: mcdist shards verify") from error
+        raise ShardError(f"{where}: the photo cannot be decoded ({error}); rebuild this shard without it") from error
 
 
 def decode_grey(content: bytes, *, where: str) -> UInt8[Tensor, "H W"]:
@@ -92,9 +81,9 @@ def decode_grey(content: bytes, *, where: str) -> UInt8[Tensor, "H W"]:
     if values is not None:
         return torch.from_numpy(values)
     try:
-        return torch.from_numpy(decode_png(content, mode="L"))
+        return torch.from_numpy(decode_with_pillow(content, mode="L"))
     except ValueError as error:
-        raise ShardError(f"{where}: a map cannot be decoded ({_first_line(error)}); rebuild this shard") from error
+        raise ShardError(f"{where}: a map cannot be decoded ({error}); rebuild this shard") from error
 
 
 def instances_of(stored: UInt8[Tensor, "H W"]) -> Int16[Tensor, "H W"]:
@@ -109,14 +98,3 @@ def check_size(shape: Sequence[int], *, photo: Tensor, what: str, where: str, sh
         height, width = photo.shape[1:]
         scale = "" if shrink == 1 else f" at 1/{shrink}"
         raise ShardError(f"{where}: the {what} is {shape[1]} x {shape[0]}, its photo{scale} {width} x {height}; rebuild this shard")
-
-
-def _decode_with_torchvision(content: bytes) -> UInt8[Tensor, "3 H W"]:
-    """Imported here: torchvision brings torch's compiler, a second and 160 MiB of each data worker, and few photos come this way."""
-    from torchvision.io import ImageReadMode, decode_image
-
-    return decode_image(torch.frombuffer(bytearray(content), dtype=torch.uint8), mode=ImageReadMode.RGB, apply_exif_orientation=True)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy
 from jaxtyping import Int16, UInt8
 
-from mcdist.data.shards.sample import STORED_VOID
+from mcdist.data.pictures.png import STORED_VOID
 from mcdist.types import VOID
 
 _LARGEST_INT8 = 127

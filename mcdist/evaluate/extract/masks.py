@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy
 import torch
 from jaxtyping import Float, Int, Int16, Shaped
-from scipy import ndimage
 from torch import Tensor
+
+from mcdist.components import connected_components
 
 from mcdist.choices import Objects, require_choice
 
@@ -43,7 +44,7 @@ def photo_objects(saliency: Float[Tensor, "B S S"]) -> Int16[Tensor, "B S S"]:
 
 
 def component_objects(saliency: Float[Tensor, "B S S"], *, area_min: float) -> tuple[Int16[Tensor, "B S S"], Int[numpy.ndarray, " B"]]:
-    """Connected components (4 neighbours) of the pixels above SALIENCY_LOGIT_MIN, numbered from 1, and how many were dropped in each photo.
+    """Connected components of the pixels above SALIENCY_LOGIT_MIN, numbered from 1, and how many were dropped in each photo.
 
     A component smaller than `area_min`, a share of the photo, becomes background. Runs on the host: costs one copy of `saliency` there and one of the
     map back.
@@ -55,7 +56,7 @@ def component_objects(saliency: Float[Tensor, "B S S"], *, area_min: float) -> t
 
 
 def _large_components(above: Shaped[numpy.ndarray, "S S"], *, area_min_px: float) -> tuple[Int16[numpy.ndarray, "S S"], int]:
-    components, num_found = ndimage.label(above)
+    components, num_found = connected_components(above)
     areas_px = numpy.bincount(components.ravel(), minlength=num_found + 1)
     keep = areas_px >= area_min_px
     keep[0] = False

@@ -1,16 +1,15 @@
 """Reading a photo for a proposal: upright RGB as training sees it, shrunk where it is huge, refused with a reason where nothing can be done."""
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
 from jaxtyping import Bool, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 
-from mcdist.data.pictures.decode_png import decode_png
-from mcdist.data.pictures.header import PNG_START, PictureHeader, read_header
-from mcdist.data.pictures.jpeg import decode_plain_jpeg, is_plain_jpeg
+from mcdist.data.pictures.header import PictureHeader, read_photo_header
+from mcdist.data.pictures.jpeg import is_plain_jpeg
+from mcdist.data.pictures.photo import decode_upright
 from mcdist.proposals.proposal import CannotProposeError, Pixels
 
 UNREADABLE = "unreadable"
@@ -19,8 +18,6 @@ GREYSCALE = "greyscale"
 TRANSPARENT = "transparent: what lies under less than half opacity is background"
 SHRUNK = "larger than the method takes: proposed on a shrunk copy"
 
-MAX_PIXELS = 100_000_000
-"""As for shards: a tiny file can claim any size."""
 JPEG_SHRINKS = (8, 4, 2, 1)
 
 
@@ -51,18 +48,17 @@ def read_photo(path: Path, *, max_side_px: int | None) -> ReadPhoto:
     """
     try:
         content = path.read_bytes()
-        header = read_header(content)
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, reason=getattr(error, "strerror", None) or str(error)) from error
-    if header.bits > 8:
-        raise _unreadable(path, reason=f"has {header.bits} bits a channel, shards hold 8")
-    if header.num_pixels > MAX_PIXELS:
-        raise _unreadable(path, reason=f"has {header.width} x {header.height} pixels, more than {MAX_PIXELS}")
+        header = read_photo_header(content)
+    except OSError as error:
+        raise _unreadable(path, reason=f"cannot be read ({error.strerror}); check the file and its permissions") from error
+    except ValueError as error:
+        raise _unreadable(path, reason=str(error)) from error
+    width, height = header.upright_size
     try:
-        pixels, (width, height) = _decode(content, header=header, max_side_px=max_side_px)
+        pixels = _decode(content, long_side=max(width, height), max_side_px=max_side_px)
         transparent = _transparent(content, header=header, width=pixels.shape[1], height=pixels.shape[0])
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise _unreadable(path, reason=f"cannot be decoded ({str(error).strip().split(chr(10))[0]})") from error
+    except ValueError as error:
+        raise _unreadable(path, reason=f"is damaged ({error}); replace it or leave it out") from error
     notes = []
     if (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all():
         notes.append(GREYSCALE)
@@ -73,25 +69,11 @@ def read_photo(path: Path, *, max_side_px: int | None) -> ReadPhoto:
     return ReadPhoto(pixels=pixels, width=width, height=height, transparent=transparent, notes=tuple(notes))
 
 
-def _decode(content: bytes, *, header: PictureHeader, max_side_px: int | None) -> tuple[UInt8[numpy.ndarray, "h w 3"], tuple[int, int]]:
-    """Pixels, and the upright photo's (width, height)."""
-    if content.startswith(PNG_START):
-        pixels = decode_png(content, mode="RGB")
-        size = pixels.shape[1], pixels.shape[0]
-    elif is_plain_jpeg(content):
-        size = header.width, header.height
-        shrink = next(step for step in JPEG_SHRINKS if step == 1 or (max_side_px is not None and max(size) >= step * max_side_px))
-        pixels = decode_plain_jpeg(content, shrink=shrink)
-    else:
-        pixels = _decode_other_jpeg(content)
-        size = pixels.shape[1], pixels.shape[0]
-    return _shrunk(pixels, max_side_px=max_side_px), size
-
-
-def _decode_other_jpeg(content: bytes) -> Pixels:
-    """A JPEG that EXIF turns, or of other colours than YCbCr and grey."""
-    with Image.open(io.BytesIO(content), formats=("JPEG", "MPO")) as picture:
-        return numpy.array(ImageOps.exif_transpose(picture).convert("RGB"))
+def _decode(content: bytes, *, long_side: int, max_side_px: int | None) -> UInt8[numpy.ndarray, "h w 3"]:
+    shrink = 1
+    if max_side_px is not None and is_plain_jpeg(content):
+        shrink = next(step for step in JPEG_SHRINKS if step == 1 or long_side >= step * max_side_px)
+    return _shrunk(decode_upright(content, shrink=shrink), max_side_px=max_side_px)
 
 
 def _shrunk(pixels: Pixels, *, max_side_px: int | None) -> UInt8[numpy.ndarray, "h w 3"]:
@@ -103,12 +85,12 @@ def _shrunk(pixels: Pixels, *, max_side_px: int | None) -> UInt8[numpy.ndarray, 
 
 
 def _transparent(content: bytes, *, header: PictureHeader, width: int, height: int) -> Bool[numpy.ndarray, "h w"] | None:
-    if header.colour not in (4, 6) and b"tRNS" not in content[:4096]:
+    if header.colour < 0 or header.colour not in (4, 6) and b"tRNS" not in content[:4096]:
         return None
-    alpha = Image.fromarray(decode_png(content, mode="RGBA")[..., 3])
+    alpha = Image.fromarray(decode_upright(content, mode="RGBA")[..., 3])
     opaque = numpy.asarray(alpha.resize((width, height), Image.Resampling.BOX)) >= 128
     return None if opaque.all() else ~opaque
 
 
 def _unreadable(path: Path, *, reason: str) -> CannotProposeError:
-    return CannotProposeError(f"the photo {path} {reason}; mend it or leave it out", outcome=UNREADABLE)
+    return CannotProposeError(f"the photo {path} {reason}", outcome=UNREADABLE)

@@ -15,8 +15,7 @@ import numpy
 from PIL import Image
 
 from mcdist.components import VOID
-from mcdist.data.pictures.grey_png import encode_grey_png
-from mcdist.data.pictures.stored_map import MAX_STORED_OBJECTS, encode_map
+from mcdist.data.pictures.png import MAX_STORED_OBJECTS, encode_grey_png, encode_map
 from mcdist.errors import ConfigError, DataError, MachineError, McdistError
 from mcdist.machine.processes import end_with_parent
 from mcdist.proposals.folder.outcome import FAILED, NOTHING_FOUND, ONE_COLOUR, PROPOSED, TOO_SMALL, PhotoOutcome

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mcdist.data.pictures.header import PictureHeader, read_header
-from mcdist.data.shards.check import MAX_PIXELS
+from mcdist.data.pictures.header import MAX_PIXELS, PictureHeader, read_header
 
 
 def encoded(width: int, height: int, *, mode: str = "RGB", kind: str = "JPEG", **options) -> bytes:
@@ -38,11 +37,11 @@ def test_a_few_bytes_may_promise_many_pixels():
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "has no bytes"),
+        (b"", "is empty"),
         (b"GIF89a", "is neither JPEG nor PNG, it starts with 47 49 46 38"),
-        (encoded(7, 5)[:30], "ends after 30 bytes, within its header"),
-        (encoded(7, 5, kind="PNG")[:20], "ends after 20 bytes, within its header"),
-        (b"\xff\xd8\x00\x00", "is a JPEG with damage at its byte 2"),
+        (encoded(7, 5)[:30], "is damaged: it ends after 30 bytes, within its header"),
+        (encoded(7, 5, kind="PNG")[:20], "is damaged: it ends after 20 bytes, within its header"),
+        (b"\xff\xd8\x00\x00", "is a JPEG that is damaged at its byte 2"),
         (b"\x89PNG\r\n\x1a\n" + bytes(30), "is a PNG without a header chunk"),
     ],
 )

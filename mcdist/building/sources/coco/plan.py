@@ -13,7 +13,7 @@ from mcdist.building.sources.coco.rle import pycocotools_mask
 from mcdist.building.sources.coco.source import CocoItem, CocoSource, JsonMaps, StuffMaps, png_beside
 from mcdist.building.sources.coco.stuff import class_names
 from mcdist.data.pictures.folder import check_folder, is_text, pictures_in
-from mcdist.data.pictures.stored_map import STORED_VOID
+from mcdist.data.pictures.png import STORED_VOID
 from mcdist.errors import ConfigError, DataError
 
 

@@ -11,7 +11,8 @@ from mcdist.building.source import Item, Option, Photo
 from mcdist.building.sources.demo.proposals import propose
 from mcdist.building.sources.demo.scene import draw_scene
 from mcdist.building.sources.demo.shapes import SHAPES
-from mcdist.data.shards.sample import INFO_MEMBER, INSTANCES_MEMBER, SEGMENTS_MEMBER, encode_map
+from mcdist.data.pictures.png import encode_map
+from mcdist.data.shards.sample import INFO_MEMBER, INSTANCES_MEMBER, SEGMENTS_MEMBER
 from mcdist.errors import ConfigError
 
 CLASSES = ("background", *(shape.name for shape in SHAPES))

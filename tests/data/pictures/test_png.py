@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from mcdist.data.pictures.grey_png import decode_grey_png, encode_grey_png
+from mcdist.data.pictures.png import decode_grey_png, encode_grey_png
 from mcdist.data.shards.sample import decode_grey
 from mcdist.errors import ShardError
 
