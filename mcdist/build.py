@@ -16,10 +16,9 @@ from mcdist.config import Config, DataConfig, ModelConfig
 from mcdist.data import loader
 from mcdist.data.division import num_micro_batches
 from mcdist.data.files.cached import CachedFiles, stage
-from mcdist.data.files.open import open_files
 from mcdist.data.loader import BatchLoader, make_loader
 from mcdist.data.order import WINDOW_BLOCKS
-from mcdist.data.readers.open import open_shards
+from mcdist.data.readers import open as readers
 from mcdist.data.readers.reader import SampleReader
 from mcdist.data.views.draw import ViewSettings
 from mcdist.distributed import World
@@ -258,8 +257,14 @@ def open_reader(location: str, *, key: str, data: DataConfig) -> SampleReader:
     """A reader of the shard folder that the setting `key` names, of either format."""
     if not location:
         raise ConfigError(f"{key} is not set; name a shard folder: {key}=DIR (build one with: mcdist shards build ...)")
-    files = open_files(location, cache_dir=data.cache_dir, cache_gib=data.cache_gib, stage_to=data.stage_to, verify=data.verify)
-    return open_shards(files, ffcv_cache="process" if data.ffcv_cache == "process" else "os")
+    return readers.open_shards(
+        location,
+        cache_dir=data.cache_dir,
+        cache_gib=data.cache_gib,
+        stage_to=data.stage_to,
+        verify=data.verify,
+        ffcv_cache=data.ffcv_cache,
+    )
 
 
 def cache_warning(config: Config, reader: SampleReader) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import webdataset
 
-from mcdist.data.readers.webdataset import ShardFolder
+from mcdist.data.readers.webdataset import WebDatasetReader
 
 
 def read_folder(folder: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
@@ -50,7 +50,7 @@ def test_a_reader_written_from_the_document_finds_what_was_written(folder: Path,
 
 
 def test_it_finds_what_our_reader_finds(folder: Path) -> None:
-    reader = ShardFolder(folder)
+    reader = WebDatasetReader(folder)
     for index, (key, members) in enumerate(read_folder(folder)):
         raw = reader.read(index, with_segments=True)
         assert (raw.key, raw.photo, raw.instances, raw.segments) == (key, members["png"], members["mask.png"], members.get("seg.png"))

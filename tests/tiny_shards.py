@@ -11,7 +11,7 @@ import numpy
 from PIL import Image
 
 from mcdist.data.pictures.png import encode_map
-from mcdist.data.readers.webdataset import ShardFolder
+from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.index import SampleEntry, encode_index, index_name
 from mcdist.data.shards.manifest import Manifest, ShardEntry, read_manifest, write_manifest
 
@@ -74,7 +74,7 @@ def relist(folder: Path, *, place: int, change: Callable[[list[SampleEntry]], li
     """The folder with the samples of one shard listed otherwise in its index; the tar stays, the manifest fits the new index."""
     manifest = read_manifest(folder)
     shard = manifest.shards[place]
-    changed = write_index(folder / shard.name, samples=change(list(ShardFolder(folder).read_index(place))))
+    changed = write_index(folder / shard.name, samples=change(list(WebDatasetReader(folder).read_index(place))))
     shards = tuple(replace(shard, **_index_of(changed)) if number == place else shard for number, shard in enumerate(manifest.shards))
     write_manifest(replace(manifest, shards=shards), folder=folder)
     return folder

@@ -31,7 +31,7 @@ from mcdist.build import view_settings
 from mcdist.config import Config, ViewsConfig
 from mcdist.data.loader import make_loader, prepare_workers
 from mcdist.data.pictures.png import encode_map
-from mcdist.data.readers.webdataset import ShardFolder
+from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.index import SampleEntry, encode_index, index_name
 from mcdist.data.shards.manifest import Manifest, ShardEntry, write_manifest
 
@@ -86,7 +86,7 @@ def read(folder: Path, *, num_steps: int, num_workers: int, batch: int, ready: b
         first.join()
     began_s = time.perf_counter()
     loader = make_loader(
-        ShardFolder(folder),
+        WebDatasetReader(folder),
         views=view_settings(Config(views=ViewsConfig(size_px=VIEW_PX))),
         seed=0,
         global_batch=batch,

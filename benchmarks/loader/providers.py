@@ -33,16 +33,16 @@ def _is_installed(module: str) -> bool:
 
 def mcdist_views(source: Source, batch: int, size_px: int, num_workers: int) -> Iterator[Seen]:
     """This loader on WebDataset shards: 8-bit views and maps; their colour is the device's work."""
-    from mcdist.data.readers.webdataset import ShardFolder
+    from mcdist.data.readers.webdataset import WebDatasetReader
 
-    return _mcdist(ShardFolder(source.webdataset), batch, size_px, num_workers, finished=False)
+    return _mcdist(WebDatasetReader(source.webdataset), batch, size_px, num_workers, finished=False)
 
 
 def mcdist_finished(source: Source, batch: int, size_px: int, num_workers: int) -> Iterator[Seen]:
     """The same, and colour and normalisation too, on the CPU, in the main process."""
-    from mcdist.data.readers.webdataset import ShardFolder
+    from mcdist.data.readers.webdataset import WebDatasetReader
 
-    return _mcdist(ShardFolder(source.webdataset), batch, size_px, num_workers, finished=True)
+    return _mcdist(WebDatasetReader(source.webdataset), batch, size_px, num_workers, finished=True)
 
 
 def mcdist_ffcv_jpg(source: Source, batch: int, size_px: int, num_workers: int) -> Iterator[Seen]:

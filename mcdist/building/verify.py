@@ -8,10 +8,10 @@ from pathlib import Path
 
 from mcdist.building.pictures.photo import first_line
 from mcdist.building.writers.webdataset import sha256_of
-from mcdist.data.readers.ffcv import FfcvFolder
+from mcdist.data.readers.ffcv import FfcvReader
 from mcdist.data.readers.open import open_shards
 from mcdist.data.readers.reader import SampleReader
-from mcdist.data.readers.webdataset import ShardFolder
+from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.check import check_raw
 from mcdist.data.shards.index import ShardIndex
 from mcdist.data.shards.manifest import ShardEntry
@@ -76,9 +76,9 @@ def _file_problems(path: Path, *, shard: ShardEntry) -> Iterator[str]:
 
 def _structure_problems(reader: SampleReader, *, place: int, path: Path) -> Iterator[str]:
     """What the tar's index or the FFCV file's tables say that is not so. Raises ShardError where they cannot be read at all."""
-    if isinstance(reader, ShardFolder):
+    if isinstance(reader, WebDatasetReader):
         return _tar_problems(path, index=reader.read_index(place))
-    assert isinstance(reader, FfcvFolder)
+    assert isinstance(reader, FfcvReader)
     beton = reader.shard(place)
     keys = [beton.key(row) for row in range(beton.beton.num_samples)]
     return (f"{path}: two samples have the key {key}" for key in sorted({key for key in keys if keys.count(key) > 1}))

@@ -18,10 +18,11 @@ import numpy
 import torch
 from torch.utils.data import DataLoader
 
+from mcdist.choices import BadSamples, Decode
 from mcdist.data.batch import Batch, collate
 from mcdist.data.files.ahead import FetchAhead
 from mcdist.data.order import WINDOW_BLOCKS, Request, check_division, micro_batches
-from mcdist.data.photo_views import Made, PhotoViews, from_sound_copy
+from mcdist.data.photo_views import MadeViews, PhotoViews, read_sound
 from mcdist.data.readers.reader import SampleReader
 from mcdist.data.shards.sample import Sample, decode_sample
 from mcdist.data.views.draw import ViewSettings
@@ -30,7 +31,7 @@ from mcdist.resilience import stop
 
 
 class MicroBatches:
-    """`micro_batches` with a length, as DataLoader wants it; can be gone through again."""
+    """`micro_batches` with a length, as DataLoader needs it; can be iterated again."""
 
     def __init__(self, **arguments: int) -> None:
         self.arguments = arguments
@@ -84,7 +85,7 @@ def _raising(batches: Iterator[Batch | McdistError]) -> Generator[Batch, None, N
 
 
 def make_loader(
-    folder: SampleReader,
+    reader: SampleReader,
     *,
     views: ViewSettings,
     seed: int,
@@ -99,21 +100,21 @@ def make_loader(
     num_workers: int,
     prefetch: int,
     pin_memory: bool,
-    decode: str = "exact",
-    bad_samples: str = "error",
+    decode: Decode = "exact",
+    bad_samples: BadSamples = "error",
 ) -> BatchLoader:
     """This rank's micro-batches, `accumulation_steps` a step, from run position `consumed` on; one pass is the rest of the run.
 
-    Neither `num_workers` nor `num_ranks` changes what is seen of a sample. Iterating raises the ShardError a worker met, unless
+    Neither `num_workers` nor `num_ranks` changes how a sample is seen. Iterating raises the ShardError a worker met, unless
     `bad_samples` is "skip", or MachineError where a worker died.
 
     Raises:
-        ConfigError: ranks, lanes and micro-batches do not come out even.
+        ConfigError: ranks, lanes and micro-batches do not divide evenly, or `decode` or `bad_samples` is not one of its choices.
     """
     check_division(global_batch=global_batch, accumulation_steps=accumulation_steps, num_lanes=num_lanes, num_ranks=num_ranks)
     requests = MicroBatches(
         seed=seed,
-        num_samples=len(folder),
+        num_samples=len(reader),
         block=block,
         num_lanes=num_lanes,
         global_batch=global_batch,
@@ -124,7 +125,7 @@ def make_loader(
         num_steps=num_steps,
     )
     loader = BatchLoader(
-        PhotoViews(folder, views=views, seed=seed, decode=decode, bad_samples=bad_samples),
+        PhotoViews(reader, views=views, seed=seed, decode=decode, bad_samples=bad_samples),
         batch_sampler=requests,
         collate_fn=_collate,  # type: ignore[arg-type]  # of what __getitems__ gives, which need not be a list
         num_workers=num_workers,
@@ -134,21 +135,21 @@ def make_loader(
         multiprocessing_context=prepare_workers() if num_workers else None,
         generator=torch.Generator(),  # else every pass would draw from the run's own random numbers
     )
-    if folder.files.fetches:
+    if reader.files.fetches:
         window = -(-WINDOW_BLOCKS * block * num_lanes // global_batch) * accumulation_steps
-        loader.fetch_ahead = partial(_fetch_ahead, folder, requests=requests, ahead=window + prefetch * num_workers)
+        loader.fetch_ahead = partial(_fetch_ahead, reader, requests=requests, ahead=window + prefetch * num_workers)
     return loader
 
 
-def _fetch_ahead(folder: SampleReader, *, requests: MicroBatches, ahead: int) -> FetchAhead:
+def _fetch_ahead(reader: SampleReader, *, requests: MicroBatches, ahead: int) -> FetchAhead:
     """The shards of the next window of every lane: what comes after it jumps to other blocks."""
-    shards = folder.manifest.shards
+    shards = reader.manifest.shards
     ends = numpy.cumsum([shard.num_samples for shard in shards])
     wanted = (dict.fromkeys(numpy.searchsorted(ends, [request.index for request in batch], side="right").tolist()) for batch in requests)
-    return FetchAhead((list(places) for places in wanted), ahead=ahead, fetch=lambda place: folder.files.fetch_ahead(shards[place]))
+    return FetchAhead((list(places) for places in wanted), ahead=ahead, fetch=lambda place: reader.files.fetch_ahead(shards[place]))
 
 
-def _collate(made: Made | McdistError) -> Batch | McdistError:
+def _collate(made: MadeViews | McdistError) -> Batch | McdistError:
     if isinstance(made, McdistError):
         return made
     return replace(collate(made.samples), num_bad=len(made.bad), bad=tuple(sample.to_json() for sample in made.bad))
@@ -171,10 +172,10 @@ def start_worker(worker: int) -> None:
     stop.serve_only_parent()
 
 
-def read_sample(folder: SampleReader, index: int, *, with_segments: bool = False) -> Sample:
+def read_sample(reader: SampleReader, index: int, *, with_segments: bool = False) -> Sample:
     """A decoded sample, with its ground truth where that is asked for.
 
     Raises:
         ShardError: a damaged sample, or one without ground truth.
     """
-    return from_sound_copy(folder, index, make=partial(decode_sample, with_segments=with_segments), with_segments=with_segments)
+    return read_sound(reader, index, make=partial(decode_sample, with_segments=with_segments), with_segments=with_segments)

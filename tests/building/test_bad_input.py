@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import Result
 
 from mcdist.building.writers import webdataset as write_webdataset
-from mcdist.data.readers.webdataset import ShardFolder
+from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.manifest import read_manifest
 from mcdist.data.shards.sample import decode_photo, decode_sample
 
@@ -105,7 +105,7 @@ def test_a_picture_of_another_format_is_not_passed_over(run: Run, photos: Path, 
 def test_grey_and_cmyk_photos_keep_their_bytes_and_read_as_rgb(run: Run, photos: Path, tmp_path: Path, mode: str) -> None:
     save_photo(photos / "p0.jpg", mode=mode)
     assert build(run, tmp_path, "--strict").exit_code == 0
-    content = ShardFolder(tmp_path / "out").read(0).photo
+    content = WebDatasetReader(tmp_path / "out").read(0).photo
     assert content == (photos / "p0.jpg").read_bytes()
     with Image.open(photos / "p0.jpg") as image:
         wanted = numpy.asarray(image.convert("RGB")).astype(int)
@@ -118,7 +118,7 @@ def test_a_photo_turned_by_exif_wants_an_upright_mask(run: Run, photos: Path, tm
     assert_one_sentence(build(run, tmp_path, "--strict"), "p0.png", "32 x 48", "before its EXIF rotation", "upright")
     save_mask(tmp_path / "masks" / "p0.png", width=32, height=48)
     assert build(run, tmp_path, "--strict").exit_code == 0
-    sample = decode_sample(ShardFolder(tmp_path / "out").read(0))
+    sample = decode_sample(WebDatasetReader(tmp_path / "out").read(0))
     assert tuple(sample.photo.shape) == (3, 48, 32) and tuple(sample.instances.shape) == (48, 32)
 
 

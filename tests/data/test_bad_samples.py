@@ -16,7 +16,7 @@ from PIL import Image
 
 from mcdist.data.bad_samples import BadSample, shard_name, stand_in
 from mcdist.data.loader import make_loader
-from mcdist.data.readers.webdataset import ShardFolder
+from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.manifest import read_manifest
 from mcdist.data.shards.sample import decode_grey, decode_photo, decode_sample
 from mcdist.errors import ConfigError, MachineError, ShardError
@@ -47,8 +47,8 @@ def flipped(content: bytes) -> bytes:
 MEMBERS: dict[str, tuple[Callable[[dict[str, bytes]], dict[str, bytes]], str]] = {
     "no map": (lambda members: {name: content for name, content in members.items() if name != "mask.png"}, "expected a photo .* and mask.png"),
     "no photo": (lambda members: {name: content for name, content in members.items() if name != "png"}, "expected a photo"),
-    "photo of no bytes": (lambda members: {**members, "png": b""}, "the photo has no bytes"),
-    "map of no bytes": (lambda members: {**members, "mask.png": b""}, "the instance map has no bytes"),
+    "photo of no bytes": (lambda members: {**members, "png": b""}, "the photo is empty"),
+    "map of no bytes": (lambda members: {**members, "mask.png": b""}, "the instance map is empty"),
     "decompression bomb": (lambda members: {**members, "png": bomb()}, "the photo is 60000 x 60000, at most 100,000,000 pixels are decoded"),
     "bomb of a map": (lambda members: {**members, "mask.png": bomb()}, "the instance map is 60000 x 60000, at most"),
     "map of another size": (
@@ -77,7 +77,7 @@ def spoiled(request, make_shards, members_of) -> tuple[Path, str]:
 
 
 def loader_of(folder: Path, view_settings, **changes):
-    return make_loader(ShardFolder(folder), views=view_settings(), **{**RUN, "num_workers": 0, **changes})
+    return make_loader(WebDatasetReader(folder), views=view_settings(), **{**RUN, "num_workers": 0, **changes})
 
 
 def assert_skipped(folder: Path, view_settings, *, reason: str, bad: set[int] = frozenset({BAD})) -> list[BadSample]:
@@ -125,7 +125,7 @@ def test_skipping_changes_nothing_for_the_other_samples(make_shards, members_of,
 
 def test_a_truncated_tar_costs_the_samples_that_are_gone(make_shards, view_settings):
     folder = make_shards(12)
-    keys = {index: extent for index, extent in enumerate(ShardFolder(folder).read_index(1).extents["json"][:, 0].tolist(), start=5)}
+    keys = {index: extent for index, extent in enumerate(WebDatasetReader(folder).read_index(1).extents["json"][:, 0].tolist(), start=5)}
     os.truncate(folder / "shard-0001.tar", keys[7])
     assert_skipped(folder, view_settings, reason="the tar ends after", bad={8, 9})
 
@@ -155,7 +155,7 @@ def test_a_manifest_that_promises_other_samples_than_the_index_is_refused(make_s
     relist_shard(folder, place=1, change=lambda samples: samples[:-1])
     (folder / "shard-0001.index.json").write_bytes(sound)
     with pytest.raises(ShardError, match=r"lists 5 samples of shard-0001.tar, the manifest 4"):
-        ShardFolder(folder).read(6)
+        WebDatasetReader(folder).read(6)
 
 
 def test_a_machine_that_fails_is_no_bad_sample(make_shards, view_settings, monkeypatch):
@@ -164,7 +164,7 @@ def test_a_machine_that_fails_is_no_bad_sample(make_shards, view_settings, monke
     def fail(index, **options):
         raise MachineError("the network is down")
 
-    monkeypatch.setattr(loader.dataset.folder, "read", fail)
+    monkeypatch.setattr(loader.dataset.reader, "read", fail)
     with pytest.raises(MachineError, match="the network is down"):
         list(loader)
 

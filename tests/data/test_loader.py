@@ -12,7 +12,7 @@ import torch
 from mcdist.data.batch import Batch
 from mcdist.data.loader import BatchLoader, _raising, make_loader, read_sample
 from mcdist.data.order import micro_batches
-from mcdist.data.readers.webdataset import ShardFolder
+from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.errors import ConfigError, MachineError, ShardError
 
 RUN = dict(seed=5, global_batch=8, accumulation_steps=2, block=3, num_lanes=4, consumed=0, num_steps=5)
@@ -20,12 +20,12 @@ ALONE = dict(rank=0, num_ranks=1, num_workers=0, prefetch=2, pin_memory=False)
 
 
 @pytest.fixture(scope="module")
-def folder(shards_at, tmp_path_factory) -> ShardFolder:
+def folder(shards_at, tmp_path_factory) -> WebDatasetReader:
     """23 samples that no test changes."""
-    return ShardFolder(shards_at(tmp_path_factory.mktemp("tiny") / "shards", 23))
+    return WebDatasetReader(shards_at(tmp_path_factory.mktemp("tiny") / "shards", 23))
 
 
-def loader_of(folder: ShardFolder, view_settings, **changes) -> BatchLoader:
+def loader_of(folder: WebDatasetReader, view_settings, **changes) -> BatchLoader:
     return make_loader(folder, views=view_settings(), **{**RUN, **ALONE, **changes})
 
 
@@ -123,10 +123,10 @@ def test_training_never_reads_ground_truth(folder, view_settings, monkeypatch):
 
 
 @pytest.fixture
-def cut(make_shards, relist_shard) -> ShardFolder:
+def cut(make_shards, relist_shard) -> WebDatasetReader:
     """23 samples, where the tar was cut inside the map of sample 7."""
     folder = make_shards(23)
-    shard = ShardFolder(folder).manifest.shards[1]
+    shard = WebDatasetReader(folder).manifest.shards[1]
 
     def moved(samples):
         return [
@@ -135,7 +135,7 @@ def cut(make_shards, relist_shard) -> ShardFolder:
 
     relist_shard(folder, place=1, change=moved)
     os.truncate(folder / shard.name, shard.num_bytes - 96)
-    return ShardFolder(folder)
+    return WebDatasetReader(folder)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -196,8 +196,8 @@ def test_evaluation_gives_photos_with_ground_truth_in_index_order(folder):
 
 def test_evaluation_wants_ground_truth(make_shards, members_of):
     without: Path = make_shards(2, members_of=lambda index: {name: content for name, content in members_of(index).items() if name != "seg.png"})
-    with pytest.raises(ShardError, match="evaluation wants the ground truth seg.png"):
-        read_sample(ShardFolder(without), 0, with_segments=True)
+    with pytest.raises(ShardError, match="evaluation needs the ground truth seg.png"):
+        read_sample(WebDatasetReader(without), 0, with_segments=True)
 
 
 def test_what_data_workers_import_brings_no_compiler():

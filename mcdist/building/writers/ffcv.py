@@ -16,8 +16,8 @@ from jaxtyping import Shaped
 
 from mcdist.building.writers.pack import Packed
 from mcdist.building.writers.webdataset import sha256_of
-from mcdist.data.readers.open_beton import ABSENT, JSON_FIELDS, LABEL_MEMBER, PHOTO_FIELD, TERMINATOR
 from mcdist.data.shards.beton import ALLOCATION, BYTES, FIELD, HEADER, INT, JSON, MIN_PAGE_BYTES, PHOTO, VERSION, row_type
+from mcdist.data.shards.beton_fields import ABSENT, JSON_FIELDS, LABEL_MEMBER, PHOTO_FIELD, TERMINATOR
 from mcdist.data.shards.manifest import ShardEntry
 from mcdist.errors import DataError
 

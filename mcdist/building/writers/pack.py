@@ -6,8 +6,8 @@ from typing import Literal
 
 from mcdist.building.source import Option, Photo
 from mcdist.data.pictures.jpeg import is_plain_jpeg, jpeg_size
-from mcdist.data.readers.open_beton import ABSENT, KEY_FIELD, OWN_FIELDS, PHOTO_FIELD
 from mcdist.data.shards.beton import JPEG, RAW
+from mcdist.data.shards.beton_fields import ABSENT, KEY_FIELD, OWN_FIELDS, PHOTO_FIELD
 from mcdist.data.shards.sample import INSTANCES_MEMBER, PHOTO_MEMBERS, decode_photo
 from mcdist.errors import DataError
 

@@ -14,6 +14,7 @@ from mcdist.data.files.fetch import fetch_bytes, fetch_file
 from mcdist.data.files.files import sha256_of
 from mcdist.data.shards.index import index_name
 from mcdist.data.shards.manifest import MANIFEST_NAME, Manifest, ShardEntry, parse_manifest
+from mcdist.location import check_location
 
 STAGE_THREADS = 4
 """Shards a rank copies at a time: one alone seldom fills a network."""
@@ -26,6 +27,8 @@ class CachedFiles:
     fetches = True
 
     def __init__(self, url: str, *, cache: ShardCache, verify: bool = False) -> None:
+        """Raises ConfigError for a URL with a secret in it."""
+        check_location(url)
         self.url, self.cache, self.verify = url.rstrip("/"), cache, verify
         self._verified: set[str] = set()
 

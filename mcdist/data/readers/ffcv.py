@@ -1,4 +1,4 @@
-"""FfcvFolder: any sample of a folder of FFCV files by its index, straight from the files' tables.
+"""FfcvReader: any sample of a folder of FFCV files by its index, straight from the files' tables.
 
 Reading needs no ffcv: its Loader opens one file, compiles for seconds, draws its own crops, and waits for ever where a file is damaged. Here the files
 take part in the run's own order, lanes and workers, and the views are those of any other shard (docs/decisions.md).
@@ -8,38 +8,41 @@ from bisect import bisect_right
 from itertools import accumulate
 from pathlib import Path
 
+from mcdist.choices import FfcvCache, require_choice
 from mcdist.data.files.files import MAX_DESCRIPTORS, LocalFiles, ShardFiles
 from mcdist.data.files.recent import Recent
-from mcdist.data.readers.open_beton import Cache, OpenBeton
+from mcdist.data.readers.beton_file import BetonFile
+from mcdist.data.shards.manifest import Manifest
 from mcdist.data.shards.sample import RawSample
 from mcdist.errors import ShardError
 
 
-class FfcvFolder:
-    """Samples in manifest order: index 0 is the first sample of the first file. Worker processes get a copy that opens its own files.
+class FfcvReader:
+    """Samples in manifest order: index 0 is the first sample of the first file. Picklable: worker processes open their own files.
 
     `cache`: `os` maps the files, so that a crop of a photo kept as pixels fetches its own rows only and all processes share the system's cache;
-    `process` reads each sample into the process in one go, which suits network disks, and files that may be cut short under a run. Files that
-    were fetched are always read so.
+    `process` reads each sample into the process in one go, which suits network disks, and files that may be cut short under a run. Fetched files
+    are always read so.
     """
 
-    def __init__(self, folder: Path | ShardFiles, *, cache: Cache = "os") -> None:
-        """Raises ShardError where the folder is missing, unfinished, empty or of another format or schema version."""
+    def __init__(self, folder: Path | ShardFiles, *, manifest: Manifest | None = None, cache: FfcvCache = "os") -> None:
+        """Raises ShardError where the folder is missing, unfinished, empty or of another format or schema version, ConfigError for another `cache`."""
+        require_choice("cache", cache, choices=FfcvCache)
         self.files: ShardFiles = LocalFiles(folder) if isinstance(folder, Path) else folder
-        self.cache: Cache = cache
-        self.manifest = self.files.manifest()
+        self.cache: FfcvCache = cache
+        self.manifest = self.files.manifest() if manifest is None else manifest
         if self.manifest.format != "ffcv":
-            raise ShardError(f"{self.files.name} holds {self.manifest.format} files, a reader of FFCV files was asked for; name a folder of FFCV files")
+            raise ShardError(f"{self.files.name} holds {self.manifest.format} files, expected FFCV files; open it with open_shards")
         if not self.manifest.num_samples:
             raise ShardError(f"expected samples in {self.files.name}, the manifest lists none; see its `skipped` list for why and build again")
         self._ends = list(accumulate(shard.num_samples for shard in self.manifest.shards))
-        self._open: Recent[int, OpenBeton] = Recent(MAX_DESCRIPTORS, cost=_one, close=_leave)
+        self._open: Recent[int, BetonFile] = Recent(MAX_DESCRIPTORS, cost=_one, close=_leave)
 
     def __len__(self) -> int:
         return self._ends[-1]
 
     def key(self, index: int) -> str:
-        """The sample's key, which lies in its file."""
+        """The sample's key, read from its file."""
         place, row = self._place(index)
         return self.shard(place).key(row)
 
@@ -47,9 +50,9 @@ class FfcvFolder:
         """The place in the manifest of the shard that holds sample `index`."""
         return bisect_right(self._ends, index)
 
-    def shard(self, place: int) -> OpenBeton:
+    def shard(self, place: int) -> BetonFile:
         """The file at `place` in the manifest; ShardError where it is damaged."""
-        return self._open.get(place, make=lambda: OpenBeton(self.files, shard=self.manifest.shards[place], cache=self.cache))
+        return self._open.get(place, make=lambda: BetonFile(self.files, shard=self.manifest.shards[place], cache=self.cache))
 
     def read(self, index: int, *, with_segments: bool = False) -> RawSample:
         """The photo as JPEG bytes or as pixels, the map likewise. Ground truth is read only when asked for: training never does."""
@@ -79,9 +82,9 @@ class FfcvFolder:
         return place, index - (self._ends[place - 1] if place else 0)
 
 
-def _one(beton: OpenBeton) -> int:
+def _one(beton: BetonFile) -> int:
     return 1
 
 
-def _leave(beton: OpenBeton) -> None:
+def _leave(beton: BetonFile) -> None:
     """A map ends with the last view of it."""

@@ -1,4 +1,4 @@
-"""ShardFolder: any sample of a WebDataset shard folder by its index, read straight from its tar by the index's offsets."""
+"""WebDatasetReader: any sample of a WebDataset shard folder by its index, read straight from its tar by the index's offsets."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from mcdist.data.files.files import LocalFiles, ShardFiles
 from mcdist.data.files.recent import Recent
 from mcdist.data.shards.index import SampleEntry, ShardIndex, index_name, parse_index
-from mcdist.data.shards.manifest import ShardEntry
+from mcdist.data.shards.manifest import Manifest, ShardEntry
 from mcdist.data.shards.sample import INSTANCES_MEMBER, PHOTO_MEMBERS, SEGMENTS_MEMBER, RawSample
 from mcdist.errors import ShardError
 
@@ -17,15 +17,15 @@ MAX_INDEXED_SAMPLES = 65_536
 """Samples in the indexes a process holds open, some 200 bytes each."""
 
 
-class ShardFolder:
-    """Samples in manifest order: index 0 is the first sample of the first shard. Worker processes get a copy that opens its own files."""
+class WebDatasetReader:
+    """Samples in manifest order: index 0 is the first sample of the first shard. Picklable: worker processes open their own files."""
 
-    def __init__(self, folder: Path | ShardFiles) -> None:
+    def __init__(self, folder: Path | ShardFiles, *, manifest: Manifest | None = None) -> None:
         """Raises ShardError where the folder is missing, unfinished, empty or of another schema version."""
         self.files: ShardFiles = LocalFiles(folder) if isinstance(folder, Path) else folder
-        self.manifest = self.files.manifest()
+        self.manifest = self.files.manifest() if manifest is None else manifest
         if self.manifest.format != "webdataset":
-            raise ShardError(f"{self.files.name} holds {self.manifest.format} files, a reader of WebDataset tars was asked for; name a folder of tars")
+            raise ShardError(f"{self.files.name} holds {self.manifest.format} files, expected WebDataset tars; open it with open_shards")
         if not self.manifest.num_samples:
             raise ShardError(f"expected samples in {self.files.name}, the manifest lists none; see its `skipped` list for why and build again")
         self._ends = list(accumulate(shard.num_samples for shard in self.manifest.shards))

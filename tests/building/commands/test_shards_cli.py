@@ -11,7 +11,7 @@ from made_pictures import save_mask, save_photo
 from PIL import Image
 from typer.testing import Result
 
-from mcdist.data.readers.webdataset import ShardFolder
+from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.manifest import read_manifest
 from mcdist.data.shards.sample import decode_sample
 
@@ -27,7 +27,7 @@ def test_a_folder_of_photos_becomes_shards_that_the_reader_reads(run: Run, photo
     out = tmp_path / "out"
     result = run("build", "folder", photos, "--masks", tmp_path / "masks", "--out", out, "--shard-size", 4, "--workers", 1)
     assert result.exit_code == 0 and "6 photos in 2 shards" in result.output
-    reader = ShardFolder(out)
+    reader = WebDatasetReader(out)
     assert [reader.key(index) for index in range(len(reader))] == [f"p{number}" for number in range(6)]
     raw = reader.read(3)
     assert raw.photo == (photos / "p3.jpg").read_bytes(), "a photo keeps its own bytes"
@@ -107,7 +107,7 @@ def test_a_finished_shard_whose_photo_or_tar_changed_is_built_again(run: Run, ph
     with (tmp_path / "out" / "shard-000001.tar").open("r+b") as file:
         file.write(b"damaged")
     assert run(*arguments).exit_code == 0
-    assert ShardFolder(tmp_path / "out").read(0).photo == (photos / "p0.jpg").read_bytes()
+    assert WebDatasetReader(tmp_path / "out").read(0).photo == (photos / "p0.jpg").read_bytes()
     assert run("verify", tmp_path / "out").exit_code == 0
 
 
@@ -141,14 +141,14 @@ def test_nested_photos_with_dots_get_keys_that_a_tar_keeps_whole(run: Run, tmp_p
         save_photo(tmp_path / "photos" / f"{name}.jpg")
         save_mask(tmp_path / "masks" / f"{name}.png")
     assert run("build", "folder", tmp_path / "photos", "--masks", tmp_path / "masks", "--out", tmp_path / "out", "--workers", 1).exit_code == 0
-    keys = ShardFolder(tmp_path / "out").read_index(0).keys
+    keys = WebDatasetReader(tmp_path / "out").read_index(0).keys
     assert len(set(keys)) == 3 and keys[2] == "d" and all(key.startswith("a__b_c-") for key in keys[:2])
 
 
 def test_labels_are_kept_as_ground_truth(run: Run, photos: Path, tmp_path: Path) -> None:
     arguments = ("build", "folder", photos, "--masks", tmp_path / "masks", "--labels", tmp_path / "masks", "--out", tmp_path / "out", "--workers", 1)
     assert run(*arguments).exit_code == 0
-    sample = decode_sample(ShardFolder(tmp_path / "out").read(0, with_segments=True), with_segments=True)
+    sample = decode_sample(WebDatasetReader(tmp_path / "out").read(0, with_segments=True), with_segments=True)
     assert sample.segments is not None and sorted(sample.segments.unique().tolist()) == [0, 1, 2, 255]
 
 
@@ -157,7 +157,7 @@ def test_short_side_shrinks_photo_mask_and_labels_together(run: Run, photos: Pat
     save_mask(tmp_path / "masks" / "p1.png", width=20, height=10)
     arguments = ("build", "folder", photos, "--masks", tmp_path / "masks", "--labels", tmp_path / "masks", "--out", tmp_path / "out", "--workers", 1)
     assert run(*arguments, "--short-side", 16).exit_code == 0
-    reader = ShardFolder(tmp_path / "out")
+    reader = WebDatasetReader(tmp_path / "out")
     shrunk, small = (decode_sample(reader.read(index, with_segments=True), with_segments=True) for index in (0, 1))
     assert tuple(shrunk.photo.shape) == (3, 16, 24) and sorted(shrunk.instances.unique().tolist())[-1] == 2
     assert tuple(small.photo.shape) == (3, 10, 20), "a small photo is never enlarged"
@@ -169,10 +169,10 @@ def test_voc_reads_the_list_the_proposals_and_the_labels(run: Run, tmp_path: Pat
     assert result.exit_code == 0, result.output
     manifest = read_manifest(tmp_path / "out")
     assert manifest.num_samples == 8 and manifest.options["labels"] == "SegmentationClassAug"
-    assert "seg.png" in ShardFolder(tmp_path / "out").read_index(0).extents
+    assert "seg.png" in WebDatasetReader(tmp_path / "out").read_index(0).extents
     assert str(tmp_path) not in json.dumps(manifest.options), "the same data elsewhere gives the same manifest"
     assert run("build", "voc", voc, "--no-labels", "--out", tmp_path / "bare", "--workers", 1).exit_code == 0
-    assert "seg.png" not in ShardFolder(tmp_path / "bare").read_index(0).extents
+    assert "seg.png" not in WebDatasetReader(tmp_path / "bare").read_index(0).extents
 
 
 def test_the_held_out_photos_and_the_rest_are_the_whole_list(run: Run, tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_the_held_out_photos_and_the_rest_are_the_whole_list(run: Run, tmp_path:
     keys = {}
     for part in ("train", "held-out"):
         assert run("build", "voc", tmp_path, "--hold-out", 3, "--part", part, "--out", tmp_path / part, "--workers", 1).exit_code == 0
-        keys[part] = set(ShardFolder(tmp_path / part).read_index(0).keys)
+        keys[part] = set(WebDatasetReader(tmp_path / part).read_index(0).keys)
     assert len(keys["held-out"]) == 3 and len(keys["train"]) == 5 and not keys["train"] & keys["held-out"]
 
 
@@ -188,7 +188,7 @@ def test_an_ids_file_replaces_the_split(run: Run, tmp_path: Path) -> None:
     make_voc(tmp_path, num=8)
     (tmp_path / "mine.txt").write_text("id_3\nid_1\n")
     run("build", "voc", tmp_path, "--ids", tmp_path / "mine.txt", "--out", tmp_path / "out", "--workers", 1)
-    assert ShardFolder(tmp_path / "out").read_index(0).keys == ("id_3", "id_1")
+    assert WebDatasetReader(tmp_path / "out").read_index(0).keys == ("id_3", "id_1")
 
 
 def make_voc(root: Path, *, num: int) -> Path:

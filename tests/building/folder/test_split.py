@@ -13,7 +13,7 @@ from mcdist.building.folder.split import split_source
 from mcdist.building.pictures.treatment import Treatment
 from mcdist.building.source import Item, problem_item
 from mcdist.building.sources.files import FileSource
-from mcdist.data.readers.webdataset import ShardFolder
+from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.manifest import read_manifest
 from mcdist.errors import ConfigError
 
@@ -73,6 +73,6 @@ def test_real_voc_photos_are_split(run: Run, shared_data: Path, tmp_path: Path) 
     (tmp_path / "ids.txt").write_text("\n".join(listed))
     options = ("--ids", tmp_path / "ids.txt", "--val-share", 0.3, "--short-side", 64, "--out", tmp_path / "out", "--workers", 1, "--strict")
     assert run("build", "voc", root, *options).exit_code == 0
-    keys = {part: set(ShardFolder(tmp_path / "out" / part).read_index(0).keys) for part in ("train", "val")}
+    keys = {part: set(WebDatasetReader(tmp_path / "out" / part).read_index(0).keys) for part in ("train", "val")}
     assert keys["train"] | keys["val"] == set(listed) and not keys["train"] & keys["val"]
     assert run("verify", tmp_path / "out" / "val").exit_code == 0

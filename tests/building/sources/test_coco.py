@@ -23,7 +23,7 @@ from mcdist.building.folder.split import without_items
 from mcdist.building.pictures.treatment import Treatment
 from mcdist.building.sources.coco import plan as coco_plan
 from mcdist.building.sources.coco.plan import CocoFiles, coco_source
-from mcdist.data.readers.webdataset import ShardFolder
+from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.manifest import read_manifest
 from mcdist.data.shards.sample import Sample, decode_sample
 
@@ -36,7 +36,7 @@ def build(run: Run, root: Path, *options: object, out: str = "out") -> Result:
 
 
 def sample(root: Path, index: int = 0, *, out: str = "out", with_segments: bool = False) -> Sample:
-    return decode_sample(ShardFolder(root / out).read(index, with_segments=with_segments), with_segments=with_segments)
+    return decode_sample(WebDatasetReader(root / out).read(index, with_segments=with_segments), with_segments=with_segments)
 
 
 def skipped(run: Run, root: Path, content: Any, *options: object) -> dict[str, str]:
@@ -81,7 +81,7 @@ def test_the_union_of_objects_is_that_of_pycocotools_on_real_photos(run: Run, sh
     result = run("build", "coco", "--images", folder / "train2017", "--annotations", path, "--out", tmp_path / "out", "--workers", 2, "--strict")
     assert result.exit_code == 0, result.output
     coco = COCO(str(path))
-    reader = ShardFolder(tmp_path / "out")
+    reader = WebDatasetReader(tmp_path / "out")
     for index in range(0, len(reader), 9):
         raw = reader.read(index, with_segments=True)
         found = decode_sample(raw, with_segments=True)
@@ -174,7 +174,7 @@ def test_stuff_maps_become_labels(run: Run, tmp_path: Path, labels: str) -> None
         save_mask(tmp_path / "stuff" / f"{number:012d}.png", values=values)
     assert build(run, tmp_path, "--annotations", path, "--stuff", tmp_path / "stuff", "--labels", labels).exit_code == 0
     if labels == "none":
-        assert not ShardFolder(tmp_path / "out").num_with("seg.png")
+        assert not WebDatasetReader(tmp_path / "out").num_with("seg.png")
         return
     found = sample(tmp_path, with_segments=True).segments
     assert found is not None
@@ -204,7 +204,7 @@ def test_photos_without_annotations_take_scored_proposals(run: Run, tmp_path: Pa
     path = write_coco(tmp_path, proposals, name="rle.json")
     assert build(run, tmp_path, "--masks", path).exit_code == 0
     assert sample(tmp_path).instances.unique().tolist() == [0, 1, 2]
-    assert not ShardFolder(tmp_path / "out").num_with("seg.png")
+    assert not WebDatasetReader(tmp_path / "out").num_with("seg.png")
     assert build(run, tmp_path, "--masks", path, "--min-score", 0.5, out="high").exit_code == 0
     assert sample(tmp_path, out="high").instances.unique().tolist() == [0, 1]
 
@@ -223,7 +223,7 @@ def test_a_list_of_photos_without_annotations_takes_proposals_and_has_no_labels(
     proposals = [{"image_id": number, "segmentation": rectangle(4, 4, 20, 16)} for number in (1, 2, 3)]
     path = write_coco(tmp_path, proposals, name="rle.json")
     assert build(run, tmp_path, "--annotations", listed, "--masks", path, "--strict").exit_code == 0
-    reader = ShardFolder(tmp_path / "out")
+    reader = WebDatasetReader(tmp_path / "out")
     assert len(reader) == 2 and not reader.num_with("seg.png")
 
 
@@ -350,7 +350,7 @@ def test_the_script_runs_from_a_clone_that_is_not_installed(tmp_path: Path) -> N
     done = subprocess.run([*command, "--shard-size", "2"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "3 photos in 2 shards" in done.stdout and "photos/s" in done.stdout
-    assert len(ShardFolder(tmp_path / "out")) == 3
+    assert len(WebDatasetReader(tmp_path / "out")) == 3
 
 
 def test_short_side_shrinks_photo_objects_and_labels_together(run: Run, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typer.testing import Result
 from mcdist.building.sources.demo.proposals import propose
 from mcdist.building.sources.demo.scene import Scene, draw_scene
 from mcdist.building.sources.demo.source import CLASSES, demo_source
-from mcdist.data.readers.webdataset import ShardFolder
+from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.manifest import read_manifest
 from mcdist.errors import ConfigError
 
@@ -77,8 +77,8 @@ def test_the_command_builds_train_without_and_val_with_ground_truth(run: Callabl
     assert run("build", "demo", "--out", tmp_path, "--num-train", 3, "--num-val", 2, "--size-px", 48, "--workers", 1).exit_code == 0
     train, val = (read_manifest(tmp_path / part) for part in ("train", "val"))
     assert (train.num_samples, val.num_samples) == (3, 2)
-    assert "seg.png" not in ShardFolder(tmp_path / "train").read_index(0).extents
-    assert "seg.png" in ShardFolder(tmp_path / "val").read_index(0).extents
+    assert "seg.png" not in WebDatasetReader(tmp_path / "train").read_index(0).extents
+    assert "seg.png" in WebDatasetReader(tmp_path / "val").read_index(0).extents
     assert str(val.options["classes"]).split(",") == list(CLASSES)
     assert run("verify", tmp_path / "val").exit_code == 0
 

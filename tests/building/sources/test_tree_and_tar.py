@@ -12,7 +12,7 @@ from typer.testing import Result
 
 from mcdist.building.pictures.treatment import Treatment
 from mcdist.building.sources.tar import tar_source
-from mcdist.data.readers.webdataset import ShardFolder
+from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.manifest import read_manifest
 from mcdist.data.shards.sample import decode_sample
 
@@ -42,7 +42,7 @@ def pack(path: Path, folder: Path, *, names: dict[str, str] | None = None) -> Pa
 
 
 def keys_of(folder: Path) -> list[str]:
-    reader = ShardFolder(folder)
+    reader = WebDatasetReader(folder)
     return [reader.key(index) for index in range(len(reader))]
 
 
@@ -50,7 +50,7 @@ def test_a_tree_keeps_the_class_folder_in_the_json_and_nowhere_else(run: Run, tr
     result = run("build", "tree", tree, "--masks", tmp_path / "masks", "--out", tmp_path / "out", "--workers", 1, "--strict")
     assert result.exit_code == 0, result.output
     assert keys_of(tmp_path / "out") == ["n01__a", "n01__b", "n02__a"]
-    info = json.loads(ShardFolder(tmp_path / "out").members(2)["json"])
+    info = json.loads(WebDatasetReader(tmp_path / "out").members(2)["json"])
     assert info["class_folder"] == "n02" and info["source"] == "tree"
 
 
@@ -78,7 +78,7 @@ def test_photos_of_tars_are_those_of_the_folder(run: Run, tree: Path, tmp_path: 
     result = run("build", "tar", first, second, "--masks", where, "--labels", where, "--out", tmp_path / "out", "--workers", 1, "--strict")
     assert result.exit_code == 0, result.output
     assert keys_of(tmp_path / "out") == ["a", "b", "deep__a"]
-    raw = ShardFolder(tmp_path / "out").read(2, with_segments=True)
+    raw = WebDatasetReader(tmp_path / "out").read(2, with_segments=True)
     assert raw.photo == (tree / "n02" / "a.JPEG").read_bytes()
     assert decode_sample(raw, with_segments=True).instances.unique().tolist() == [-1, 0, 1, 2]
 

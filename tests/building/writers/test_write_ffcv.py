@@ -19,7 +19,7 @@ from typer.testing import Result
 from mcdist.building.source import Photo
 from mcdist.building.writers.ffcv import _lay_out, write_beton
 from mcdist.building.writers.pack import Packed, Packing, pack
-from mcdist.data.readers.ffcv import FfcvFolder
+from mcdist.data.readers.ffcv import FfcvReader
 from mcdist.data.shards.beton import read_beton
 from mcdist.data.shards.manifest import read_manifest
 from mcdist.data.shards.sample import decode_sample
@@ -40,7 +40,7 @@ def test_a_folder_of_photos_becomes_ffcv_files_that_the_reader_reads(run: Run, p
     result = build(run, photos, tmp_path / "out", "--shard-size", 4, "--workers", 1)
     assert result.exit_code == 0 and "6 photos in 2 shards" in result.output
     assert sorted(content_of(tmp_path / "out")) == ["manifest.json", "shard-000000.beton", "shard-000001.beton"]
-    reader = FfcvFolder(tmp_path / "out")
+    reader = FfcvReader(tmp_path / "out")
     assert [reader.key(index) for index in range(6)] == [f"p{number}" for number in range(6)]
     assert reader.members(3)["jpg"] == (photos / "p3.jpg").read_bytes(), "a photo keeps its own bytes"
     assert sorted(decode_sample(reader.read(3)).instances.unique().tolist()) == [-1, 0, 1, 2]

@@ -11,12 +11,14 @@ import torch
 from shard_server import ShardServer, serve
 from tenacity import wait_none
 
+from mcdist.choices import Verify
 from mcdist.data.files import fetch
 from mcdist.data.files.cached import CachedFiles, stage
-from mcdist.data.files.open import open_files
 from mcdist.data.loader import make_loader
-from mcdist.data.photo_views import from_sound_copy
-from mcdist.data.readers.webdataset import ShardFolder
+from mcdist.data.photo_views import read_sound
+from mcdist.data.readers.open import open_shards
+from mcdist.data.readers.reader import SampleReader
+from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.sample import RawSample, decode_sample
 from mcdist.errors import ConfigError, MachineError, MissingExtraError, ShardError
 
@@ -41,26 +43,26 @@ def server(local: Path) -> Iterator[ShardServer]:
         yield running
 
 
-def opened(url: str, cache: Path, *, gib: float = 1.0, verify: str = "never", stage_to: str = "") -> ShardFolder:
-    return ShardFolder(open_files(url, cache_dir=str(cache), cache_gib=gib, stage_to=stage_to, verify=verify))
+def opened(url: str, cache: Path, *, gib: float = 1.0, verify: Verify = "never", stage_to: str = "") -> SampleReader:
+    return open_shards(url, cache_dir=str(cache), cache_gib=gib, stage_to=stage_to, verify=verify)
 
 
-def content_of(folder: ShardFolder) -> list[RawSample]:
+def content_of(folder: SampleReader) -> list[RawSample]:
     return [folder.read(index, with_segments=True) for index in range(len(folder))]
 
 
-def assert_same(first: ShardFolder, second: ShardFolder) -> None:
+def assert_same(first: SampleReader, second: SampleReader) -> None:
     for one, other in zip(content_of(first), content_of(second), strict=True):
         assert (one.key, one.photo, one.instances, one.segments) == (other.key, other.photo, other.instances, other.segments)
 
 
 def test_a_folder_at_a_url_reads_as_the_folder_itself(server: ShardServer, local: Path, tmp_path: Path) -> None:
     remote = opened(server.url, tmp_path / "cache")
-    assert_same(remote, ShardFolder(local))
-    assert_same(remote, ShardFolder(local))
+    assert_same(remote, WebDatasetReader(local))
+    assert_same(remote, WebDatasetReader(local))
     assert remote.read(7).where.startswith(f"{server.url}/shard-0001.tar, sample photo_0007 (png at byte ")
     assert set(server.counts.values()) == {1}, "every file is fetched once"
-    assert_same(opened(server.url, tmp_path / "cache"), ShardFolder(local))
+    assert_same(opened(server.url, tmp_path / "cache"), WebDatasetReader(local))
     assert server.counts["shard-0001.tar"] == 1, "the next process finds what is kept"
 
 
@@ -69,7 +71,7 @@ def test_a_transfer_that_fails_is_tried_again(server: ShardServer, local: Path, 
     server.faults = {name: [fault, fault] for name in ("shard-0001.tar", "shard-0001.index.json")}
     if fault not in ("garbage", "endless"):  # the manifest has no checksum
         server.faults["manifest.json"] = [fault]
-    assert_same(opened(server.url, tmp_path / "cache"), ShardFolder(local))
+    assert_same(opened(server.url, tmp_path / "cache"), WebDatasetReader(local))
     assert server.counts["shard-0001.tar"] == 3
     assert sorted(path.suffix for path in (tmp_path / "cache").iterdir()) == [".json"] * 3 + [".lock"] + [".tar"] * 3, "nothing half-fetched stays"
 
@@ -86,7 +88,7 @@ def test_a_server_that_falls_silent_is_not_waited_for(server: ShardServer, local
     ("fault", "error", "message", "num_tries"),
     [
         (404, ShardError, "the server has no such file; check the address", 1),
-        (403, MachineError, "at once refused .*403", 1),
+        (403, MachineError, "refused at once .*403", 1),
         (500, MachineError, "in 6 tries .*500", 6),
         ("drop", MachineError, "in 6 tries", 6),
         ("garbage", ShardError, r"came with \d+ bytes and another SHA-256", 6),
@@ -113,7 +115,7 @@ def test_a_url_without_shards_is_one_sentence(server: ShardServer, tmp_path: Pat
 
 def _read_all(url: str, cache: str, start: object, keys: object) -> None:
     start.wait()
-    folder = ShardFolder(open_files(url, cache_dir=cache, cache_gib=1.0, stage_to="", verify="never"))
+    folder = open_shards(url, cache_dir=cache)
     keys.put([folder.read(index).key for index in range(len(folder))])
 
 
@@ -134,38 +136,38 @@ def test_two_processes_that_share_a_cache_fetch_each_shard_once(server: ShardSer
 
 
 @pytest.mark.parametrize("verify", ["never", "open"])
-def test_a_damaged_copy_is_fetched_again(server: ShardServer, local: Path, tmp_path: Path, verify: str) -> None:
+def test_a_damaged_copy_is_fetched_again(server: ShardServer, local: Path, tmp_path: Path, verify: Verify) -> None:
     shard = opened(server.url, tmp_path / "cache").manifest.shards[1]
     list(content_of(opened(server.url, tmp_path / "cache")))
     kept = tmp_path / "cache" / f"{shard.sha256}.tar"
     kept.write_bytes(bytes(shard.num_bytes))
     folder = opened(server.url, tmp_path / "cache", verify=verify)
-    sample = from_sound_copy(folder, 7, make=decode_sample)
-    assert sample.photo.equal(decode_sample(ShardFolder(local).read(7)).photo)
+    sample = read_sound(folder, 7, make=decode_sample)
+    assert sample.photo.equal(decode_sample(WebDatasetReader(local).read(7)).photo)
     assert server.counts["shard-0001.tar"] == 2
 
 
 @pytest.mark.parametrize("suffix", ["tar", "json"])
 def test_a_copy_of_another_length_is_fetched_again(server: ShardServer, local: Path, tmp_path: Path, suffix: str) -> None:
-    assert_same(opened(server.url, tmp_path / "cache"), ShardFolder(local))
+    assert_same(opened(server.url, tmp_path / "cache"), WebDatasetReader(local))
     for path in (tmp_path / "cache").glob(f"*.{suffix}"):
         path.write_bytes(path.read_bytes()[:100])
-    assert_same(opened(server.url, tmp_path / "cache"), ShardFolder(local))
+    assert_same(opened(server.url, tmp_path / "cache"), WebDatasetReader(local))
 
 
 def test_a_damaged_copy_of_an_index_is_fetched_again(server: ShardServer, local: Path, tmp_path: Path) -> None:
-    assert_same(opened(server.url, tmp_path / "cache"), ShardFolder(local))
+    assert_same(opened(server.url, tmp_path / "cache"), WebDatasetReader(local))
     for path in (tmp_path / "cache").glob("*.json"):
         path.write_bytes(bytes(path.stat().st_size))
-    assert_same(opened(server.url, tmp_path / "cache"), ShardFolder(local))
+    assert_same(opened(server.url, tmp_path / "cache"), WebDatasetReader(local))
 
 
 def test_a_sample_that_is_bad_at_its_source_stays_bad(make_shards: Callable[..., Path], members_of: Callable[..., dict[str, bytes]], tmp_path: Path) -> None:
     folder = make_shards(5, members_of=lambda index: {**members_of(index), "png": b""} if index == 3 else members_of(index))
     with serve(folder) as server:
         remote = opened(server.url, tmp_path / "cache")
-        with pytest.raises(ShardError, match="photo_0003.*the photo has no bytes"):
-            from_sound_copy(remote, 3, make=decode_sample)
+        with pytest.raises(ShardError, match="photo_0003.*the photo is empty"):
+            read_sound(remote, 3, make=decode_sample)
         assert server.counts["shard-0000.tar"] == 1
 
 
@@ -189,7 +191,7 @@ def test_a_full_disk_while_fetching_is_told(tmp_path: Path, local: Path, server:
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_training_reads_a_url_as_it_reads_the_folder(server: ShardServer, local: Path, tmp_path: Path, view_settings, num_workers: int) -> None:
     run = dict(seed=5, global_batch=4, accumulation_steps=1, block=2, num_lanes=2, consumed=0, num_steps=6, rank=0, num_ranks=1, prefetch=2, pin_memory=False)
-    wanted = list(make_loader(ShardFolder(local), views=view_settings(), num_workers=0, **run))
+    wanted = list(make_loader(WebDatasetReader(local), views=view_settings(), num_workers=0, **run))
     found = list(make_loader(opened(server.url, tmp_path / "cache"), views=view_settings(), num_workers=num_workers, **run))
     for first, second in zip(wanted, found, strict=True):
         assert first.indices.equal(second.indices) and torch.equal(first.query_images, second.query_images)
@@ -242,9 +244,9 @@ def test_verifying_finds_what_a_decoder_would_not(local: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 1  # the tar's padding: no sample has it
     path.write_bytes(content)
-    quiet = ShardFolder(open_files(str(local), cache_dir="", cache_gib=1.0, stage_to="", verify="never"))
+    quiet = open_shards(local)
     assert quiet.read(7).key == "photo_0007"
-    checking = ShardFolder(open_files(str(local), cache_dir="", cache_gib=1.0, stage_to="", verify="open"))
+    checking = open_shards(local, verify="open")
     assert checking.read(0).key == "photo_0000"
     with pytest.raises(ShardError, match=r"shard-0001.tar has another SHA-256 than its manifest says"):
         checking.read(7)
@@ -256,7 +258,7 @@ def test_a_missing_package_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
         raise ImportError(f"Install {package}")
 
     monkeypatch.setattr(fetch, "url_to_fs", missing)
-    with pytest.raises(MissingExtraError, match=rf"shards at {protocol}:// want a package that is not installed: pip install 'mcdist\[{extra}\]'"):
+    with pytest.raises(MissingExtraError, match=rf"shards at {protocol}:// need a package that is not installed: pip install 'mcdist\[{extra}\]'"):
         opened(f"{protocol}://bucket/shards", tmp_path)
 
 

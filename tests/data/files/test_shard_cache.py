@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mcdist.data.files.cache import ShardCache, Wanted
-from mcdist.data.files.open import default_cache_dir
 from mcdist.errors import MachineError, ShardError
+from mcdist.location import default_cache_dir
 
 
 def file_of(place: int, *, size: int) -> Wanted:

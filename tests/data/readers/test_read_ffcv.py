@@ -13,10 +13,9 @@ from tiny_betons import jpeg_members, tiny_betons
 from tiny_shards import draw_members, tiny_shards
 
 from mcdist.building.writers.pack import Packing
-from mcdist.data.files.open import open_files
-from mcdist.data.readers.ffcv import FfcvFolder
+from mcdist.data.readers.ffcv import FfcvReader
 from mcdist.data.readers.open import open_shards
-from mcdist.data.readers.webdataset import ShardFolder
+from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.sample import decode_sample
 from mcdist.errors import ShardError
 
@@ -29,8 +28,8 @@ CACHES = ["os", "process"]
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("cache", CACHES)
 def test_a_sample_decodes_to_what_its_tar_gives(tmp_path, members_of, mode, cache):
-    tars = ShardFolder(tiny_shards(tmp_path / "tars", 7, members_of=members_of))
-    betons = FfcvFolder(tiny_betons(tmp_path / "betons", 7, members_of=members_of, packing=Packing(mode)), cache=cache)
+    tars = WebDatasetReader(tiny_shards(tmp_path / "tars", 7, members_of=members_of))
+    betons = FfcvReader(tiny_betons(tmp_path / "betons", 7, members_of=members_of, packing=Packing(mode)), cache=cache)
     assert len(betons) == len(tars)
     with_segments = members_of is draw_members
     for index in range(7):
@@ -48,22 +47,22 @@ def test_every_jpeg_shows_the_same_upright_pixels(tmp_path, mode, orientation):
     def members_of(index: int) -> dict[str, bytes]:
         return jpeg_members(index, mode=mode, orientation=orientation)
 
-    tars = ShardFolder(tiny_shards(tmp_path / "tars", 2, members_of=members_of))
-    betons = FfcvFolder(tiny_betons(tmp_path / "betons", 2, members_of=members_of))
+    tars = WebDatasetReader(tiny_shards(tmp_path / "tars", 2, members_of=members_of))
+    betons = FfcvReader(tiny_betons(tmp_path / "betons", 2, members_of=members_of))
     raw = betons.read(1)
     assert isinstance(raw.photo, bytes) == (mode != "CMYK" and orientation is None), "a JPEG that FFCV's decoder shows otherwise is kept as pixels"
     assert torch.equal(decode_sample(raw).photo, decode_sample(tars.read(1)).photo)
 
 
 def test_ground_truth_is_read_only_when_asked_for(tmp_path):
-    betons = FfcvFolder(tiny_betons(tmp_path, 2))
+    betons = FfcvReader(tiny_betons(tmp_path, 2))
     assert betons.read(0).segments is None
     assert betons.read(0, with_segments=True).segments is not None
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_sample_is_one_read_without_its_ground_truth(tmp_path, mode, monkeypatch):
-    betons = FfcvFolder(tiny_betons(tmp_path, 2, packing=Packing(mode)), cache="process")
+    betons = FfcvReader(tiny_betons(tmp_path, 2, packing=Packing(mode)), cache="process")
     betons.read(0)
     truth = int(betons.shard(0).beton.extents["seg.png"].offsets[1])
     reads = []
@@ -78,7 +77,7 @@ def test_a_sample_may_lack_a_member_that_others_have(tmp_path):
         members = draw_members(index)
         return members if index % 2 else {name: content for name, content in members.items() if name not in ("seg.png", "json")}
 
-    betons = FfcvFolder(tiny_betons(tmp_path, 4, members_of=members_of, packing=Packing(lossless=True)))
+    betons = FfcvReader(tiny_betons(tmp_path, 4, members_of=members_of, packing=Packing(lossless=True)))
     for index in range(4):
         assert betons.members(index) == members_of(index)
     assert betons.read(0, with_segments=True).segments is None
@@ -86,12 +85,12 @@ def test_a_sample_may_lack_a_member_that_others_have(tmp_path):
 
 @pytest.mark.parametrize("labels", [[b"3", b"-7", b"0"], [b"3", b"007", b"cat"]])
 def test_a_class_label_comes_back_as_it_was(tmp_path, labels):
-    betons = FfcvFolder(tiny_betons(tmp_path, 3, members_of=lambda index: {**jpeg_members(index), "cls": labels[index]}))
+    betons = FfcvReader(tiny_betons(tmp_path, 3, members_of=lambda index: {**jpeg_members(index), "cls": labels[index]}))
     assert [betons.members(index)["cls"] for index in range(3)] == labels
 
 
-def test_a_folder_travels_to_a_worker_without_its_open_files(tmp_path):
-    betons = FfcvFolder(tiny_betons(tmp_path, 2))
+def test_a_reader_travels_to_a_worker_without_its_open_files(tmp_path):
+    betons = FfcvReader(tiny_betons(tmp_path, 2))
     wanted = decode_sample(betons.read(1))
     there = pickle.loads(pickle.dumps(betons))
     assert torch.equal(decode_sample(there.read(1)).photo, wanted.photo)
@@ -101,27 +100,26 @@ def test_a_missing_file_is_one_sentence(tmp_path):
     folder = tiny_betons(tmp_path, 2)
     (folder / "shard-000000.beton").unlink()
     with pytest.raises(ShardError, match=r"shard-000000\.beton: cannot open the shard \(No such file or directory\)"):
-        FfcvFolder(folder).read(0)
+        FfcvReader(folder).read(0)
 
 
 def test_a_file_cut_under_a_running_reader_is_one_sentence(tmp_path):
-    betons = FfcvFolder(tiny_betons(tmp_path, 2), cache="process")
+    betons = FfcvReader(tiny_betons(tmp_path, 2), cache="process")
     betons.read(0)
     os.truncate(tmp_path / "shard-000000.beton", 4000)
-    with pytest.raises(ShardError, match=r"shard-000000\.beton, sample 1: wanted \d+ bytes from byte \d+ on, found 0; check: mcdist shards verify"):
+    with pytest.raises(ShardError, match=r"shard-000000\.beton, sample 1: expected \d+ bytes from byte \d+ on, found 0; check: mcdist shards verify"):
         betons.read(1)
 
 
 @pytest.mark.parametrize("mode", ["jpg", "raw"])
 def test_fetched_files_are_read_the_same_and_a_damaged_copy_is_fetched_again(tmp_path, mode):
     folder = tiny_betons(tmp_path / "there", 7, members_of=jpeg_members, packing=Packing(mode))
-    files = open_files(str(folder), cache_dir="", cache_gib=1.0, stage_to=str(tmp_path / "here"), verify="never")
-    fetched, local = open_shards(files), FfcvFolder(folder)
+    fetched, local = open_shards(folder, stage_to=str(tmp_path / "here")), FfcvReader(folder)
     for index in range(7):
         assert torch.equal(decode_sample(fetched.read(index)).photo, decode_sample(local.read(index)).photo)
     for kept in (tmp_path / "here").glob("*.beton"):
         kept.write_bytes(b"damaged" + kept.read_bytes()[7:])
-    again = open_shards(files)
+    again = open_shards(folder, stage_to=str(tmp_path / "here"))
     with pytest.raises(ShardError, match="expected version 2 of FFCV's format"):
         again.read(3)
     assert again.fetch_again(3)
@@ -131,7 +129,7 @@ def test_fetched_files_are_read_the_same_and_a_damaged_copy_is_fetched_again(tmp
 @pytest.mark.parametrize(("mode", "cache", "tolerance"), [("jpg", "os", 6), ("raw", "process", 0)])
 def test_plain_ffcv_reads_the_files(tmp_path, mode, cache, tolerance):
     ffcv_or_skip()
-    betons = FfcvFolder(tiny_betons(tmp_path, 6, shard_size=6, members_of=lambda index: jpeg_members(5 * index), packing=Packing(mode)))
+    betons = FfcvReader(tiny_betons(tmp_path, 6, shard_size=6, members_of=lambda index: jpeg_members(5 * index), packing=Packing(mode)))
     command = [sys.executable, TESTS / "plain_ffcv.py", tmp_path / "shard-000000.beton", cache, tmp_path / "read.npz"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

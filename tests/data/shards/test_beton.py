@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tiny_betons import jpeg_members, tiny_betons
 
 from mcdist.building.writers.pack import Packing
-from mcdist.data.readers.ffcv import FfcvFolder
+from mcdist.data.readers.ffcv import FfcvReader
 from mcdist.data.shards.beton import ALLOCATION, FIELD, HEADER, Beton, read_beton
 from mcdist.data.shards.sample import decode_sample
 from mcdist.errors import ShardError
@@ -106,7 +106,7 @@ def test_one_flipped_bit_in_a_table_is_read_within_the_file_or_refused_in_one_se
     folder = tiny_betons(tmp_path_factory.mktemp("flipped"), 5, members_of=jpeg_members)
     (folder / "shard-000000.beton").write_bytes(flipped)
     try:
-        reader = FfcvFolder(folder)
+        reader = FfcvReader(folder)
         for index in range(5):
             decode_sample(reader.read(index))
     except ShardError as error:
@@ -118,7 +118,7 @@ def test_a_file_without_a_manifest_entry_for_its_samples_is_refused(tmp_path):
     other = tiny_betons(tmp_path / "four", 4)
     (other / "shard-000000.beton").replace(folder / "shard-000000.beton")
     with pytest.raises(ShardError, match="expected 5 samples with key and mask.png, found 4 with"):
-        FfcvFolder(folder).read(0)
+        FfcvReader(folder).read(0)
 
 
 def test_pixels_that_do_not_fill_the_photo_are_refused(tmp_path):

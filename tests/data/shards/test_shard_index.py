@@ -9,7 +9,7 @@ import pytest
 
 from mcdist.data.files.files import LocalFiles
 from mcdist.data.files.recent import Recent
-from mcdist.data.readers.webdataset import ShardFolder
+from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.index import SampleEntry, encode_index, index_name, parse_index
 from mcdist.data.shards.manifest import ShardEntry
 from mcdist.data.shards.sample import decode_sample
@@ -64,7 +64,7 @@ def test_an_index_of_another_build_is_refused(make_shards: Callable[..., Path]) 
     folder = make_shards(10)
     path = folder / "shard-0001.index.json"
     path.write_bytes(path.read_bytes().replace(b"photo_0005", b"photo_1005"))
-    reader = ShardFolder(folder)
+    reader = WebDatasetReader(folder)
     assert reader.key(4) == "photo_0004"
     with pytest.raises(ShardError, match=r"shard-0001.index.json has another SHA-256 than its manifest says; build the shards again"):
         reader.key(5)
@@ -76,7 +76,7 @@ def test_the_manifest_does_not_grow_with_the_samples_of_a_shard(shards_at: Calla
 
 
 def test_what_travels_to_a_worker_does_not_grow_with_what_was_read(make_shards: Callable[..., Path]) -> None:
-    reader = ShardFolder(make_shards(20))
+    reader = WebDatasetReader(make_shards(20))
     before = len(pickle.dumps(reader))
     for index in range(20):
         reader.read(index)
@@ -87,11 +87,11 @@ def test_a_missing_index_is_named(make_shards: Callable[..., Path]) -> None:
     folder = make_shards(5)
     (folder / "shard-0000.index.json").unlink()
     with pytest.raises(ShardError, match=r"cannot read .*shard-0000.index.json \(No such file or directory\)"):
-        ShardFolder(folder).read(0)
+        WebDatasetReader(folder).read(0)
 
 
 def test_a_reader_travels_without_what_it_holds_open(make_shards: Callable[..., Path]) -> None:
-    reader = ShardFolder(make_shards(10))
+    reader = WebDatasetReader(make_shards(10))
     wanted = decode_sample(reader.read(7))
     again = pickle.loads(pickle.dumps(reader))
     assert isinstance(again.files, LocalFiles)
@@ -102,7 +102,7 @@ def test_a_reader_travels_without_what_it_holds_open(make_shards: Callable[..., 
 def test_indexes_and_descriptors_held_open_are_bounded(make_shards: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mcdist.data.readers.webdataset.MAX_INDEXED_SAMPLES", 4)
     monkeypatch.setattr("mcdist.data.files.files.MAX_DESCRIPTORS", 3)
-    reader = ShardFolder(make_shards(20, shard_size=2))
+    reader = WebDatasetReader(make_shards(20, shard_size=2))
     for index in [*range(20), *reversed(range(20))]:
         assert reader.read(index).key == f"photo_{index:04d}"
         assert reader._indexes.total <= 4

@@ -1,43 +1,27 @@
-"""OpenBeton: the photos, maps and other members of one FFCV file, by row; photos kept as pixels need no decoder."""
+"""BetonFile: the photos, maps and other members of one FFCV file, by row; photos kept as pixels need no decoder."""
 
 import json
 import mmap
 import os
-from typing import Literal
 
 import numpy
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from mcdist.choices import FfcvCache
 from mcdist.data.files.files import ShardFiles
 from mcdist.data.shards.beton import RAW, Beton, read_beton
+from mcdist.data.shards.beton_fields import ABSENT, JSON_FIELDS, KEY_FIELD, OWN_FIELDS, PHOTO_FIELD, TERMINATOR
 from mcdist.data.shards.manifest import ShardEntry
-from mcdist.data.shards.sample import INFO_MEMBER, INSTANCES_MEMBER, SEGMENTS_MEMBER, RawSample
+from mcdist.data.shards.sample import INSTANCES_MEMBER, SEGMENTS_MEMBER, RawSample
 from mcdist.errors import ShardError
 
-PHOTO_FIELD = "photo"
-KEY_FIELD = "key"
-OWN_FIELDS = (PHOTO_FIELD, KEY_FIELD)
-"""Every other field is a member of the sample, under its own name."""
 
-LABEL_MEMBER = "cls"
-"""WebDataset's name for a class label, a number in text."""
+class BetonFile:
+    """One open file, its tables checked, so that no offset leaves it. `cache` as `FfcvReader`."""
 
-JSON_FIELDS = (KEY_FIELD, INFO_MEMBER)
-TERMINATOR = b"\0"
-"""Ends the text of FFCV's JSON fields."""
-
-ABSENT = b"\0"
-"""What a sample holds in a field that only others have: FFCV has no empty field."""
-
-Cache = Literal["os", "process"]
-
-
-class OpenBeton:
-    """One file, its tables checked, so that no offset leaves it. `cache` as `FfcvFolder`."""
-
-    def __init__(self, files: ShardFiles, *, shard: ShardEntry, cache: Cache) -> None:
+    def __init__(self, files: ShardFiles, *, shard: ShardEntry, cache: FfcvCache) -> None:
         """Raises ShardError where the file is damaged or not what the manifest says."""
         self.files, self.shard = files, shard
         self.where = f"{files.name}/{shard.name}"
@@ -50,8 +34,8 @@ class OpenBeton:
     def _check(self) -> None:
         num_samples, names = self.shard.num_samples, sorted(self.beton.extents)
         if self.beton.num_samples != num_samples or not {KEY_FIELD, INSTANCES_MEMBER} <= set(names):
-            wanted = f"{num_samples} samples with {KEY_FIELD} and {INSTANCES_MEMBER}"
-            raise ShardError(f"{self.where}: expected {wanted}, found {self.beton.num_samples} with {', '.join(names)}; build the folder anew")
+            expected = f"{num_samples} samples with {KEY_FIELD} and {INSTANCES_MEMBER}"
+            raise ShardError(f"{self.where}: expected {expected}, found {self.beton.num_samples} with {', '.join(names)}; build the folder anew")
 
     def read(self, row: int, *, with_segments: bool) -> RawSample:
         """The sample, its photo as a file or as pixels; ground truth is read only when asked for."""
@@ -116,7 +100,7 @@ class OpenBeton:
         except OSError as error:
             raise ShardError(f"{self.where}, sample {row}: cannot be read ({error.strerror}); check the disk, then: {self._check_command}") from error
         if num_read != len(content):
-            raise ShardError(f"{self.where}, sample {row}: wanted {len(content)} bytes from byte {start} on, found {num_read}; check: {self._check_command}")
+            raise ShardError(f"{self.where}, sample {row}: expected {len(content)} bytes from byte {start} on, found {num_read}; check: {self._check_command}")
         return content
 
     @property
