@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 MAX_REQUESTS, MAX_S = 500, 60.0
 
 
 class ShardServer(ThreadingHTTPServer):
-    """`faults[name]`: what happens at the next requests of that file, one each: a status, "drop", "truncate", "garbage", "endless" or "delay".
+    """`faults[name]`: what happens at the next requests of that file, one each: a status, "drop", "truncate", "garbage", "endless", "delay" or "redirect"
+    (to itself, with a signature in the query).
 
     It knows no ranges. `counts` has the requests of each file.
     """
@@ -47,13 +49,17 @@ class _Handler(BaseHTTPRequestHandler):
     server: ShardServer
 
     def do_GET(self) -> None:
-        name = Path(self.path).name
+        name = Path(urlsplit(self.path).path).name
         fault, path = self.server.next_fault(name), self.server.folder / name
         time.sleep(self.server.delay_s)
         if isinstance(fault, int) or not path.is_file():
             self.send_error(fault if isinstance(fault, int) else 404)
         elif fault == "drop":
             self.connection.close()
+        elif fault == "redirect":
+            self.send_response(302)
+            self.send_header("Location", f"{self.path}?signature=hunter2")
+            self.end_headers()
         else:
             self._answer(path.read_bytes(), fault=fault)
 

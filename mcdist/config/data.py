@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from mcdist.choices import BadSamples, Decode, FfcvCache, Verify
 from mcdist.config.checks import above, at_least, check_fields, share, written_out
+from mcdist.location import check_location
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, section="data")
+        for name in ("train", "val", "cache_dir", "stage_to"):
+            check_location(getattr(self, name), key=f"data.{name}")
         for name in ("train", "val"):
             written_out(f"data.{name}", getattr(self, name))
         for name in ("cache_dir", "stage_to"):

@@ -15,6 +15,7 @@ from fsspec.core import url_to_fs
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
 from mcdist.errors import ConfigError, MachineError, McdistError, MissingExtraError, ShardError
+from mcdist.location import without_secrets
 
 MAX_TRIES = 6
 WAIT = wait_exponential(multiplier=0.5, max=15) + wait_random(0, 1)
@@ -26,7 +27,7 @@ Result = TypeVar("Result")
 
 
 class Damaged(ShardError):
-    """What came is not what the manifest promises; it may be whole the next time."""
+    """The content differs from what the manifest promises; it may be whole the next time."""
 
 
 def fetch_file(url: str, *, to: Path, num_bytes: int, sha256: str) -> None:
@@ -35,7 +36,7 @@ def fetch_file(url: str, *, to: Path, num_bytes: int, sha256: str) -> None:
     Raises:
         ShardError: there is no such file, or it stays another one than promised.
         MachineError: network, server or disk refuse, to the last try.
-        MissingExtraError: the URL's protocol wants a package that is not installed.
+        MissingExtraError: the URL's protocol needs a package that is not installed.
     """
 
     def get(system: Any, path: str) -> None:
@@ -74,10 +75,10 @@ def _system(url: str) -> tuple[Any, str]:
         return url_to_fs(url, **(_http_options() if protocol in ("http", "https") else {}))
     except ImportError as error:
         extra = EXTRAS.get(protocol)
-        how = f"pip install 'mcdist[{extra}]'" if extra else str(error)
-        raise MissingExtraError(f"shards at {protocol}:// want a package that is not installed: {how}") from error
+        how = f"pip install 'mcdist[{extra}]'" if extra else without_secrets(str(error))
+        raise MissingExtraError(f"shards at {protocol}:// need a package that is not installed: {how}") from error
     except ValueError as error:
-        raise ConfigError(f"cannot read {url}: {error}; use a path, or a URL with http, https, s3 or gs") from error
+        raise ConfigError(f"cannot read {url}: {without_secrets(str(error))}; use a path, or a URL with http, https, s3 or gs") from error
 
 
 def _http_options() -> dict[str, Any]:
@@ -114,12 +115,12 @@ def _may_pass(error: BaseException) -> bool:
 
 
 def _told(url: str, error: Exception) -> McdistError:
-    reason = str(error).strip().split("\n")[0] or type(error).__name__
+    reason = without_secrets(str(error).strip().split("\n")[0]) or type(error).__name__
     if isinstance(error, FileNotFoundError):
         return ShardError(f"expected {url}, the server has no such file; check the address, or upload the folder again")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return MachineError(f"no space left to keep {url}; lower data.cache_gib, or name another data.cache_dir or data.stage_to")
     if isinstance(error, asyncio.TimeoutError | TimeoutError):
         reason = f"no byte for {SILENCE_TIMEOUT_S} s"
-    tries = f"in {MAX_TRIES} tries" if _may_pass(error) else "at once refused"
+    tries = f"in {MAX_TRIES} tries" if _may_pass(error) else "refused at once"
     return MachineError(f"cannot fetch {url}, {tries} ({reason}); check network, server and credentials, then run the same command again")
