@@ -1,6 +1,6 @@
-"""files: masks or saliency maps that already lie on disk become proposals, with the paper's cleaning.
+"""files: masks or saliency maps that are on disk already become proposals, with the paper's cleaning.
 
-For a photo `a/b.jpg`, the first there is of: `MASKS/a/b.png` (grey, palette or 16 bits), `MASKS/a/b.npy` ([H, W], or [N, H, W] for N objects), or its
+For a photo `a/b.jpg`, the first there is of: `MASKS/a/b.png` (as `read_map` reads it), `MASKS/a/b.npy` ([H, W], or [N, H, W] for N objects), or its
 entries in MASKS itself, where that is a JSON of COCO run lengths: `[{"file_name": "a/b.jpg", "segmentation": {"size", "counts"}, "score"}, ...]`.
 """
 
@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy
-from PIL import Image
 
 from mcdist.data.pictures.coco_runs import mask_of_runs, runs_of
 from mcdist.data.pictures.folder import stem_of
+from mcdist.data.pictures.map_file import read_map
 from mcdist.errors import ConfigError, DataError
 from mcdist.proposals.components import AREA_MIN_SHARE, objects_of
 from mcdist.proposals.flatten import flatten
@@ -47,7 +47,7 @@ class Files(Method):
     def propose(self, photo: Pixels, *, name: str) -> Proposal:
         """Read the photo's map and clean it.
 
-        A saliency map's foreground is what lies above `threshold` of its greatest possible value; an instance map keeps its objects (255 void).
+        A saliency map's foreground is what exceeds `threshold` of its greatest possible value; an instance map keeps its objects (255 void).
         """
         height, width = photo.shape[:2]
         if self.entries is not None:
@@ -70,12 +70,16 @@ class Files(Method):
         png, npy = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.npy")
         try:
             if png.is_file():
-                with Image.open(png) as image:
-                    return numpy.asarray(image.convert("L") if image.mode not in ("L", "P", "I", "I;16", "F") else image)
+                return read_map(png.read_bytes(), soft=self.values != "instances")
+        except OSError as error:
+            raise CannotProposeError(f"the mask {png} cannot be read ({error.strerror}); check the file and its permissions", outcome=DAMAGED) from error
+        except ValueError as error:
+            raise CannotProposeError(f"the mask {png} {error}", outcome=DAMAGED) from error
+        try:
             if npy.is_file():
                 return numpy.load(npy, allow_pickle=False)
-        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-            raise CannotProposeError(f"the mask of {name} cannot be read ({str(error).split(chr(10))[0]}); save it again", outcome=DAMAGED) from error
+        except (OSError, ValueError, EOFError) as error:
+            raise CannotProposeError(f"the mask {npy} cannot be read ({str(error).split(chr(10))[0]}); save it again", outcome=DAMAGED) from error
         raise CannotProposeError(f"expected the mask of {name} at {png} or {npy}, found none; add it", outcome=MISSING)
 
     def _of_runs(self, name: str, *, width: int, height: int) -> Proposal:
@@ -87,7 +91,7 @@ class Files(Method):
         return self._cleaned(flatten(masks, height=height, width=width))
 
     def _cleaned(self, instances: numpy.ndarray) -> Proposal:
-        """Objects below the least area go; with `split` each connected part is one."""
+        """Objects below the least area go; with `split` each connected component is one."""
         objects = numpy.zeros(instances.shape, dtype=numpy.int16)
         for number in numpy.unique(instances[instances > 0]).tolist():
             parts = objects_of(instances == number, split=self.split, area_min_share=self.area_min_share)
@@ -105,16 +109,16 @@ def make(
     split: bool = False,
     values: str = "auto",
 ) -> Files:
-    """`masks`: a folder, or a JSON file of COCO run lengths. `split`: connected parts are objects of their own. `values`: saliency, instances, or auto
+    """`masks`: a folder, or a JSON file of COCO run lengths. `split`: connected components are objects of their own. `values`: saliency, instances, or auto
     (instances where there are integers other than 0 and the greatest, and few of them).
     """
     path = Path(masks)
     if not masks or not path.exists():
-        raise ConfigError(f"the proposal method files wants the folder or JSON file of masks, got {masks!r}; name it with --option masks=PATH")
+        raise ConfigError(f"the proposal method files needs the folder or JSON file of masks, got {masks!r}; name it with --option masks=PATH")
     if not 0 <= threshold <= 1 or not 0 <= area_min_share < 1:
-        raise ConfigError(f"files: threshold wants 0..1 and area_min_share 0..1, got {threshold:g} and {area_min_share:g}")
+        raise ConfigError(f"files: threshold must be 0..1 and area_min_share 0..1 (below 1), got {threshold:g} and {area_min_share:g}")
     if values not in VALUES:
-        raise ConfigError(f"files: values wants one of {', '.join(VALUES)}, got {values!r}")
+        raise ConfigError(f"files: values must be one of {', '.join(VALUES)}, got {values!r}")
     parameters = {"masks": path.name, "threshold": threshold, "area_min_share": area_min_share, "split": split, "values": values}
     return Files(
         NAME,
@@ -154,7 +158,7 @@ def _read_entries(path: Path) -> dict[str, list[Any]]:
         names = {image["id"]: image["file_name"] for image in content.get("images", []) if isinstance(image, dict) and {"id", "file_name"} <= image.keys()}
         content = [{**entry, "file_name": names.get(entry.get("image_id"))} for entry in content.get("annotations", []) if isinstance(entry, dict)]
     if not isinstance(content, list) or not all(isinstance(entry, dict) and isinstance(entry.get("file_name"), str) for entry in content):
-        raise DataError(f"{path} wants a list of objects with file_name and segmentation; write it so")
+        raise DataError(f"{path} must be a list of objects with file_name and segmentation; write it so")
     entries: dict[str, list[Any]] = {}
     for entry in content:
         entries.setdefault(stem_of(entry["file_name"]), []).append(entry)

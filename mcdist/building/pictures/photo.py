@@ -4,9 +4,6 @@ A shard keeps what the camera wrote, so that nothing is lost; what the training 
 """
 
 import io
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy
@@ -68,16 +65,6 @@ def shrunk_size(width: int, *, height: int, short_side_px: int) -> tuple[int, in
     if not 0 < short_side_px < short:
         return width, height
     return max(1, round(width * short_side_px / short)), max(1, round(height * short_side_px / short))
-
-
-@contextmanager
-def open_picture(content: bytes) -> Iterator[Image.Image]:
-    """Pillow's picture, of which only the header is read. Its warning of large ones is silent: `MAX_PIXELS` is the limit here, for the caller to check."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        image = Image.open(io.BytesIO(content))
-    with image:
-        yield image
 
 
 def encode_jpeg(pixels: UInt8[numpy.ndarray, "H W 3"], *, quality: int) -> bytes:

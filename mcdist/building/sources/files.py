@@ -7,7 +7,7 @@ from typing import Any
 from jaxtyping import Int
 from numpy import ndarray
 
-from mcdist.building.pictures.mask import Instances, instances_of, labels_of, read_values
+from mcdist.building.pictures.mask import Instances, instances_of, labels_of, read_values, refuse_soft
 from mcdist.building.pictures.photo import PhotoFile, read_photo
 from mcdist.building.pictures.place import Place, size_and_time
 from mcdist.building.pictures.treatment import Treatment
@@ -17,7 +17,7 @@ from mcdist.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class FileItem(Item):
-    """One photo with its mask and, where ground truth is wanted, its labels. `about` joins the sample's json. A missing file is reported when it is made."""
+    """One photo with its mask and, where there is ground truth, its labels. `about` joins the sample's json. A missing file is reported when it is made."""
 
     photo_place: Place = ""
     mask_place: Place = ""
@@ -83,6 +83,8 @@ def file_instances(place: Place, *, photo: PhotoFile, treatment: Treatment) -> I
         DataError: no mask, an unreadable one, another size than the photo's, or one without an object where empty ones are not kept.
     """
     values = map_of(place, photo=photo, what="mask")
+    if treatment.mask_values == "auto":
+        refuse_soft(values, place=place)
     instances = instances_of(values, mask_values=treatment.mask_values, components=treatment.components)
     if not instances.num_objects and not treatment.keep_empty:
         raise DataError(f"the mask {place} has no object, training could not use the photo; keep such photos for evaluation with --keep-empty")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy
 from jaxtyping import Bool, Int
-from PIL import Image
 
 from mcdist.data.pictures.folder import check_folder, stem_of
+from mcdist.data.pictures.map_file import read_map
 from mcdist.errors import DataError
 
 
@@ -37,10 +37,13 @@ class Truth:
         if not path.is_file():
             return None
         try:
-            with Image.open(path) as image:
-                ids = numpy.asarray(image if image.mode in ("L", "P") else image.convert("L")).astype(numpy.int32)
-        except (OSError, ValueError, SyntaxError) as error:
-            raise DataError(f"the ground truth {path} cannot be read ({error}); save it again as a grey or palette PNG") from error
+            ids = read_map(path.read_bytes())
+        except OSError as error:
+            raise DataError(f"the ground truth {path} cannot be read ({error.strerror}); check the file and its permissions") from error
+        except ValueError as error:
+            raise DataError(f"the ground truth {path} {error}") from error
+        if ids.max(initial=0) > 255:
+            raise DataError(f"the ground truth {path} holds ids up to {ids.max()}, expected 0..254 and 255 for void; map them to at most 255 classes")
         if set(numpy.unique(ids).tolist()) <= {0, 255} and (ids == 255).any() and 0 in self.background and not self.foreground:
             return (ids == 255).astype(numpy.int32)
         table = numpy.full(256, -1, dtype=numpy.int32)

@@ -143,7 +143,7 @@ def test_panoptic_things_are_objects_stuff_is_background_and_the_rest_void(run: 
     ("spoil", "why"),
     [
         (lambda root, content: (root / "panoptic" / "000000000002.png").unlink(), "panoptic map .*000000000002.png, found none"),
-        (lambda root, content: save_mask(root / "panoptic" / "000000000002.png"), "of mode L, wanted an RGB PNG"),
+        (lambda root, content: save_mask(root / "panoptic" / "000000000002.png"), "is no RGB PNG; take the original file"),
         (lambda root, content: save_photo(root / "panoptic" / "000000000002.png"), "holds the id .*, which none of its 3 segments has"),
         (lambda root, content: save_photo(root / "panoptic" / "000000000002.png", width=9), "is 9 x 32, its photo 48 x 32"),
         (lambda root, content: content["annotations"][1].update(file_name="../000000000002.png"), "expected a panoptic annotation"),
@@ -271,7 +271,7 @@ def test_a_spoiled_photo_is_skipped(run: Run, tmp_path: Path, content: bytes, wh
 
 def test_a_photo_that_claims_too_many_pixels_is_not_decoded(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     coco = make_coco(tmp_path)
-    monkeypatch.setattr("mcdist.building.pictures.photo.MAX_PIXELS", 1000)
+    monkeypatch.setattr("mcdist.data.pictures.header.MAX_PIXELS", 1000)
     result = build(run, tmp_path, "--annotations", write_coco(tmp_path, coco), "--strict")
     assert result.exit_code == 3 and "has 48 x 32 pixels, more than 1000" in result.stderr
 
