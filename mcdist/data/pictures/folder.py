@@ -2,22 +2,46 @@
 
 import os
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 from mcdist.errors import DataError
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png")
-OTHER_PICTURE_SUFFIXES = (".bmp", ".gif", ".heic", ".tif", ".tiff", ".webp")
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png")
+OTHER_PICTURE_SUFFIXES = (".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 """Pictures that shards do not hold: listed as skipped with the reason, not passed over in silence."""
 
 
 def pictures_in(folder: Path) -> list[str]:
-    """Relative paths of the pictures below `folder`, in path order; hidden files and folders are none. Text, for there may be a million."""
+    """Relative paths of the pictures below `folder`, in path order; hidden files and folders are left out, linked folders are followed.
+
+    Paths are text, for there may be a million.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
     found: list[str] = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    above = {str(folder): frozenset({_identity(folder)})}
+    """The folders that each folder still to be walked is in: a link to one of them would never end."""
+    for parent, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
+        own = above.pop(parent)
+        identities = {name: _identity(Path(parent, name)) for name in folders if not name.startswith(".")}
+        folders[:] = [name for name, identity in identities.items() if identity not in own]
+        above.update((os.path.join(parent, name), own | {identities[name]}) for name in folders)  # noqa: PTH118  # as os.walk names them
         inside = os.path.relpath(parent, folder).replace(os.sep, "/")
         found.extend(name if inside == "." else f"{inside}/{name}" for name in files if is_picture(name))
     return sorted(found)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    try:
+        status = folder.stat()
+    except OSError as error:
+        _refuse(error)
+    return status.st_dev, status.st_ino
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise DataError(f"cannot read the folder {error.filename} ({error.strerror}); check its permissions, or move it elsewhere") from error
 
 
 def is_picture(name: str) -> bool:
