@@ -1,5 +1,6 @@
 """A folder of photos becomes a folder of masks: resumable, the same bytes however it is shared out, and no photo stops it."""
 
+import errno
 import json
 import os
 import signal
@@ -13,8 +14,8 @@ import pytest
 from PIL import Image
 from proposal_pictures import disc, files_in, read, save, save_discs
 
-from mcdist.errors import ConfigError, DataError
-from mcdist.proposals.folder.outcome import NOTHING_FOUND, ONE_COLOUR, SAME_NAME, TOO_SMALL
+from mcdist.errors import ConfigError, DataError, MachineError
+from mcdist.proposals.folder.outcome import NOTHING_FOUND, ONE_COLOUR, SAME_NAME, TOO_SMALL, PhotoOutcome
 from mcdist.proposals.folder.propose_folder import propose_folder
 from mcdist.proposals.registry import make_method
 
@@ -97,8 +98,9 @@ def test_other_parameters_and_other_files_are_refused_without_overwrite(tmp_path
     with pytest.raises(ConfigError, match="holds other proposals .parameters is .*--overwrite"):
         propose(tmp_path / "photos", tmp_path / "out", options={"wait_s": "0.001"})
     assert propose(tmp_path / "photos", tmp_path / "out", options={"wait_s": "0.001"}, overwrite=True).num_made == 2
-    with pytest.raises(ConfigError, match="found other files"):
-        propose(tmp_path / "photos", tmp_path / "photos")
+    save(tmp_path / "others" / "a.png", disc()[0])
+    with pytest.raises(ConfigError, match="found files that mcdist did not propose"):
+        propose(tmp_path / "photos", tmp_path / "others")
 
 
 def test_no_bad_photo_stops_the_run_and_each_is_counted_by_its_rule(tmp_path, other_package):
@@ -200,3 +202,87 @@ def test_a_method_that_fails_on_every_photo_is_an_error_and_tries_them_again(tmp
 def test_sizes_that_make_no_sense_are_refused(method, option):
     with pytest.raises(ConfigError, match=f"{method}: {option} wants at least"):
         make_method(method, options={option: "-5"})
+
+
+def test_a_folder_that_it_did_not_make_is_never_overwritten(tmp_path, other_package):
+    truths = save_discs(tmp_path / "photos", num=2)
+    for number, truth in enumerate(truths):
+        save(tmp_path / "truth" / "ab"[number] / f"p{number:03d}.png", truth.astype(numpy.uint8))
+    before = files_in(tmp_path / "truth")
+    for others in ({"out": tmp_path / "truth", "overwrite": True}, {"out": tmp_path / "out", "confidence": tmp_path / "truth", "overwrite": True}):
+        with pytest.raises(ConfigError, match="choose another"):
+            propose(tmp_path / "photos", **others)
+    assert files_in(tmp_path / "truth") == before
+
+
+@pytest.mark.parametrize("option", ["out", "confidence"])
+@pytest.mark.parametrize("inside", ["photos", "photos/masks", "."])
+def test_masks_and_confidence_maps_are_kept_apart_from_photos(tmp_path, other_package, option, inside):
+    save_discs(tmp_path / "photos", num=2)
+    before = files_in(tmp_path / "photos")
+    places = {"out": tmp_path / "out"} | {option: tmp_path / inside}
+    with pytest.raises(ConfigError, match=rf"--{option} .* and the folder of photos .* must be apart"):
+        propose(tmp_path / "photos", **places)
+    assert files_in(tmp_path / "photos") == before and not (tmp_path / "out").exists()
+
+
+def test_confidence_maps_replace_no_masks(tmp_path, other_package):
+    save_discs(tmp_path / "photos", num=2)
+    with pytest.raises(ConfigError, match=r"--confidence .* and --out .* must be apart"):
+        propose(tmp_path / "photos", tmp_path / "out", confidence=tmp_path / "out")
+
+
+def test_confidence_maps_may_be_asked_for_later_and_again(tmp_path):
+    save_discs(tmp_path / "photos", num=2)
+    run = dict(out=tmp_path / "out", method="frequency_tuned", num_workers=0)
+    propose_folder(tmp_path / "photos", **run)
+    for _ in range(2):
+        done = propose_folder(tmp_path / "photos", **run, confidence=tmp_path / "soft")
+    assert (done.num_made, done.num_kept) == (0, 2)
+    with pytest.raises(ConfigError, match="confidence maps of these proposals"):
+        propose_folder(tmp_path / "photos", **{**run, "out": tmp_path / "two", "method": "spectral_residual"}, confidence=tmp_path / "soft")
+
+
+def test_a_mask_that_was_mended_by_hand_is_not_replaced(tmp_path, other_package):
+    save_discs(tmp_path / "photos", num=2)
+    propose(tmp_path / "photos", tmp_path / "out")
+    mended = tmp_path / "out" / "a" / "p000.png"
+    save(mended, numpy.ones((96, 96), dtype=numpy.uint8))
+    content = mended.read_bytes()
+    with pytest.raises(ConfigError, match=r"1 masks in .* were changed since they were proposed, the first p000.png; to keep them"):
+        propose(tmp_path / "photos", tmp_path / "out")
+    assert mended.read_bytes() == content
+    mended.unlink()
+    assert propose(tmp_path / "photos", tmp_path / "out").num_made == 1
+
+
+def test_a_photo_of_the_same_size_with_another_content_is_proposed_anew(tmp_path, other_package):
+    save_discs(tmp_path / "photos", num=2)
+    propose(tmp_path / "photos", tmp_path / "out")
+    photo = next((tmp_path / "photos").rglob("p000.*"))
+    content = photo.read_bytes()
+    photo.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert propose(tmp_path / "photos", tmp_path / "out").num_made == 1
+
+
+def test_a_full_disk_is_one_sentence(tmp_path, other_package, monkeypatch):
+    save_discs(tmp_path / "photos", num=2)
+
+    def refuse(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PhotoOutcome, "to_line", refuse)
+        with pytest.raises(MachineError, match=r"cannot write in .*out: no space left; free some space and run the same command again"):
+            propose(tmp_path / "photos", tmp_path / "out")
+    assert propose(tmp_path / "photos", tmp_path / "out").complete
+
+
+def test_a_photo_whose_header_is_damaged_stops_nothing(tmp_path, other_package):
+    """In a process of its own, where Pillow has loaded no decoder yet."""
+    save_discs(tmp_path / "photos", num=2)
+    (tmp_path / "photos" / "damaged.jpg").write_bytes(b"\xff\xd8\xff\xc0\0\x0b\x08\0\x20\0\x20\x01\x01\x11\0\xff\xff\xff")
+    code = f"from pathlib import Path; from mcdist.proposals.folder.propose_folder import propose_folder as p; print(p(Path({str(tmp_path / 'photos')!r}), "
+    code += f"out=Path({str(tmp_path / 'out')!r}), method='frequency_tuned', num_workers=0).summary.outcomes)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "{'proposed': 2, 'unreadable': 1}"

@@ -21,7 +21,10 @@ def masks_for(photos: Path, *, options: MaskOptions, build: BuildOptions) -> Pat
         if options.option or options.refine is not Refine.none:
             raise ConfigError("--option and --refine are for --proposals METHOD, which was not given; name the method or leave them out")
         return options.masks
-    folder = options.masks or build.out.with_name(f"{build.out.name}_masks")
+    out = build.out if build.out.name not in ("", "..") else build.out.resolve()
+    if not out.name:
+        raise ConfigError(f"--out {build.out} has no name to call the folder of masks after; choose another --out, or name the folder with --masks")
+    folder = options.masks or out.with_name(f"{out.name}_masks")
     show_proposed(
         photos,
         out=folder,
@@ -30,6 +33,5 @@ def masks_for(photos: Path, *, options: MaskOptions, build: BuildOptions) -> Pat
         refine=options.refine,
         device=options.device,
         workers=build.workers,
-        overwrite=build.overwrite,
     )
     return folder

@@ -21,7 +21,7 @@ EMPTY = (NOTHING_FOUND, ONE_COLOUR, TOO_SMALL)
 
 @dataclass(frozen=True, slots=True)
 class PhotoOutcome:
-    """One photo's: its name and size in bytes, the outcome, notes, objects, share of the area, mean confidence inside them, the mask's checksum."""
+    """One photo: its name, size in bytes, the outcome, notes, objects, their share of the area and mean confidence, and checksums of its mask and its ends."""
 
     photo: str
     photo_bytes: int
@@ -33,6 +33,7 @@ class PhotoOutcome:
     confidence: float | None = None
     scores: tuple[float, ...] = ()
     mask_crc32: int | None = None
+    photo_crc32: int | None = None
 
     @property
     def has_mask(self) -> bool:

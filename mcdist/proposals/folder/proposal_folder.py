@@ -19,16 +19,19 @@ from pathlib import Path
 from typing import Any
 
 from mcdist.data.pictures.folder import stem_of
+from mcdist.data.pictures.map_file import read_map
 from mcdist.errors import ConfigError, DataError, MachineError
 from mcdist.proposals.folder.outcome import EMPTY, PROPOSED, PhotoOutcome, summarise
 from mcdist.run_dir import write_atomically
 
 SCHEMA_VERSION = 1
+CONFIDENCE_OF = ".confidence.json"
+"""In a folder of confidence maps: which proposals they are of."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProposalFolder:
-    """Nothing is made by naming it. `confidence`: another folder, for the confidence maps (8-bit grey PNG, 255 is certain), where they are wanted."""
+    """Naming it makes nothing. `confidence`: another folder, for the confidence maps (8-bit grey PNG, 255 is certain), where they are asked for."""
 
     root: Path
     confidence: Path | None = None
@@ -61,13 +64,16 @@ class ProposalFolder:
         return self.unfinished / f"part-{part}-of-{num_parts}.jsonl"
 
     def open(self, about: dict[str, Any], *, overwrite: bool) -> None:
-        """Make the folder ready for proposals by the method that `about` tells.
+        """Make the folder ready for proposals by the method that `about` describes.
 
         Raises:
-            ConfigError: it holds proposals of another method or of other parameters, or other files, and `overwrite` is off.
+            ConfigError: it holds proposals of another method or of other parameters and `overwrite` is off, or other files; or so does `confidence`.
             MachineError: it cannot be made.
         """
         known = self.manifest if self.manifest.is_file() else self.unfinished / "about.json"
+        if not known.is_file() and self.root.is_dir() and any(self.root.iterdir()):
+            raise ConfigError(f"expected an empty folder or one of proposals at {self.root}, found files that mcdist did not propose; choose another --out")
+        self._check_confidence(about, overwrite=overwrite)
         if overwrite:
             self.manifest.unlink(missing_ok=True)
             self.outcomes.unlink(missing_ok=True)
@@ -77,15 +83,40 @@ class ProposalFolder:
             different = [key for key in about if there.get(key) != about[key]]
             if different:
                 shown = "; ".join(f"{key} is {there.get(key)!r} there, {about[key]!r} was asked for" for key in different)
-                raise ConfigError(f"{self.root} holds other proposals ({shown}); choose another --out, or replace them with --overwrite")
-        elif self.root.is_dir() and any(self.root.iterdir()):
-            raise ConfigError(f"expected an empty folder or one of proposals at {self.root}, found other files; choose another --out, or --overwrite")
+                raise ConfigError(f"{self.root} holds other proposals ({shown}); choose another --out, or replace them: mcdist proposals make ... --overwrite")
         try:
             self.unfinished.mkdir(parents=True, exist_ok=True)
+            if self.confidence is not None:
+                self.confidence.mkdir(parents=True, exist_ok=True)
+                write_atomically(self.confidence / CONFIDENCE_OF, _json(about))
             if not self.manifest.is_file():
                 write_atomically(self.unfinished / "about.json", _json(about))
         except OSError as error:
             raise MachineError(f"cannot make the folder {self.root}: {error.strerror}; choose another --out") from error
+
+    def _check_confidence(self, about: dict[str, Any], *, overwrite: bool) -> None:
+        """Confidence maps have the names of photos and masks: they replace nothing but confidence maps."""
+        if self.confidence is None or not self.confidence.is_dir() or not any(self.confidence.iterdir()):
+            return
+        try:
+            theirs = json.loads((self.confidence / CONFIDENCE_OF).read_text())
+        except (OSError, ValueError):
+            theirs = None
+        if theirs is None or (theirs != about and not overwrite):
+            raise ConfigError(
+                f"--confidence must be an empty folder or one of confidence maps of these proposals, {self.confidence} holds other files; choose another folder"
+            )
+
+    def refuse_changed(self, outcomes: Iterable[PhotoOutcome]) -> None:
+        """Raises ConfigError where masks of a finished folder were changed since: somebody mended them. One that is no PNG any more is damaged, not mended."""
+        if not self.manifest.is_file():
+            return
+        changed = [outcome.photo for outcome in outcomes if outcome.has_mask and not self._has_own_mask(outcome) and _is_whole(self.mask(outcome.photo))]
+        if changed:
+            raise ConfigError(
+                f"{len(changed)} masks in {self.root} were changed since they were proposed, the first {self.mask(changed[0]).name}; "
+                f"to keep them use the folder as it is (build ... --masks {self.root}, without --proposals), to have them made again delete them"
+            )
 
     def read_manifest(self, path: Path | None = None) -> dict[str, Any]:
         """The content of proposals.json.
@@ -110,15 +141,17 @@ class ProposalFolder:
         return found
 
     def is_sound(self, outcome: PhotoOutcome) -> bool:
-        """Whether the photo's mask lies there as it was written."""
+        """Whether the photo's mask is there as it was written."""
         if not outcome.has_mask:
             return True
+        confidence = self.confidence_map(outcome.photo)
+        return self._has_own_mask(outcome) and (confidence is None or confidence.is_file() or outcome.confidence is None)
+
+    def _has_own_mask(self, outcome: PhotoOutcome) -> bool:
         try:
-            content = self.mask(outcome.photo).read_bytes()
+            return zlib.crc32(self.mask(outcome.photo).read_bytes()) == outcome.mask_crc32
         except OSError:
             return False
-        confidence = self.confidence_map(outcome.photo)
-        return zlib.crc32(content) == outcome.mask_crc32 and (confidence is None or confidence.is_file() or outcome.confidence is None)
 
     def finish(self, outcomes: Iterable[PhotoOutcome], *, about: dict[str, Any]) -> dict[str, Any]:
         """Flush everything to disk, then write photos.jsonl and proposals.json, and clear what was unfinished. Gives the manifest."""
@@ -135,6 +168,14 @@ class ProposalFolder:
         write_atomically(self.manifest, _json(manifest))
         shutil.rmtree(self.unfinished, ignore_errors=True)
         return manifest
+
+
+def _is_whole(mask: Path) -> bool:
+    try:
+        read_map(mask.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _read_lines(path: Path) -> Iterator[PhotoOutcome]:

@@ -19,9 +19,10 @@ from mcdist.errors import DataError
 from mcdist.machine.processes import dead_workers_explained, results_of
 from mcdist.machine.variables import variables
 from mcdist.proposals.folder.outcome import FAILED, SAME_NAME, PhotoOutcome, Summary, check_not_all_failed, summarise
+from mcdist.proposals.folder.places import check_apart, disk_errors
 from mcdist.proposals.folder.proposal_folder import ProposalFolder
 from mcdist.proposals.folder.read_photo import UNREADABLE
-from mcdist.proposals.folder.worker import MethodFacts, Task, Worker, begin, bytes_of, describe, facts_of, propose
+from mcdist.proposals.folder.worker import MethodFacts, Task, Worker, begin, bytes_of, describe, ends_crc32, facts_of, propose
 
 PHOTOS_A_TASK = 16
 """A task costs a message there and back: some photos go together."""
@@ -67,7 +68,7 @@ def propose_folder(
     there are to do in this part.
 
     Raises:
-        ConfigError: no such method or option; `out` holds something else.
+        ConfigError: no such method or option; `out` or `confidence` holds something else, is in `photos`, or was changed by hand.
         DataError: no photos; or the method fails on more than 5 % of them.
         MissingExtraError: the method needs a package that is not installed.
         MachineError: no space left, or a worker died; finished photos stay for the next run.
@@ -75,6 +76,7 @@ def propose_folder(
     began_s = time.monotonic()
     check_folder(photos, what="photos")
     folder = ProposalFolder(out, confidence=confidence)
+    check_apart(photos, out=out, confidence=confidence)
     names = pictures_in(photos)
     if not names:
         raise DataError(f"expected photos ({', '.join(PHOTO_SUFFIXES)}) in {photos}, found none; give the folder that holds them")
@@ -83,13 +85,15 @@ def propose_folder(
         facts = workers.facts()
         folder.open(facts.about, overwrite=overwrite)
         kept = _kept(folder, names=names, photos=photos)
+        earlier = folder.read_outcomes()
+        folder.refuse_changed(earlier[name] for name in names if name in earlier and name not in kept)
         refused = list(_refused(names, photos=photos))
         mine = _share_out(names, scope=facts.scope, part=part, num_parts=num_parts)
         left = _left(mine, done=kept | {outcome.photo: outcome for outcome in refused}, facts=facts)
         say_total(sum(map(len, left)))
         made: list[PhotoOutcome] = []
         journal = folder.journal(part, num_parts=num_parts)
-        with journal.open("a", encoding="ascii") as file:
+        with disk_errors(out), journal.open("a", encoding="ascii") as file:
             for outcomes in workers.propose_all(left):
                 made.extend(outcomes)
                 file.write("".join(outcome.to_line() for outcome in outcomes))
@@ -100,7 +104,8 @@ def propose_folder(
     listed = [everything[name] for name in names if name in everything]
     complete = len(listed) == len(names)
     if complete:
-        folder.finish(listed, about=facts.about)
+        with disk_errors(out):
+            folder.finish(listed, about=facts.about)
     return Proposed(
         folder=folder,
         summary=summarise(listed),
@@ -113,10 +118,15 @@ def propose_folder(
 
 
 def _kept(folder: ProposalFolder, *, names: list[str], photos: Path) -> dict[str, PhotoOutcome]:
-    """Outcomes of earlier runs that still hold: the photo is there with the same size, and its mask is as it was written. What failed is tried again."""
+    """Outcomes of earlier runs that still hold: the photo has the same size and ends, and its mask is as it was written. What failed is tried again."""
     earlier = folder.read_outcomes()
     found = (earlier[name] for name in names if name in earlier and earlier[name].outcome != FAILED)
-    return {outcome.photo: outcome for outcome in found if outcome.photo_bytes == bytes_of(photos / outcome.photo) and folder.is_sound(outcome)}
+    return {outcome.photo: outcome for outcome in found if _is_same(outcome, photo=photos / outcome.photo) and folder.is_sound(outcome)}
+
+
+def _is_same(outcome: PhotoOutcome, *, photo: Path) -> bool:
+    """Outcomes of former versions know the photo's size alone."""
+    return outcome.photo_bytes == bytes_of(photo) and outcome.photo_crc32 in (None, ends_crc32(photo))
 
 
 def _refused(names: list[str], *, photos: Path) -> Iterator[PhotoOutcome]:

@@ -25,6 +25,7 @@ from mcdist.proposals.proposal import CannotProposeError, Method, Proposal
 from mcdist.proposals.refinement.refine import make_refiner
 from mcdist.proposals.registry import make_method
 
+ENDS_BYTES = 2**16
 SHORT_SIDE_MIN_PX = 16
 """A photo shorter than this on a side shows nothing to any method: its mask is empty."""
 
@@ -130,7 +131,8 @@ class Worker:
         )
 
     def _outcome(self, name: str, *, outcome: str, **others: Any) -> PhotoOutcome:
-        return PhotoOutcome(photo=name, photo_bytes=bytes_of(self.task.photos / name), outcome=outcome, **others)
+        photo = self.task.photos / name
+        return PhotoOutcome(photo=name, photo_bytes=bytes_of(photo), photo_crc32=ends_crc32(photo), outcome=outcome, **others)
 
     def _put(self, path: Path, content: bytes) -> None:
         beside = self.task.out.unfinished / f"mask-{os.getpid()}"
@@ -152,6 +154,17 @@ def bytes_of(path: Path) -> int:
     """A file's size; -1 where there is none."""
     try:
         return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def ends_crc32(path: Path) -> int:
+    """A checksum of the first and last 64 KiB of a file, which tells a photo of the same size from another without reading all of it; -1 for none."""
+    try:
+        with path.open("rb") as file:
+            begin = file.read(ENDS_BYTES)
+            file.seek(max(len(begin), os.fstat(file.fileno()).st_size - ENDS_BYTES))
+            return zlib.crc32(file.read(ENDS_BYTES), zlib.crc32(begin))
     except OSError:
         return -1
 

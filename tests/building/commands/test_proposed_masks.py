@@ -27,3 +27,30 @@ def tar_members(folder):
     for path in sorted(folder.glob("*.tar")):
         with tarfile.open(path) as tar:
             yield from ((member.name, tar.extractfile(member).read()) for member in tar)
+
+
+def test_overwriting_shards_replaces_no_masks(run, photos, tmp_path):
+    masks = sorted((tmp_path / "masks").iterdir())
+    before = [path.read_bytes() for path in masks]
+    given = ("build", "folder", photos, "--masks", tmp_path / "masks", "--proposals", "frequency_tuned", "--out", tmp_path / "out", "--workers", 1)
+    refused = run(*given, "--overwrite")
+    assert refused.exit_code == 2
+    assert "found files that mcdist did not propose; choose another" in refused.output
+    assert [path.read_bytes() for path in masks] == before
+
+
+def test_the_working_folder_as_out_has_its_masks_beside_it(run, photos, tmp_path, monkeypatch):
+    (tmp_path / "here" / "inside").mkdir(parents=True)
+    for name, out in (("here", "."), ("here/inside", "..")):
+        monkeypatch.chdir(tmp_path / name)
+        given = ("--proposals", "frequency_tuned", "--out", out, "--workers", 1)
+        assert run("build", "folder", photos, *given).exit_code == 0
+    assert (tmp_path / "here_masks" / "proposals.json").is_file()
+    assert not (tmp_path / "here" / ".._masks").exists()
+
+
+def test_masks_are_not_proposed_into_the_folder_of_photos(run, photos, tmp_path):
+    refused = run("build", "folder", photos, "--proposals", "frequency_tuned", "--out", photos / "mine", "--workers", 1)
+    assert refused.exit_code == 2
+    assert "and the folder of photos" in refused.output and "must be apart" in refused.output
+    assert not list(photos.glob("mine*"))
