@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from mcdist.building.folder.job import ShardDone, ShardJob, finished_shard, run_shard_job, shard_jobs
-from mcdist.building.folder.out import open_folder, remove_ours
+from mcdist.building.folder.out import alone_in, make_folder, open_folder, remove_ours
 from mcdist.building.folder.split import without_items
 from mcdist.building.source import MAX_SKIPPED_SHARE, Option, Source, digest_of
 from mcdist.building.writers.pack import Packing
@@ -31,7 +31,7 @@ Tick = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a folder shall hold. `skipped`: photos that were left out before; `strict`: a folder that lacks some is not what was asked for."""
+    """What a folder is to hold. `skipped`: photos that were left out before; `strict`: a folder that lacks some is not what was asked for."""
 
     source: Source
     jobs: list[ShardJob]
@@ -78,6 +78,7 @@ def build_shards(
     Raises:
         ConfigError: the folder holds other shards and `overwrite` is off.
         DataError: there is no photo, none could be used, more than `max_skipped_share` of them could not, or (with `strict`) the first that could not.
+        HeldError: another build is writing to the folder.
         MachineError: no space, no permission, or a worker died; finished shards stay for the next run.
     """
     plan = plan_of(source, folder=folder, shard_size=shard_size, packing=packing, strict=strict, max_skipped_share=max_skipped_share)
@@ -97,12 +98,19 @@ def plan_of(source: Source, *, folder: Path, shard_size: int, packing: Packing |
 
 def build_plan(plan: Plan, *, folder: Path, num_workers: int, overwrite: bool, tick: Tick) -> Built:
     """Carry out a plan: every shard that `folder` does not have yet, then the manifest. Raises as `build_shards`."""
+    make_folder(folder)
+    with alone_in(folder):
+        return complete_plan(plan, folder=folder, num_workers=num_workers, overwrite=overwrite, tick=tick)
+
+
+def complete_plan(plan: Plan, *, folder: Path, num_workers: int, overwrite: bool, tick: Tick) -> Built:
+    """As `build_plan`, in a folder where parts of the same plan may be at work."""
     begin = time.monotonic()
     existing = open_folder(folder, source=plan.source.name, format=plan.format, options=plan.options, overwrite=overwrite)
     if existing is not None:
         if plan.strict and existing.skipped:
             photo, reason = existing.skipped[0]
-            raise DataError(f"{folder} is complete but without {len(existing.skipped)} photos, --strict wants all; the first, {photo}: {reason}")
+            raise DataError(f"{folder} is complete but without {len(existing.skipped)} photos, --strict needs all; the first, {photo}: {reason}")
         check_skipped(list(existing.skipped), num_photos=plan.num_photos, share=plan.max_skipped_share)
         return Built(folder=folder, manifest=existing, notes={}, num_kept=0, already=True, wall_s=time.monotonic() - begin)
     done = run_jobs(plan, num_workers=num_workers, tick=tick)

@@ -1,11 +1,15 @@
 """The folder a build writes to: which files in it are ours, and whether a build may begin there."""
 
+import fcntl
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mcdist.building.source import Option
 from mcdist.data.shards.manifest import MANIFEST_NAME, Manifest, read_manifest
-from mcdist.errors import ConfigError, MachineError, ShardError
+from mcdist.errors import ConfigError, HeldError, MachineError, ShardError
 
 SHARD_NAME = re.compile(r"shard-(\d{6})\.(?:tar|beton)")
 SIDECAR_NAME = re.compile(r"\.shard-\d{6}\.json")
@@ -21,10 +25,7 @@ def open_folder(folder: Path, *, source: str, format: str, options: dict[str, Op
         ConfigError: shards of another format or of other options, or shards this program may not have written, and no `overwrite`.
         MachineError: the folder cannot be made.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MachineError(f"cannot make the folder {folder}: {error.strerror}; choose another --out") from error
+    make_folder(folder)
     if overwrite:
         remove_ours(folder, keep=frozenset())
         return None
@@ -36,6 +37,35 @@ def open_folder(folder: Path, *, source: str, format: str, options: dict[str, Op
             f"expected an empty folder or one of an unfinished build at {folder}, found {found} of unknown origin; choose another --out, or --overwrite"
         )
     return None
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold the folder while it is built: two builds at a time would leave one's shards under the other's manifest. The kernel lets go of it.
+
+    Raises:
+        HeldError: another build is at work in it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise HeldError(f"another build is writing to {folder}; wait for it to end, or choose another --out") from error
+    except OSError:  # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Raises MachineError where it cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineError(f"cannot make the folder {folder}: {error.strerror}; choose another --out") from error
 
 
 def remove_ours(folder: Path, *, keep: frozenset[str]) -> None:

@@ -6,7 +6,7 @@ Shards do not depend on each other, so parts share nothing but the folder, and t
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mcdist.building.folder.build import Built, Plan, Tick, build_plan, run_jobs
+from mcdist.building.folder.build import Built, Plan, Tick, complete_plan, run_jobs
 from mcdist.building.folder.out import open_folder
 from mcdist.data.shards.manifest import MANIFEST_NAME
 from mcdist.errors import MachineError
@@ -36,8 +36,8 @@ def build_part(plan: Plan, *, folder: Path, part: int, num_parts: int, num_worke
         if num_missing and not (folder / MANIFEST_NAME).is_file():
             return PartBuilt(folder, part, num_parts, num_shards=len(own.jobs), num_missing=num_missing)
     try:
-        return build_plan(plan, folder=folder, num_workers=num_workers, overwrite=False, tick=lambda _: None)
+        return complete_plan(plan, folder=folder, num_workers=num_workers, overwrite=False, tick=lambda _: None)
     except MachineError:
         if not (folder / MANIFEST_NAME).is_file():
             raise
-        return build_plan(plan, folder=folder, num_workers=num_workers, overwrite=False, tick=lambda _: None)  # another part completed it meanwhile
+        return complete_plan(plan, folder=folder, num_workers=num_workers, overwrite=False, tick=lambda _: None)  # another part completed it meanwhile

@@ -13,8 +13,10 @@ from mcdist.building.pictures.photo import RESIZE_FILTER, PhotoFile, shrunk_size
 from mcdist.building.source import Option, Photo
 from mcdist.data.pictures.png import encode_map
 from mcdist.data.shards.sample import INFO_MEMBER, INSTANCES_MEMBER, SEGMENTS_MEMBER
+from mcdist.errors import DataError
 
 TOO_MANY = "more than 254 objects, the smallest became void"
+LOST = "objects too small for --short-side were lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +51,26 @@ class Treatment:
         info: dict[str, Any],
         notes: tuple[str, ...] = (),
     ) -> Photo:
-        """The sample's members: photo, instance map and labels at one size; `info` gains width, height and number of objects."""
+        """The sample's members: photo, instance map and labels at one size; `info` gains width, height and number of objects.
+
+        Raises:
+            DataError: shrinking left no object, and photos without one are not kept.
+        """
         width, height = shrunk_size(photo.width, height=photo.height, short_side_px=self.short_side_px)
-        full_info = {**info, "width": width, "height": height, "num_objects": instances.num_objects}
-        members = {photo.member: photo.content, INSTANCES_MEMBER: encode_map(_resized(instances.values, size=(width, height)))}
+        values = _resized(instances.values, size=(width, height))
+        num_objects = len(numpy.unique(values[values > 0]))
+        if instances.num_objects and not num_objects and not self.keep_empty:
+            raise DataError(f"no object of the photo is left at {width} x {height}; choose a larger --short-side, or keep such photos with --keep-empty")
+        full_info = {**info, "width": width, "height": height, "num_objects": num_objects}
+        members = {photo.member: photo.content, INSTANCES_MEMBER: encode_map(values)}
         if labels is not None:
             members[SEGMENTS_MEMBER] = encode_map(_resized(labels, size=(width, height)))
         members[INFO_MEMBER] = json.dumps(full_info, sort_keys=True, ensure_ascii=False).encode()
-        return Photo(key=key, members=members, notes=(*notes, *((TOO_MANY,) if instances.num_dropped else ())))
+        return Photo(key=key, members=members, notes=(*notes, *_notes_of(instances, num_left=num_objects)))
+
+
+def _notes_of(instances: Instances, *, num_left: int) -> list[str]:
+    return [note for note, is_due in ((TOO_MANY, instances.num_dropped > 0), (LOST, num_left < instances.num_objects)) if is_due]
 
 
 def _resized(values: Int[numpy.ndarray, "H W"] | UInt8[numpy.ndarray, "H W"], *, size: tuple[int, int]) -> numpy.ndarray:
