@@ -43,11 +43,11 @@ def test_a_run_whose_server_redirects_to_a_signed_address_keeps_it_nowhere(make_
     (tmp_path / "small.yaml").write_text(SMALL)
     with serve(make_shards(12)) as server:
         shards = [path.name for path in server.folder.glob("*.tar")]
-        server.faults.update({name: ["redirect", 403] for name in shards})
+        server.faults.update({name: ["redirect", 403] * 20 for name in shards})
         given = [f"data.train={server.url}", f"data.cache_dir={tmp_path / 'cache'}", f"run.dir={tmp_path / 'run'}", "data.bad_samples=skip"]
         with pytest.raises(MachineError, match=r"cannot fetch http://.*, refused at once \(403.*check network, server and credentials") as caught:
             run.train_run(load_config(tmp_path / "small.yaml", overrides=given))
-        assert any(server.counts[name] == 2 for name in shards), "the redirection was followed"
+        assert any(server.counts[name] >= 2 for name in shards), "the redirection was followed"
     assert "hunter2" not in str(caught.value)
     assert (tmp_path / "run" / "log.txt").is_file()
     assert not holders(tmp_path)

@@ -18,7 +18,7 @@ SHOWN_SKIPPED = 5
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What `mcdist shards inspect` tells. Sizes and objects are those of the first samples looked at, `num_looked_at` of them."""
+    """What `mcdist shards inspect` shows. Sizes and objects are those of the first samples looked at, `num_looked_at` of them."""
 
     folder: Path
     manifest: Manifest

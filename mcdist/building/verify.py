@@ -31,7 +31,7 @@ class Verified:
 
 
 def verify_shards(folder: Path, *, tick: Callable[[int], None] = lambda _: None) -> Verified:
-    """Check each shard's size, checksum and structure, where each member lies, and decode each photo with its maps. `tick` gets the samples read.
+    """Check each shard's size, checksum and structure, where each member is, and decode each photo with its maps. `tick` gets the samples read.
 
     Raises:
         ShardError: there is no complete shard folder at all.

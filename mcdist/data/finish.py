@@ -1,4 +1,4 @@
-"""Finish: the colour changes and the normalisation of a batch, on the device where the batch lies."""
+"""Finish: the colour changes and the normalisation of a batch, on the device where the batch is."""
 
 from collections.abc import Sequence
 from dataclasses import replace

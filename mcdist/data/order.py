@@ -65,7 +65,7 @@ class EpochOrder:
         self._current: dict[int, tuple[int, Int64[numpy.ndarray, " W"]]] = {}
 
     def at(self, positions: Int64[numpy.ndarray, " N"]) -> Int64[numpy.ndarray, " N"]:
-        """`order(...)[positions]`. Cheap where the positions of each lane lie in few windows, as those of a batch do."""
+        """`order(...)[positions]`. Cheap where the positions of each lane are in few windows, as those of a batch do."""
         places, lanes = numpy.divmod(positions, self.num_lanes)
         windows, offsets = numpy.divmod(places, self.window)
         shown = numpy.empty_like(positions)
@@ -81,7 +81,7 @@ class EpochOrder:
         lane_end = lane_start + size + (lane < longer)
         start = lane_start + window * self.window
         laid_out = numpy.arange(start, min(start + self.window, lane_end))
-        laid_out[laid_out >= self._gap] += self._num_missing  # the last block may be short, and it lies anywhere
+        laid_out[laid_out >= self._gap] += self._num_missing  # the last block may be short, and it may be anywhere
         samples = self._blocks[laid_out // self.block] * self.block + laid_out % self.block
         return samples[numpy.argsort(_words(_STREAM_WINDOWS, self._seed, self._epoch, start=start, count=len(samples)), kind="stable")]
 
@@ -109,7 +109,7 @@ def check_division(*, global_batch: int, accumulation_steps: int, num_lanes: int
         ConfigError: it does not come out even; the message lists the numbers of ranks that do.
     """
     if num_lanes < 1 or accumulation_steps < 1 or global_batch < 1 or global_batch % num_lanes:
-        raise ConfigError(f"data.num_lanes wants a divisor of optim.global_batch {global_batch}, got {num_lanes}; change one of the two")
+        raise ConfigError(f"data.num_lanes must be a divisor of optim.global_batch {global_batch}, got {num_lanes}; change one of the two")
     fitting = [ranks for ranks in range(1, num_lanes + 1) if num_lanes % ranks == 0 and global_batch // ranks % accumulation_steps == 0]
     if num_ranks not in fitting:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Flatten: scored masks that overlap become one instance map, by one rule for every method that gives such.
+"""Flatten: scored masks that overlap become one instance map, by one rule for every method that makes such masks.
 
 Masks are taken from the highest score down (of equal ones the larger first). One that covers a mask taken before by more than MAX_IOU is a double and
 goes; of the others the later, lower one gets only the pixels that are still free.

@@ -193,11 +193,8 @@ def test_a_damaged_png_never_ends_the_process(members_of, member):
             assert "cannot be decoded" in str(error)
 
 
-def test_skip_and_error_are_the_only_policies(view_settings):
-    from mcdist.choices import BadSamples, require_choice
+def test_the_share_of_bad_samples_is_a_share():
     from mcdist.config import DataConfig
 
-    with pytest.raises(ConfigError, match="data.bad_samples must be one of error, skip, got 'ignore'"):
-        require_choice("data.bad_samples", "ignore", choices=BadSamples)
     with pytest.raises(ConfigError, match="data.bad_samples_max_share must be between 0 and 1"):
         DataConfig(bad_samples_max_share=2.0)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 CODE = """
 from pathlib import Path
-from mcdist.config import Config
+from mcdist.config import Config, DataConfig
 from mcdist.build import view_settings
 from mcdist.data.loader import make_loader
 from mcdist.data.readers.ffcv import FfcvReader
@@ -22,6 +22,7 @@ for call in (
     lambda: FfcvReader(folder, cache="opne"),
     lambda: make_loader(open_shards(folder), **run, **more, decode="opne"),
     lambda: make_loader(open_shards(folder), **run, **more, bad_samples="opne"),
+    lambda: DataConfig(bad_samples="ignore"),
 ):
     try:
         call()
@@ -40,4 +41,5 @@ def test_a_mistyped_choice_is_an_error_where_types_are_not_checked(make_shards, 
         "cache must be one of os, process, got 'opne'",
         "decode must be one of exact, scaled, got 'opne'",
         "bad_samples must be one of error, skip, got 'opne'",
+        "data.bad_samples must be one of error, skip, got 'ignore'",
     ]

@@ -161,5 +161,5 @@ def test_a_number_of_ranks_that_does_not_fit_is_told_the_ones_that_do():
         check_division(global_batch=64, accumulation_steps=2, num_lanes=8, num_ranks=5)
     with pytest.raises(ConfigError, match=r"numbers of ranks that can: 1, 2, 4$"):
         check_division(global_batch=16, accumulation_steps=4, num_lanes=8, num_ranks=8)
-    with pytest.raises(ConfigError, match=r"num_lanes wants a divisor of optim.global_batch 10, got 4"):
+    with pytest.raises(ConfigError, match=r"num_lanes must be a divisor of optim.global_batch 10, got 4"):
         check_division(global_batch=10, accumulation_steps=1, num_lanes=4, num_ranks=1)

@@ -51,7 +51,7 @@ class ShardDone:
 
 
 def shard_path(folder: Path, *, number: int, packing: Packing | None) -> Path:
-    """Where the shard of a number lies."""
+    """The path of the shard of that number."""
     return folder / f"shard-{number:06d}.{'tar' if packing is None else 'beton'}"
 
 
@@ -141,7 +141,7 @@ def _entry_of(content: dict | None) -> ShardEntry | None:
 
 
 def _is_there(entry: ShardEntry, *, path: Path) -> bool:
-    """Shard and index (where the format has one) lie where the job wants them, with the bytes they had."""
+    """Shard and index (where the format has one) are where the job needs them, with the bytes they had."""
     if entry.name != path.name or sha256_of(path) != entry.sha256:
         return False
     return not entry.index_sha256 or sha256_of(path.with_name(index_name(path.name))) == entry.index_sha256

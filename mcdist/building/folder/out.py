@@ -19,7 +19,7 @@ BESIDE_NAME = re.compile(r"\.(shard-\d{6}\.tar|shard-\d{6}\.beton|shard-\d{6}\.i
 
 
 def open_folder(folder: Path, *, source: str, format: str, options: dict[str, Option], overwrite: bool) -> Manifest | None:
-    """Make the folder ready; the manifest where the very build that is asked for already stands complete there.
+    """Make the folder ready; the manifest where this very build is complete there already.
 
     Raises:
         ConfigError: shards of another format or of other options, or shards this program may not have written, and no `overwrite`.

@@ -42,7 +42,7 @@ def split_source(source: Source, *, val_share: float, seed: int) -> tuple[SplitS
         ConfigError: a share out of range, or a side without photos.
     """
     if not 0 < val_share < 1:
-        raise ConfigError(f"--val-share wants a share between 0 and 1, got {val_share:g}; 0.1 is a good start")
+        raise ConfigError(f"--val-share must be a share between 0 and 1, got {val_share:g}; 0.1 is a good start")
     val = tuple(item for item in source.items if not item.problem and _draw(item.key, seed=seed) < val_share)
     held = {item.key for item in val}
     train = tuple(item for item in source.items if item.key not in held)

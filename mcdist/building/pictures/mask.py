@@ -20,7 +20,7 @@ MIN_COMPONENT_SHARE = 0.01
 """A connected component smaller than this share of the photo is no object of its own: it becomes void."""
 
 MAX_GREYS, INSIDE_MIN_SHARE = 2, 0.4
-"""A mask of more numbers than the first, of which less than this share lies inside an area of one number, is soft."""
+"""A mask of more numbers than the first, of which less than this share is inside an area of one number, is soft."""
 
 RGB, RGBA = 2, 6
 """PNG's colour types."""
@@ -35,14 +35,14 @@ class Instances:
     num_dropped: int = 0
 
 
-def read_values(place: Place, *, what: str = "mask") -> Int[numpy.ndarray, "H W"]:
+def read_values(place: Place, *, what: str = "mask", soft: bool = False) -> Int[numpy.ndarray, "H W"]:
     """The numbers of a map file, as `read_map` reads them.
 
     Raises:
         DataError: unreadable, or a layout without a meaning.
     """
     try:
-        return read_map(read_place(place, what=what))
+        return read_map(read_place(place, what=what), soft=soft)
     except ValueError as error:
         raise DataError(f"the {what} {place} {error}") from error
 

@@ -1,4 +1,4 @@
-"""Places: where the bytes of a photo or a map lie, a file of their own or a stretch of a tar."""
+"""Places: where the bytes of a photo or a map are: a file of their own or a stretch of a tar."""
 
 from dataclasses import dataclass
 from pathlib import Path

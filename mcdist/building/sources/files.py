@@ -1,4 +1,4 @@
-"""FileSource: photos, masks and labels that lie in files or tars; VOC, folders, trees and tars are all lists of such triples."""
+"""FileSource: photos, masks and labels in files or tars; VOC, folders, trees and tars are all lists of such triples."""
 
 import json
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ def file_instances(place: Place, *, photo: PhotoFile, treatment: Treatment) -> I
     Raises:
         DataError: no mask, an unreadable one, another size than the photo's, or one without an object where empty ones are not kept.
     """
-    values = map_of(place, photo=photo, what="mask")
+    values = map_of(place, photo=photo, what="mask", soft=treatment.mask_values == "binary")
     if treatment.mask_values == "auto":
         refuse_soft(values, place=place)
     instances = instances_of(values, mask_values=treatment.mask_values, components=treatment.components)
@@ -91,9 +91,9 @@ def file_instances(place: Place, *, photo: PhotoFile, treatment: Treatment) -> I
     return instances
 
 
-def map_of(place: Place, *, photo: PhotoFile, what: str) -> Int[ndarray, "H W"]:
-    """A map's raw numbers, which must fit the upright photo."""
-    values = read_values(place, what=what)
+def map_of(place: Place, *, photo: PhotoFile, what: str, soft: bool = False) -> Int[ndarray, "H W"]:
+    """A map's raw numbers, which must fit the upright photo. `soft` as `read_map`."""
+    values = read_values(place, what=what, soft=soft)
     check_size(photo, width=values.shape[1], height=values.shape[0], what=f"the {what} {place}")
     return values
 
@@ -102,7 +102,7 @@ def check_size(photo: PhotoFile, *, width: int, height: int, what: str) -> None:
     """Raises DataError where `what` is not as large as the upright photo; one drawn on the photo as stored gets a sentence of its own."""
     if (width, height) == (photo.width, photo.height):
         return
-    wanted = f"expected {what} at its photo's size {photo.width} x {photo.height}, it is {width} x {height}"
+    expected = f"expected {what} at its photo's size {photo.width} x {photo.height}, it is {width} x {height}"
     if (width, height) == (photo.stored_width, photo.stored_height):
-        raise DataError(f"{wanted}: it was drawn on the photo before its EXIF rotation; turn it upright")
-    raise DataError(f"{wanted}; make the two the same size")
+        raise DataError(f"{expected}: it was drawn on the photo before its EXIF rotation; turn it upright")
+    raise DataError(f"{expected}; make the two the same size")

@@ -1,4 +1,4 @@
-"""Tars of photos: one or many, read by offset and never unpacked; masks lie in a folder or in tars of the same inner paths."""
+"""Tars of photos: one or many, read by offset and never unpacked; masks are in a folder or in tars of the same inner paths."""
 
 import tarfile
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ def members_of(tar: Path) -> Iterator[TarMember]:
 
 
 class _Maps:
-    """Where the map of a photo lies: in a folder, or in tars, whose members are looked up by their path without suffix."""
+    """Where the map of a photo is: in a folder, or in tars, whose members are looked up by their path without suffix."""
 
     def __init__(self, paths: list[Path], *, what: str) -> None:
         self.what, self.paths = what, paths

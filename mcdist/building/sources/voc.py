@@ -113,8 +113,8 @@ def _read_ids(path: Path) -> list[str]:
 def _held(ids: list[str], *, num: int, part: Part) -> list[str]:
     """One side of the split: the `num` ids with the lowest hashes are held out, whatever the order of the list."""
     if not 0 <= num < len(ids):
-        raise ConfigError(f"--hold-out wants 0 to {len(ids) - 1} of the {len(ids)} photos, got {num}; choose fewer")
+        raise ConfigError(f"--hold-out must be 0 to {len(ids) - 1} of the {len(ids)} photos, got {num}; choose fewer")
     if not num and part == "held-out":
-        raise ConfigError("--part held-out wants to know how many photos are held out; add --hold-out N")
+        raise ConfigError("--part held-out needs the number of photos held out; add --hold-out N")
     held = set(sorted(ids, key=lambda photo: hashlib.sha256(f"hold-out:{photo}".encode()).digest())[:num])
     return [photo for photo in ids if (photo in held) == (part == "held-out")]

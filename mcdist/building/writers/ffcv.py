@@ -26,7 +26,7 @@ MAX_PAGE_BYTES = 2**31
 
 @dataclass(slots=True)
 class _Spool:
-    """Samples as they came, one after another in a file without a name: the tables in front of the data want to know them all first."""
+    """Samples as they came, one after another in a file without a name: the tables in front of the data need to know them all first."""
 
     file: BinaryIO
     samples: list[Packed] = field(default_factory=list)

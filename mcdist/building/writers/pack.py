@@ -83,7 +83,9 @@ def _photo_of(photo: Photo, *, where: str) -> tuple[str, bytes]:
 
 def _checked(name: str, content: bytes, *, where: str) -> bytes:
     if name in OWN_FIELDS or len(name) > MAX_NAME_LENGTH or not name.isascii():
-        raise DataError(f"{where}: FFCV cannot keep a member called {name!r}: wanted at most {MAX_NAME_LENGTH} ASCII letters, none of {', '.join(OWN_FIELDS)}")
+        raise DataError(
+            f"{where}: FFCV cannot keep a member called {name!r}: expected at most {MAX_NAME_LENGTH} ASCII letters, none of {', '.join(OWN_FIELDS)}"
+        )
     if not content or content == ABSENT:
         raise DataError(f"{where}: its member {name} is empty; leave it out")
     return content

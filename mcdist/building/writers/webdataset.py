@@ -62,7 +62,7 @@ def _write(path: Path, *, photos: Iterable[Photo]) -> list[str]:
 
 
 def _extents(path: Path, *, keys: list[str]) -> tuple[SampleEntry, ...]:
-    """Where each member's content lies, as read back from the tar."""
+    """Where each member's content is, as read back from the tar."""
     members: dict[str, dict[str, tuple[int, int]]] = {key: {} for key in keys}
     with tarfile.open(path) as tar:
         for found in tar:

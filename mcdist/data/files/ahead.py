@@ -1,4 +1,4 @@
-"""FetchAhead: a thread that fetches the shards that training wants next, while it trains. The order knows which."""
+"""FetchAhead: a thread that fetches the shards that training needs next, while it trains. The order knows which."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -50,5 +50,5 @@ class FetchAhead:
                     self._try(shard)
 
     def _try(self, shard: int) -> None:
-        with suppress(McdistError):  # told by the worker that needs this shard
+        with suppress(McdistError):  # reported by the worker that needs this shard
             self._fetch(shard)

@@ -24,7 +24,7 @@ ROOM_TIMEOUT_S = 600.0
 _PAUSE_S = 0.05
 _PART, _DOWNLOAD, _ROOM = ".part", ".download", "room.lock"
 _OURS = re.compile(r"[0-9a-f]{64}\.(?!download)[a-z0-9]{1,16}")
-"""Files that count and may be evicted; whatever else lies in the folder is not ours to touch."""
+"""Files that count and may be evicted; whatever else is in the folder is not ours to touch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class ShardCache:
             return False
 
     def discard(self, wanted: Wanted) -> None:
-        """Forget the file; who reads it goes on reading, the next one fetches it anew."""
+        """Forget the file; a process that reads it continues to, the next one fetches it anew."""
         self._path(wanted).unlink(missing_ok=True)
 
     def num_bytes(self) -> int:
@@ -173,7 +173,7 @@ class ShardCache:
             return True
         if wanted.num_bytes > self.max_bytes:
             raise ConfigError(
-                f"a shard of {wanted.num_bytes / 2**30:.3g} GiB does not fit into data.cache_gib={self.max_bytes / 2**30:.3g}; raise it to some times a shard"
+                f"a shard of {wanted.num_bytes / 2**30:.3g} GiB does not fit into data.cache_gib={self.max_bytes / 2**30:.3g}; raise it well above a shard"
             )
         deadline_s = time.monotonic() + ROOM_TIMEOUT_S
         while True:
@@ -232,7 +232,7 @@ def check_free(folder: Path, *, num_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < num_bytes:
         raise MachineError(
-            f"staging wants {num_bytes / 2**30:.3g} GiB in {folder}, {free / 2**30:.3g} GiB are free; name another data.stage_to, or use data.cache_dir"
+            f"staging needs {num_bytes / 2**30:.3g} GiB in {folder}, {free / 2**30:.3g} GiB are free; name another data.stage_to, or use data.cache_dir"
         )
 
 

@@ -84,7 +84,7 @@ class CachedFiles:
                 pass
 
     def is_kept(self, shard: ShardEntry) -> bool:
-        """Whether the shard lies in the cache now."""
+        """Whether the shard is in the cache now."""
         return self.cache.is_kept(self._shard(shard))
 
     def _shard(self, shard: ShardEntry) -> Wanted:

@@ -39,7 +39,7 @@ def read_map(content: bytes, *, soft: bool = False) -> Int32[numpy.ndarray, "H W
     if header.num_pixels > MAX_PIXELS:
         raise ValueError(f"has {header.width} x {header.height} pixels, more than {MAX_PIXELS}; save it at its photo's size")
     if not soft and header.colour < 0:
-        raise ValueError(f"is a JPEG, which changes object ids; {_ANOTHER_WAY}")
+        raise ValueError(f"is a JPEG, which changes object ids; {_ANOTHER_WAY} (builders read its two levels with --mask-values binary)")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -28,7 +28,7 @@ class BetonFile:
         with files.open(shard) as descriptor:
             self.beton: Beton = read_beton(descriptor, where=self.where)
             self._check()
-            # A private copy on write: torch wants memory that it could write to, and nobody does. A map would hold what a bounded cache evicts.
+            # A private copy on write: torch needs memory that it could write to, and nobody does. A map would hold what a bounded cache evicts.
             self._map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY) if cache == "os" and not files.fetches else None
 
     def _check(self) -> None:
@@ -83,7 +83,7 @@ class BetonFile:
         return torch.frombuffer(content, dtype=torch.uint8).view(int(self.beton.heights[row]), int(self.beton.widths[row]), 3).permute(2, 0, 1)
 
     def _contents(self, row: int, fields: list[str]) -> dict[str, memoryview]:
-        """The bytes of some fields of a sample. They lie side by side, so where the file is not mapped one read fetches them."""
+        """The bytes of some fields of a sample. They are side by side, so where the file is not mapped one read fetches them."""
         extents = {name: (self.beton.extents[name].offsets.item(row), self.beton.extents[name].sizes.item(row)) for name in fields}
         if self._map is not None:
             start, content = 0, memoryview(self._map)

@@ -40,7 +40,7 @@ _MAX_FIELDS = 64
 
 @dataclass(frozen=True, slots=True)
 class Extents:
-    """Where a field's bytes lie in the file, for every sample."""
+    """Where a field's bytes are in the file, for every sample."""
 
     offsets: Int64[numpy.ndarray, " N"]
     sizes: Int64[numpy.ndarray, " N"]
@@ -142,7 +142,7 @@ class _Reader:
 
     def _table(self, dtype: numpy.dtype, *, count: int, offset: int, what: str) -> Shaped[numpy.ndarray, " N"]:
         size = count * dtype.itemsize
-        self._want(offset + size <= self.num_bytes, f"its {what} wants {size} bytes from byte {offset} on, the file has {self.num_bytes}")
+        self._want(offset + size <= self.num_bytes, f"its {what} needs {size} bytes from byte {offset} on, the file has {self.num_bytes}")
         content = os.pread(self.descriptor, size, offset)
         self._want(len(content) == size, f"its {what} ends early")
         return numpy.frombuffer(content, dtype=dtype)

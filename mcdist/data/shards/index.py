@@ -1,4 +1,4 @@
-"""ShardIndex: which samples one tar holds and where each of their members lies, as kept beside the tar.
+"""ShardIndex: which samples one tar holds and where each of their members is, as kept beside the tar.
 
 Columns, not rows: a few arrays a shard, so that an open index costs a few dozen bytes a sample. docs/formats.md specifies the file.
 """

@@ -1,6 +1,6 @@
 """Manifest: what a shard folder holds. Written last, so its presence means that the folder is complete.
 
-It knows shards, not samples: where each sample lies stands in an index beside each shard (`shard_index.py`), read when the shard is.
+It knows shards, not samples: where each sample is, the index beside each shard says (`index.py`), which is read with the shard.
 So its size, and the memory of whoever reads it, grows with the number of shards alone.
 """
 
@@ -141,7 +141,7 @@ def _count(value: Any, *, least: int) -> int:
 
 
 def _sha256(value: Any) -> str:
-    """A checksum names files in the cache, so nothing else may stand there."""
+    """A checksum names files in the cache, so nothing else is allowed there."""
     if not isinstance(value, str) or len(value) != 64 or not set(value) <= set("0123456789abcdef"):
         raise ValueError(f"{value!r} is no SHA-256")
     return value

@@ -24,7 +24,7 @@ INFO_MEMBER = "json"
 
 @dataclass(frozen=True, slots=True)
 class RawSample:
-    """A sample as it lies in the shard: undecoded bytes, or the pixels of what is kept decoded. `where` names shard and key for messages."""
+    """A sample as its shard holds it: undecoded bytes, or the pixels of what is kept decoded. `where` names shard and key for messages."""
 
     key: str
     where: str
@@ -44,7 +44,7 @@ class Sample:
 
 
 def decode_sample(raw: RawSample, *, with_segments: bool = False) -> Sample:
-    """Decode a sample and check that its parts fit together.
+    """Decode a sample and check that its members fit together.
 
     Raises:
         ShardError: an unreadable member, an instance map or ground truth of another size than the photo, or no ground truth though asked for.
@@ -93,7 +93,7 @@ def instances_of(stored: UInt8[Tensor, "H W"]) -> Int16[Tensor, "H W"]:
 
 
 def check_size(shape: Sequence[int], *, photo: Tensor, what: str, where: str, shrink: int = 1) -> None:
-    """Raises ShardError where a map of that shape does not lie on its photo, decoded at 1/shrink."""
+    """Raises ShardError where a map of that shape does not fit its photo, decoded at 1/shrink."""
     if tuple(-(-side // shrink) for side in shape) != photo.shape[1:]:
         height, width = photo.shape[1:]
         scale = "" if shrink == 1 else f" at 1/{shrink}"

@@ -41,7 +41,7 @@ class _Turn:
 def change_colours(images: Images, *, colours: Sequence[Colour]) -> Images:
     """Image i in 0..1 after `colours[i]`, again in 0..1. May write into `images`."""
     if len(images) != len(colours):
-        raise ValueError(f"{len(images)} images want as many colour changes, got {len(colours)}")
+        raise ValueError(f"{len(images)} images need as many colour changes, got {len(colours)}")
     turns = _plan(colours)
     orders = torch.tensor([turn.order for turn in turns]).to(images.device, non_blocking=True)
     amounts = torch.tensor([turn.amounts for turn in turns]).to(images.device, non_blocking=True)[..., None, None, None]

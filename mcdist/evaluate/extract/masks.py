@@ -7,9 +7,8 @@ import torch
 from jaxtyping import Float, Int, Int16, Shaped
 from torch import Tensor
 
-from mcdist.components import connected_components
-
 from mcdist.choices import Objects, require_choice
+from mcdist.components import connected_components
 
 SALIENCY_LOGIT_MIN = 0.5
 """A pixel is an object's where its saliency *logit* is above this, as in the paper's released code (a probability of 0.62)."""

@@ -35,7 +35,7 @@ Propose = Callable[[Sequence[str]], list[PhotoOutcome]]
 
 @dataclass(frozen=True, slots=True)
 class Proposed:
-    """What a run did. `complete`: proposals.json stands, all parts are done. `num_kept`: photos an earlier run had finished."""
+    """What a run did. `complete`: proposals.json is written, all parts are done. `num_kept`: photos an earlier run had finished."""
 
     folder: ProposalFolder
     summary: Summary

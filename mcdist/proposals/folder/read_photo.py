@@ -15,7 +15,7 @@ from mcdist.proposals.proposal import CannotProposeError, Pixels
 UNREADABLE = "unreadable"
 
 GREYSCALE = "greyscale"
-TRANSPARENT = "transparent: what lies under less than half opacity is background"
+TRANSPARENT = "transparent: what is under less than half opacity is background"
 SHRUNK = "larger than the method takes: proposed on a shrunk copy"
 
 JPEG_SHRINKS = (8, 4, 2, 1)

@@ -34,7 +34,7 @@ TOO_MANY = "more than 254 objects: the smallest became void"
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What every worker is told: method, options as typed, refinement, and where photos and masks lie."""
+    """What every worker needs: method, options as typed, refinement, and where photos and masks are."""
 
     method: str
     device: str
@@ -106,8 +106,8 @@ class Worker:
     def _finish(self, name: str, *, photo: ReadPhoto, proposal: Proposal) -> PhotoOutcome:
         if proposal.instances.shape != photo.pixels.shape[:2]:
             shown = " x ".join(map(str, proposal.instances.shape[::-1]))
-            wanted = f"{photo.pixels.shape[1]} x {photo.pixels.shape[0]}"
-            raise ConfigError(f"the proposal method {self.task.method} gave a map of {shown} for a photo of {wanted}; mend the method")
+            expected = f"{photo.pixels.shape[1]} x {photo.pixels.shape[0]}"
+            raise ConfigError(f"the proposal method {self.task.method} gave a map of {shown} for a photo of {expected}; correct the method")
         return self._write(name, photo=photo, proposal=proposal, outcome=PROPOSED if (proposal.instances > 0).any() else NOTHING_FOUND)
 
     def _write(self, name: str, *, photo: ReadPhoto, proposal: Proposal, outcome: str) -> PhotoOutcome:
@@ -159,7 +159,7 @@ def bytes_of(path: Path) -> int:
 
 
 def ends_crc32(path: Path) -> int:
-    """A checksum of the first and last 64 KiB of a file, which tells a photo of the same size from another without reading all of it; -1 for none."""
+    """A checksum of the first and last 64 KiB of a file: it differs for another photo of the same size, without reading all of it; -1 for none."""
     try:
         with path.open("rb") as file:
             begin = file.read(ENDS_BYTES)
@@ -231,7 +231,7 @@ def propose(names: Sequence[str]) -> list[PhotoOutcome]:
 
 
 def facts_of(worker: Worker) -> MethodFacts:
-    """What the folder records of a method, and how it wants its photos."""
+    """What the folder records of a method, and how it takes its photos."""
     method = worker.method
     about = {"schema_version": SCHEMA_VERSION, "method": method.name, "version": method.version, "parameters": method.parameters, "refine": worker.task.refine}
     return MethodFacts(about=json.loads(json.dumps(about)), batched=method.batched, scope=method.scope)

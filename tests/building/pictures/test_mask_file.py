@@ -11,6 +11,8 @@ from PIL import Image
 
 from mcdist.building.pictures.mask import instances_of, labels_of, read_values
 from mcdist.building.source import MAX_KEY_LENGTH, safe_keys
+from mcdist.data.readers.webdataset import WebDatasetReader
+from mcdist.data.shards.sample import decode_sample
 from mcdist.errors import DataError
 
 
@@ -61,3 +63,16 @@ def test_keys_are_unique_short_and_without_dots(names: list[str]) -> None:
     keys = safe_keys(names)
     assert len(set(keys)) == len(names)
     assert all(key.isascii() and "." not in key and "/" not in key and 0 < len(key) <= MAX_KEY_LENGTH for key in keys)
+
+
+def test_a_jpeg_is_read_as_a_binary_mask_where_that_is_asked_for(run, photos, tmp_path: Path) -> None:
+    for mask in (tmp_path / "masks").iterdir():
+        values = numpy.zeros((32, 48), dtype=numpy.uint8)
+        values[8:24, 8:32] = 255
+        Image.fromarray(values).save(mask, format="JPEG", quality=80)
+    given = ("build", "folder", photos, "--masks", tmp_path / "masks", "--out", tmp_path / "out", "--workers", 1)
+    refused = run(*given)
+    assert refused.exit_code == 3 and "is a JPEG" in refused.output and "--mask-values binary" in refused.output
+    assert run(*given, "--mask-values", "binary").exit_code == 0
+    sample = decode_sample(WebDatasetReader(tmp_path / "out").read(0))
+    assert sample.instances.unique().tolist() == [0, 1] and int(sample.instances.sum()) == 16 * 24

@@ -190,7 +190,7 @@ def test_a_number_that_no_stuff_map_holds_is_said(run: Run, tmp_path: Path) -> N
     for number, wrong in ((1, 11), (2, 200)):
         save_mask(tmp_path / "stuff" / f"{number:012d}.png", values=numpy.full((HEIGHT, WIDTH), wrong, dtype=numpy.uint8))
     result = build(run, tmp_path, "--annotations", path, "--stuff", tmp_path / "stuff", "--max-skipped-share", 1)
-    assert result.exit_code == 3 and "holds 11, wanted 0 to 181" in result.stderr
+    assert result.exit_code == 3 and "holds 11, expected 0 to 181" in result.stderr
 
 
 @pytest.mark.parametrize("owner", ["image_id", "file_name"])
@@ -245,8 +245,8 @@ def test_a_list_of_photos_without_annotations_takes_proposals_and_has_no_labels(
         (lambda c: c["images"][1].update(file_name="../2.jpg"), "instances.json, image 2", "leads out of the folder"),
         (lambda c: c["images"][1].update(file_name="/etc/x.jpg"), "instances.json, image 2", "leads out of the folder"),
         (lambda c: c["images"][1].update(file_name="a\0b.jpg"), "instances.json, image 2", "leads out of the folder"),
-        (lambda c: c["images"].append({"id": 2, "file_name": "again.jpg"}), "instances.json, image 2", "stands for another image already"),
-        (lambda c: c["images"].append({"id": 9, "file_name": "000000000002.jpg"}), "instances.json, image 9", "stands under another id already"),
+        (lambda c: c["images"].append({"id": 2, "file_name": "again.jpg"}), "instances.json, image 2", "is already that of another image"),
+        (lambda c: c["images"].append({"id": 9, "file_name": "000000000002.jpg"}), "instances.json, image 9", "already has another id"),
         (lambda c: c["images"].append({"id": "9"}), "instances.json, image at byte", "whole `id` and a `file_name`"),
         (lambda c: c["categories"].append({"name": "x"}), "instances.json, category at byte", "whole `id`"),
     ],
@@ -279,11 +279,11 @@ def test_a_photo_that_claims_too_many_pixels_is_not_decoded(run: Run, tmp_path: 
 @pytest.mark.parametrize(
     ("options", "exit_code", "parts"),
     [
-        ((), 2, ("masks from annotations want --annotations FILE",)),
-        (("--masks", "panoptic"), 2, ("masks from panoptic want --panoptic FILE",)),
+        ((), 2, ("masks from annotations need --annotations FILE",)),
+        (("--masks", "panoptic"), 2, ("masks from panoptic need --panoptic FILE",)),
         (("--panoptic", "p.json"), 2, ("belong together",)),
-        (("--annotations", "{instances}", "--labels", "fine"), 2, ("--labels fine wants COCO-Stuff's maps", "--stuff DIR")),
-        (("--masks", "{images}", "--labels", "categories"), 2, ("--labels categories wants --annotations",)),
+        (("--annotations", "{instances}", "--labels", "fine"), 2, ("--labels fine needs COCO-Stuff's maps", "--stuff DIR")),
+        (("--masks", "{images}", "--labels", "categories"), 2, ("--labels categories needs --annotations",)),
         (("--annotations", "nowhere.json"), 3, ("nowhere.json", "No such file", "check the path")),
         (("--annotations", "{results}"), 3, ("expected a COCO file with `images` at", "results.json")),
         (("--annotations", "{broken}"), 3, ("broken.json is no JSON", "at byte 12")),

@@ -28,5 +28,5 @@ def test_every_number_becomes_the_class_of_its_name() -> None:
 
 @pytest.mark.parametrize("wrong", [*sorted(UNUSED), 182, 254, 256, 65535])
 def test_other_numbers_are_refused(wrong: int) -> None:
-    with pytest.raises(DataError, match=f"map.png holds {wrong}, wanted 0 to 181"):
+    with pytest.raises(DataError, match=f"map.png holds {wrong}, expected 0 to 181"):
         stuff_labels(numpy.array([[0, wrong]], dtype=numpy.int32), classes="fine", place="map.png")

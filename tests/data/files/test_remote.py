@@ -226,7 +226,7 @@ def test_staging_wants_room_on_the_disk(local: Path, tmp_path: Path, monkeypatch
     folder = opened(str(local), tmp_path, stage_to=str(tmp_path / "node"))
     assert isinstance(folder.files, CachedFiles)
     monkeypatch.setattr("shutil.disk_usage", lambda path: os.statvfs(path) and type("Usage", (), {"free": 1000}))
-    with pytest.raises(MachineError, match=r"staging wants .* GiB in .*node, .* GiB are free"):
+    with pytest.raises(MachineError, match=r"staging needs .* GiB in .*node, .* GiB are free"):
         stage(folder.files, manifest=folder.manifest, part=0, num_parts=1)
 
 

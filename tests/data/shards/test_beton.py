@@ -55,7 +55,7 @@ def test_a_file_that_ends_early_is_named(sound, tmp_path, length):
         ({"version": 3}, "expected version 2 of FFCV's format, found 3"),
         ({"num_fields": 0}, "expected 1 to 64 fields, the header claims 0"),
         ({"num_fields": 65535}, "expected 1 to 64 fields, the header claims 65535"),
-        ({"num_samples": 2**63}, r"its metadata table wants \d+ bytes from byte \d+ on, the file has \d+"),
+        ({"num_samples": 2**63}, r"its metadata table needs \d+ bytes from byte \d+ on, the file has \d+"),
         ({"num_samples": 6}, r"its allocation table leads out of the data \(entry 0, bytes"),
         ({"alloc_table_ptr": 2**64 - 1}, r"its allocation table cannot start at byte \d+ of \d+"),
         ({"alloc_table_ptr": 24}, r"its allocation table cannot start at byte 24 of \d+"),

@@ -79,5 +79,5 @@ def test_a_blur_gives_what_torchvision_gives(device, sigma_px):
 
 
 def test_as_many_changes_as_images_are_wanted():
-    with pytest.raises(ValueError, match="2 images want as many colour changes, got 1"):
+    with pytest.raises(ValueError, match="2 images need as many colour changes, got 1"):
         change_colours(images_with_ties(2), colours=[Colour((), grey=False)])

@@ -1,4 +1,4 @@
-"""COCO files, read once without being held: which photos there are, and where in the file each photo's annotations lie.
+"""COCO files, read once without being held: which photos there are, and where in the file each photo's annotations are.
 
 An annotation stays in its file. A photo keeps the bytes' places (16 bytes an annotation), a worker reads and parses those of its own photos: nothing
 that grows with the data set travels to it, and no second copy of the annotations is written.
@@ -114,11 +114,11 @@ def _take_image(element: Element, *, found: _Found, path: Path) -> None:
     elif hostile(name):
         found.problems.append((where, f"{where}: the file name {name!r} leads out of the folder of images; give relative names without .."))
     elif any(side is not None and (type(side) is not int or side < 1) for side in size):
-        found.problems.append((where, f"{where} ({name}): width and height are {size}, wanted whole numbers above 0; correct the file"))
+        found.problems.append((where, f"{where} ({name}): width and height are {size}, expected whole numbers above 0; correct the file"))
     elif number in found.ids:
-        found.problems.append((where, f"{where} ({name}): this id stands for another image already; keep one of the two"))
+        found.problems.append((where, f"{where} ({name}): this id is already that of another image; keep one of the two"))
     elif name in found.file_names:
-        found.problems.append((where, f"{where} ({name}): this file name stands under another id already; keep one of the two"))
+        found.problems.append((where, f"{where} ({name}): this file name already has another id; keep one of the two"))
     else:
         found.ids.add(number)
         found.file_names.add(name)

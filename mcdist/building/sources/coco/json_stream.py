@@ -1,4 +1,4 @@
-"""The elements of large JSON arrays, one after another, each with the bytes it lies at: COCO's files are their own databases.
+"""The elements of large JSON arrays, one after another, each with its place in the file: COCO's files are their own databases.
 
 Nothing but a window of the file is ever in memory. Bytes are looked at as Latin-1 text, so that a position in the text is a position in the file.
 """
@@ -13,17 +13,17 @@ from mcdist.errors import DataError
 
 WINDOW_BYTES = 1 << 20
 MAX_ELEMENT_BYTES = 64 << 20
-"""An annotation larger than this is none: what lies there is not COCO's, or the file is cut."""
+"""An annotation larger than this is none: what is there is not COCO's, or the file is cut."""
 
 MARGIN_BYTES = 64
-"""A value that ends this close to the window's end may go on behind it, as a number does."""
+"""A value that ends this close to the window's end may continue behind it, as a number does."""
 
 SPACE = re.compile(r"[ \t\r\n]*")
 DECODER = json.JSONDecoder()
 
 
 class Element(NamedTuple):
-    """One element of a top-level array: the array's name ("" where the file itself is an array), where it lies, and its value."""
+    """One element of a top-level array: the array's name ("" where the file itself is an array), where it is, and its value."""
 
     section: str
     offset: int
@@ -45,7 +45,7 @@ def json_elements(path: Path, *, sections: frozenset[str]) -> Iterator[Element]:
 
 
 def read_element(file: BinaryIO, *, offset: int, size: int) -> Any:
-    """The value of an element found earlier; ValueError where other bytes lie there now."""
+    """The value of an element found earlier; ValueError where other bytes are there now."""
     file.seek(offset)
     return json.loads(file.read(size))
 

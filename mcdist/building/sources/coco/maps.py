@@ -109,7 +109,7 @@ def _check_annotation(annotation: dict[str, Any], *, photo: PhotoFile, categorie
     if with_categories or (categories and category is not None):
         _check_category(category, categories=categories, where=where)
     if type(score) not in (int, float) or not math.isfinite(score):
-        raise DataError(f"{where}: the score is {str(score)[:40]!r}, wanted a number; correct the annotation")
+        raise DataError(f"{where}: the score is {str(score)[:40]!r}, expected a number; correct the annotation")
     check_box(annotation.get("bbox"), width=photo.width, height=photo.height, where=where)
 
 

@@ -70,7 +70,7 @@ def _masks_kind(files: CocoFiles) -> str:
         kind = files.masks or ("panoptic" if files.panoptic is not None else "annotations")
         if (files.panoptic if kind == "panoptic" else files.annotations) is None:
             missing = "--panoptic FILE --panoptic-masks FOLDER" if kind == "panoptic" else "--annotations FILE"
-            raise ConfigError(f"masks from {kind} want {missing}, got none; give it, or proposals with --masks FOLDER or --masks FILE.json")
+            raise ConfigError(f"masks from {kind} need {missing}, got none; give it, or proposals with --masks FOLDER or --masks FILE.json")
         return kind
     if Path(str(files.masks)).suffix.lower() == ".json":
         return "proposals"
@@ -84,10 +84,10 @@ def _labels_kind(files: CocoFiles, *, has_annotations: bool) -> Labels:
         labels = Labels.coarse if files.stuff is not None else Labels.categories if has_annotations else Labels.none
     if labels in (Labels.coarse, Labels.fine):
         if files.stuff is None:
-            raise ConfigError(f"--labels {labels} wants COCO-Stuff's maps, got none; name their folder with --stuff DIR")
+            raise ConfigError(f"--labels {labels} needs COCO-Stuff's maps, got none; name their folder with --stuff DIR")
         check_folder(files.stuff, what="COCO-Stuff maps")
     if labels is Labels.categories and files.annotations is None and files.panoptic is None:
-        raise ConfigError("--labels categories wants --annotations FILE or --panoptic FILE, got neither; give one, or --labels none")
+        raise ConfigError("--labels categories needs --annotations FILE or --panoptic FILE, got neither; give one, or --labels none")
     return labels
 
 

@@ -22,7 +22,7 @@ def pycocotools_mask() -> ModuleType:
     try:
         from pycocotools import mask
     except ImportError as error:
-        raise MissingExtraError("COCO's polygons and run lengths want pycocotools, which is not installed; run: pip install 'mcdist[coco]'") from error
+        raise MissingExtraError("COCO's polygons and run lengths need pycocotools, which is not installed; run: pip install 'mcdist[coco]'") from error
     return mask
 
 
@@ -53,7 +53,7 @@ def check_polygons(polygons: list, *, width: int, height: int, where: str) -> No
         raise DataError(f"{where}: the segmentation is an empty list; draw the object or take the annotation away")
     for polygon in polygons:
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
-            raise DataError(f"{where}: a polygon wants three points or more as [x, y, x, y, ...], got {str(polygon)[:60]}; draw it again")
+            raise DataError(f"{where}: a polygon must have three points or more as [x, y, x, y, ...], got {str(polygon)[:60]}; draw it again")
         if any(type(number) not in (int, float) or not math.isfinite(number) for number in polygon):
             raise DataError(f"{where}: a polygon holds what is no finite number: {str(polygon)[:60]}; draw it again")
         check_inside(min(polygon[::2]), max(polygon[::2]), limit=width, what="a polygon's x", where=where)
@@ -65,7 +65,7 @@ def check_box(box: Any, *, width: int, height: int, where: str) -> None:
     if box is None:
         return
     if not isinstance(box, list) or len(box) != 4 or any(type(number) not in (int, float) or not math.isfinite(number) for number in box):
-        raise DataError(f"{where}: a box wants four numbers [x, y, width, height], got {str(box)[:60]}; correct it")
+        raise DataError(f"{where}: a box must be four numbers [x, y, width, height], got {str(box)[:60]}; correct it")
     x, y, box_width, box_height = box
     if box_width < 0 or box_height < 0:
         raise DataError(f"{where}: the box {box} has a negative width or height; correct it")

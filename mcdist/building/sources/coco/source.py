@@ -21,7 +21,7 @@ from mcdist.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class CocoItem(Item):
-    """A photo, its id and size in the file (None: not said), and where its masks' and labels' annotations lie, packed as `coco_file.PLACES`."""
+    """A photo, its id and size in the file (None: not said), and where its masks' and labels' annotations are, packed as `coco_file.PLACES`."""
 
     image_id: int | None = None
     width: int | None = None

@@ -76,7 +76,7 @@ def stuff_labels(values: Int[numpy.ndarray, "H W"], *, classes: StuffClasses, pl
     found = numpy.unique(values).tolist()
     wrong = next((number for number in found if number not in TABLE and number != VOID), None)
     if wrong is not None:
-        raise DataError(f"the COCO-Stuff map {place} holds {wrong}, wanted 0 to 181 (without eleven ids that COCO never used) or 255; take stuffthingmaps")
+        raise DataError(f"the COCO-Stuff map {place} holds {wrong}, expected 0 to 181 (without eleven ids that COCO never used) or 255; take stuffthingmaps")
     return _table(classes)[values]
 
 

@@ -127,7 +127,7 @@ def _object(canvas: Canvas, *, random: numpy.random.Generator, chosen: int, x: f
 def _own_coordinates(
     random: numpy.random.Generator, *, shape: tuple[int, ...], x: float, y: float, radius_px: float, max_turn_degrees: float
 ) -> tuple[Field, Field]:
-    """Where each pixel lies on the object: turned, sheared, stretched, seen at a slant, and bent by slow waves."""
+    """Where each pixel is on the object: turned, sheared, stretched, seen at a slant, and bent by slow waves."""
     rows, columns = numpy.ogrid[0 : shape[0], 0 : shape[1]]
     u, v = (columns + 0.5 - x) / radius_px, (rows + 0.5 - y) / radius_px
     turn = numpy.radians(random.uniform(-max_turn_degrees, max_turn_degrees))

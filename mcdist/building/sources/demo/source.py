@@ -64,17 +64,17 @@ class DemoSource:
 
 
 def demo_source(part: DemoPart, *, num_photos: int, size_px: int = 128, seed: int = 0) -> DemoSource:
-    """`num_photos` photos of `size_px` x `size_px`; another seed, or the other part, gives other photos.
+    """`num_photos` photos of `size_px` x `size_px`; another seed, or the other part, makes other photos.
 
     Raises:
         ConfigError: a number out of range.
     """
     if num_photos < 1:
-        raise ConfigError(f"the demo wants at least 1 photo for {part}, got {num_photos}; raise --num-{part}")
+        raise ConfigError(f"the demo needs at least 1 photo for {part}, got {num_photos}; raise --num-{part}")
     if not 32 <= size_px <= 2048:
-        raise ConfigError(f"--size-px wants 32 to 2048, got {size_px}; 128 is a good start")
+        raise ConfigError(f"--size-px must be 32 to 2048, got {size_px}; 128 is a good start")
     if seed < 0:
-        raise ConfigError(f"--seed wants 0 or more, got {seed}; choose another")
+        raise ConfigError(f"--seed must be >= 0, got {seed}; choose another")
     keys = [f"{part}-{number:06d}" for number in range(num_photos)]
     items = tuple(Item(key=key, photo=f"{key}.jpg", identity=f"seed {seed}") for key in keys)
     return DemoSource(items=items, part=part, size_px=size_px, seed=seed)
