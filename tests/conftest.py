@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import settings
-from tiny_shards import draw_members, relist, tiny_shards
 
 from mcdist.data.views.draw import ViewSettings
+from tests.tiny_shards import draw_members, relist, tiny_shards
 
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 ROOT = Path(__file__).parent.parent

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import numpy
 import pytest
-from many_ranks import free_port, on_ranks
-from tiny_shards import draw_members
 
 from mcdist import run
 from mcdist.config.file import load_config
-from mcdist.data.shards.sample import encode_map
+from mcdist.data.pictures.png import encode_map
 from mcdist.errors import ConfigError, DataError
 from mcdist.evaluation import evaluate_run
 from mcdist.extraction import PhotoProgress, embed_run
@@ -21,6 +19,8 @@ from mcdist.records import Evaluation
 from mcdist.report.console import Console
 from mcdist.run_dir import RunDir
 from mcdist.store.store import FeatureStore
+from tests.many_ranks import free_port, on_ranks
+from tests.tiny_shards import draw_members
 
 SMALL = """
 data: {num_workers: 0, block: 4, num_lanes: 4}

@@ -1,14 +1,12 @@
 """Optional packages do what we need of them, where they are installed."""
 
 import configparser
-import importlib
 import os
 import re
 import subprocess
 import sys
 import warnings
 from pathlib import Path
-from types import ModuleType
 
 import numpy
 import pytest
@@ -16,20 +14,6 @@ import torch
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
-
-FFCV_REMEDY = "`make test` builds it where libturbojpeg0-dev, libopencv-dev, pkg-config and g++ are there, and installs those as root on Debian and Ubuntu"
-
-
-def ffcv_or_skip() -> ModuleType:
-    """FFCV, or a skip that says why. Its import may fail in a shared library, long after pip was content."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its import warns of its own affairs
-            for part in ("fields", "loader", "writer"):
-                importlib.import_module(f"ffcv.{part}")
-            return importlib.import_module("ffcv")
-    except ImportError as error:
-        pytest.skip(f"FFCV is not to be had here ({error}); {FFCV_REMEDY}")
 
 
 def rows() -> list[tuple[numpy.ndarray, numpy.ndarray]]:

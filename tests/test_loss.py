@@ -1,17 +1,13 @@
 """The saliency term against the naive loop, and the counts that ranks sum."""
 
 import math
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 from mcdist.loss import pixel_counts, saliency_counts, saliency_loss, target_weights
 from mcdist.ops.tolerance import TOLERANCE
-
-sys.path.insert(0, str(Path(__file__).parent / "ops"))
-from naive_contrast import naive_saliency  # noqa: E402  (the loop lies beside the operators' tests)
+from tests.ops.naive_contrast import naive_saliency
 
 
 def operands(seed: int, *, B: int = 2, h: int = 3, w: int = 2, stride: int = 4) -> tuple[torch.Tensor, torch.Tensor]:

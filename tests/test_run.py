@@ -12,8 +12,6 @@ import numpy
 import pytest
 import torch
 from safetensors.torch import load_file
-from shard_server import serve
-from tiny_shards import draw_members, photo_bytes
 
 from mcdist import run
 from mcdist.building.convert import convert_shards
@@ -33,6 +31,8 @@ from mcdist.resilience.attempts import list_attempts
 from mcdist.resilience.claim import Claim, claim_run
 from mcdist.run_dir import RunDir, list_checkpoints
 from mcdist.types import IMAGENET_MEAN, IMAGENET_STD
+from tests.shard_server import serve
+from tests.tiny_shards import draw_members, photo_bytes
 
 SMALL = """
 data: {num_workers: 0, block: 4, num_lanes: 4}

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from shard_server import serve
 
 from mcdist import run
 from mcdist.config.file import load_config
 from mcdist.errors import ConfigError, MachineError
 from mcdist.location import without_secrets
+from tests.shard_server import serve
 
 SMALL = """
 data: {num_workers: 0, block: 4, num_lanes: 4}

@@ -15,7 +15,8 @@ from mcdist import build, run
 from mcdist.config import Config
 from mcdist.config.file import load_config
 from mcdist.errors import ConfigError
-from mcdist.evaluate import photo_pass
+from mcdist.evaluate.extract import embed
+from mcdist.evaluation import evaluate_run
 from mcdist.model.backbones import registry
 from mcdist.model.backbones.backbone import Backbone
 from mcdist.proposals.patch_cuts.features import make_extractor
@@ -72,8 +73,9 @@ def test_a_vit_trains_stops_continues_bit_equal_and_is_evaluated(configure: Call
     initial = load_file(RunDir(Path(whole.run.dir)).initial_checkpoint / "state.safetensors")
     moved = {name for name, tensor in initial.items() if not torch.equal(tensor, want[name])}
     assert {"query/backbone.network.pos_embed", "query/backbone.network.reg_token", "query/backbone.network.blocks.7.attn.qkv.weight"} <= moved
-    evaluation = run.evaluate_run(RunDir(Path(whole.run.dir)), overrides=[], which="newest")
-    assert numpy.isfinite([score.mean_percent for score in evaluation.scores]).all()
+    evaluation = evaluate_run(RunDir(Path(whole.run.dir)), overrides=[], which="newest")
+    assert evaluation is not None
+    assert numpy.isfinite([value for row in evaluation.rows for value in row.values]).all()
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_patches_of_any_size_reach_the_fused_loss(configure: Callable[..., Confi
     assert run.train_run(config) == 0
     losses = [record.value for record in read_metrics(RunDir(Path(config.run.dir)).metrics) if record.name == "loss/contrast"]
     assert losses and numpy.isfinite(losses).all() and min(losses) > 0
-    run.evaluate_run(RunDir(Path(config.run.dir)), overrides=[], which="newest")
+    evaluate_run(RunDir(Path(config.run.dir)), overrides=[], which="newest")
 
 
 @pytest.fixture
@@ -136,7 +138,7 @@ def test_an_evaluation_size_is_checked_against_the_stride_too(configure: Callabl
     config = configure("optim.epochs=1")
     assert run.train_run(config) == 0
     with pytest.raises(ConfigError, match="evaluate.size_px must be a multiple of 16, .* got 72; use 64 or 80"):
-        run.evaluate_run(RunDir(Path(config.run.dir)), overrides=["evaluate.size_px=72"], which="newest")
+        evaluate_run(RunDir(Path(config.run.dir)), overrides=["evaluate.size_px=72"], which="newest")
 
 
 def test_the_backbones_own_pixel_statistics_reach_training_and_evaluation(configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,10 +152,10 @@ def test_the_backbones_own_pixel_statistics_reach_training_and_evaluation(config
         return noting
 
     monkeypatch.setattr(loop, "finish", noted(loop.finish, place="train"))
-    monkeypatch.setattr(photo_pass, "normalise", noted(photo_pass.normalise, place="evaluate"))
+    monkeypatch.setattr(embed, "normalise", noted(embed.normalise, place="evaluate"))
     config = configure("model.backbone=timm/vit_tiny_patch16_224", "model.num_stages=2", "optim.epochs=1")
     assert run.train_run(config) == 0
-    run.evaluate_run(RunDir(Path(config.run.dir)), overrides=[], which="newest")
+    evaluate_run(RunDir(Path(config.run.dir)), overrides=[], which="newest")
     halves = (0.5, 0.5, 0.5)
     assert given == {"train": {(halves, halves)}, "evaluate": {(halves, halves)}}
 
@@ -194,7 +196,7 @@ def test_a_new_backbone_of_another_stride_is_one_line_of_the_registry(configure:
     initial = load_file(RunDir(Path(config.run.dir)).initial_checkpoint / "state.safetensors")
     kept, moved = ("query/backbone.network.0.weight", "query/backbone.network.1.weight")
     assert torch.equal(state[kept], initial[kept]) and not torch.equal(state[moved], initial[moved])
-    run.evaluate_run(RunDir(Path(config.run.dir)), overrides=[], which="newest")
+    evaluate_run(RunDir(Path(config.run.dir)), overrides=[], which="newest")
     with pytest.raises(ConfigError, match="views.size_px must be a multiple of 4, the stride of model.backbone=quarter, got 34; use 32 or 36"):
         run.train_run(configure("model.backbone=quarter", "views.size_px=34", folder="other"))
 

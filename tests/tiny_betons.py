@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy
 from PIL import Image
-from tiny_shards import draw_members
 
 from mcdist.building.source import Photo
 from mcdist.building.writers.ffcv import write_beton
 from mcdist.building.writers.pack import Packing, pack
 from mcdist.data.pictures.png import encode_map
 from mcdist.data.shards.manifest import Manifest, write_manifest
+from tests.tiny_shards import draw_members
 
 
 def jpeg_members(index: int, *, mode: str = "RGB", orientation: int | None = None) -> dict[str, bytes]:

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from made_pictures import save_mask, save_photo
 from typer.testing import CliRunner, Result
 
 from mcdist.cli.main import app
+from tests.building.made_pictures import save_mask, save_photo
 
 
 @pytest.fixture

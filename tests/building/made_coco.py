@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy
-from made_pictures import save_photo
 from PIL import Image
+
+from tests.building.made_pictures import save_photo
 
 WIDTH, HEIGHT = 48, 32
 

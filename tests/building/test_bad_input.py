@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy
 import pytest
 import torchvision
-from made_pictures import random_pixels, save_mask, save_photo
 from PIL import Image
 from typer.testing import Result
 
@@ -16,6 +15,7 @@ from mcdist.building.writers import webdataset as write_webdataset
 from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.manifest import read_manifest
 from mcdist.data.shards.sample import decode_photo, decode_sample
+from tests.building.made_pictures import random_pixels, save_mask, save_photo
 
 Run = Callable[..., Result]
 

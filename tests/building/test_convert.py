@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from made_pictures import save_mask, save_photo
 from typer.testing import Result
 
 from mcdist.data.readers.open import open_shards
 from mcdist.data.shards.sample import decode_sample
+from tests.building.made_pictures import save_mask, save_photo
 
 Run = Callable[..., Result]
 

@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from colour_world import ColourEncoder, encoder_pair
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -13,6 +12,7 @@ from mcdist.evaluate.extract.masks import ObjectMasks, photo_objects
 from mcdist.evaluate.extract.pool import pool_objects
 from mcdist.records.names import ENCODERS, MASKS, POOLINGS, PREDICTED, PROPOSALS
 from mcdist.types import IMAGENET_MEAN, IMAGENET_STD
+from tests.evaluate.colour_world import ColourEncoder, encoder_pair
 
 
 def run_step(*, device: str, proposals_device: str | None = None) -> dict:

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
-from colour_world import CLASSES, EXTRACT, ColourEncoder, encoder_pair, judge_store, make_sample, make_store, panels_of
 from torch import nn
 
 from mcdist.data.shards.sample import Sample
 from mcdist.errors import CheckpointError, ConfigError, DataError
 from mcdist.evaluate.settings import ExtractSettings
 from mcdist.records import Evaluation, Panel, Row
+from tests.evaluate.colour_world import CLASSES, EXTRACT, ColourEncoder, encoder_pair, judge_store, make_sample, make_store, panels_of
 
 Judged = tuple[Evaluation, list[Panel]]
 

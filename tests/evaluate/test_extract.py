@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
-from colour_world import EXTRACT, ColourEncoder, encoder_pair, make_sample, make_store, make_writer
 
 from mcdist.data.shards.sample import Sample
 from mcdist.errors import DataError, ShardError
@@ -14,6 +13,7 @@ from mcdist.evaluate.extract.extract import extract, finish
 from mcdist.evaluate.extract.photos import Photos, prepared_batches
 from mcdist.records.names import ENCODERS, MASKS
 from mcdist.store.store import FeatureStore
+from tests.evaluate.colour_world import EXTRACT, ColourEncoder, encoder_pair, make_sample, make_store, make_writer
 
 SAMPLES = [make_sample(index) for index in range(12)]
 PHOTOS = Photos(read=make_sample, num_photos=12)

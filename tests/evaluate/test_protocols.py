@@ -4,13 +4,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from colour_world import EXTRACT, JUDGE, judge_store, make_sample, make_store
 
 from mcdist.errors import ConfigError
 from mcdist.evaluate.protocols import registry
 from mcdist.evaluate.protocols.protocol import switches_of
 from mcdist.records import Row, Subject
 from mcdist.records.names import PROTOCOLS
+from tests.evaluate.colour_world import EXTRACT, JUDGE, judge_store, make_sample, make_store
 
 
 def test_every_name_has_a_protocol_with_switches_and_a_summary() -> None:

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy
 import pytest
-from colour_world import EXTRACT, judge_store, make_sample, make_store, panels_of
 
 from mcdist.errors import ConfigError, DataError
 from mcdist.evaluate.metrics.silhouette import adjusted_rand, silhouette
 from mcdist.records import Evaluation
+from tests.evaluate.colour_world import EXTRACT, judge_store, make_sample, make_store, panels_of
 
 UNLABELLED = replace(EXTRACT, batch=8, with_truth=False)
 

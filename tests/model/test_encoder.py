@@ -6,17 +6,12 @@ from mcdist.model.backbones.registry import make_backbone
 from mcdist.model.decoder import make_decoder
 from mcdist.model.encoder import Encoder
 from mcdist.model.norms.convert import convert_norm
-
-
-def _encoder(decoder: str = "deeplabv3", *, name: str = "resnet18") -> Encoder:
-    backbone = make_backbone(name, num_stages=3)
-    module, channels = make_decoder(decoder, num_channels=backbone.num_channels, width=16, atrous_rates=[1, 2], dropout=0.0)
-    return Encoder(backbone, decoder=module, decoder_channels=channels, embedding_dim=8)
+from tests.model.small_encoder import small_encoder
 
 
 @pytest.mark.parametrize("decoder", ["deeplabv3", "linear"])
 def test_an_encoder_gives_features_and_one_saliency_logit_a_cell(decoder: str, device: torch.device) -> None:
-    encoder = _encoder(decoder).to(device)
+    encoder = small_encoder(decoder).to(device)
     image = torch.randn(2, 3, 32, 48, device=device)
     embedded = encoder(image)
     assert embedded.features.shape == (2, 8, 4, 6)
@@ -41,7 +36,7 @@ def test_dropout_is_what_was_asked_for() -> None:
 
 @pytest.mark.parametrize("name", ["resnet18", "efficientnet_lite0"])
 def test_an_encoder_of_channels_last_weights_keeps_every_feature_map_so(name: str) -> None:
-    encoder = _encoder("linear", name=name).to(memory_format=torch.channels_last)
+    encoder = small_encoder("linear", name=name).to(memory_format=torch.channels_last)
     maps: dict[str, torch.Tensor] = {}
     for place, module in encoder.named_modules():
         module.register_forward_hook(lambda module, given, made, place=place: maps.update({place: made}))
@@ -53,7 +48,7 @@ def test_an_encoder_of_channels_last_weights_keeps_every_feature_map_so(name: st
 
 @pytest.mark.parametrize("kind", ["frozen", "group"])
 def test_converted_norms_do_not_see_the_rest_of_the_batch(kind: str) -> None:
-    encoder = _encoder("linear")
+    encoder = small_encoder("linear")
     convert_norm(encoder, kind=kind)
     encoder.train()
     images = torch.randn(3, 3, 32, 32)
@@ -61,7 +56,7 @@ def test_converted_norms_do_not_see_the_rest_of_the_batch(kind: str) -> None:
 
 
 def test_frozen_norm_computes_what_batch_norm_does_in_eval_mode() -> None:
-    encoder = _encoder("linear")
+    encoder = small_encoder("linear")
     encoder.train()(torch.randn(4, 3, 32, 32))
     image = torch.randn(2, 3, 32, 32)
     want = encoder.eval()(image).features

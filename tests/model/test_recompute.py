@@ -4,16 +4,16 @@ import copy
 
 import pytest
 import torch
-from test_encoder import _encoder
 from torch import nn
 
 from mcdist.model.encoder import Encoder
 from mcdist.model.norms.convert import convert_norm
+from tests.model.small_encoder import small_encoder
 
 
 def both(norm: str, *, decoder: str = "deeplabv3") -> tuple[Encoder, Encoder]:
     torch.manual_seed(0)
-    plain = _encoder(decoder)
+    plain = small_encoder(decoder)
     convert_norm(plain, kind=norm)
     thrifty = copy.deepcopy(plain)
     thrifty.set_recompute(True)

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import torch
-from contrast_case import make_case
 
 from mcdist.ops import mask_contrast, mask_pool
+from tests.ops.contrast_case import make_case
 
 
 def main() -> None:

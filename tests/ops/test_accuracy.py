@@ -3,7 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from contrast_case import Case, make_case
+
+from tests.ops.contrast_case import Case, make_case
 
 HAIR = 1e-7
 

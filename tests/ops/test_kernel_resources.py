@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from triton_process import triton_process
+
+from tests.ops.triton_process import triton_process
 
 RECORD = json.loads(Path(__file__).with_name("kernel_resources.json").read_text())
 """Written by benchmarks/loss/kernels.py."""

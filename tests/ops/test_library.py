@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from contrast_case import Case, make_case
 
 from mcdist.ops import mask_pool
 from mcdist.ops.mask_contrast.library import mask_contrast_op
 from mcdist.ops.mask_pool.library import mask_pool_op
 from mcdist.ops.targets import object_rows
+from tests.ops.contrast_case import Case, make_case
 
 FAST = pytest.mark.parametrize("implementation", ["compact", "fused"])
 

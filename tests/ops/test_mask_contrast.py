@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 import torch
-from contrast_case import Case, make_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from naive_contrast import naive_contrast
 
 from mcdist.loss import pixel_counts, target_weights
 from mcdist.ops import mask_contrast
 from mcdist.ops.cells import CHUNK_BYTES
 from mcdist.ops.tolerance import TOLERANCE
+from tests.ops.contrast_case import Case, make_case
+from tests.ops.naive_contrast import naive_contrast
 
 EACH = pytest.mark.parametrize("implementation", ["reference", "compact", "fused"])
 SOME_VALID = torch.tensor([True, False, True, True, True, False, True, True])

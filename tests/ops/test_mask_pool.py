@@ -4,11 +4,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from naive_contrast import naive_pool
 
 from mcdist.ops import mask_pool
 from mcdist.ops.cells import CHUNK_BYTES
 from mcdist.ops.tolerance import TOLERANCE
+from tests.ops.naive_contrast import naive_pool
 
 EACH = pytest.mark.parametrize("implementation", ["reference", "compact", "fused"])
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from contrast_case import make_case
 
 from mcdist.errors import ConfigError
 from mcdist.ops import dispatch, mask_contrast, native
+from tests.ops.contrast_case import make_case
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from contrast_case import make_case
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 import mcdist
 from mcdist.loss import pixel_counts, saliency_counts, saliency_loss, target_weights
 from mcdist.ops import mask_contrast, mask_pool
+from tests.ops.contrast_case import make_case
 
 CASE = make_case(50)
 REFUSED = (ValueError, TypeError)

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from contrast_case import make_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcdist.loss import pixel_counts, target_weights
 from mcdist.ops.subsample import subsample
 from mcdist.ops.targets import object_pixels
+from tests.ops.contrast_case import make_case
 
 
 def ring(B: int = 2, side: int = 40) -> torch.Tensor:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from planted import CONTRAST_FAULTS, POOL_FAULTS, planted
-from triton_process import triton_process
 
 from mcdist.ops import trial
 from mcdist.ops.trial import Comparison, Trial
+from tests.ops.planted import CONTRAST_FAULTS, POOL_FAULTS, planted
+from tests.ops.triton_process import triton_process
 
 CPU = torch.device("cpu")
 

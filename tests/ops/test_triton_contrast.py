@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from contrast_case import Case, make_case
-from naive_contrast import naive_contrast
-from triton_operands import Operands, contrast_operands, distance, in_dtype, plain_contrast
-from triton_process import triton_process
 
 from mcdist.ops.tolerance import TOLERANCE
+from tests.ops.contrast_case import Case, make_case
+from tests.ops.naive_contrast import naive_contrast
+from tests.ops.triton_operands import Operands, contrast_operands, distance, in_dtype, plain_contrast
+from tests.ops.triton_process import triton_process
 
 ROUNDING = torch.finfo(torch.float32).eps / 2
 SOME_VALID = torch.tensor([True, False, True, True, True, False, True, True])

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from contrast_case import make_case
-from naive_contrast import naive_pool
-from triton_operands import distance, plain_pool
-from triton_process import triton_process
 
 from mcdist.ops.tolerance import TOLERANCE
+from tests.ops.contrast_case import make_case
+from tests.ops.naive_contrast import naive_pool
+from tests.ops.triton_operands import distance, plain_pool
+from tests.ops.triton_process import triton_process
 
 Call = Callable[..., Any]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from contrast_case import Case, make_case
-from machine_code import innermost_loops
 
 from mcdist.ops import mask_pool, native
 from mcdist.ops.tolerance import TOLERANCE
+from tests.ops.contrast_case import Case, make_case
+from tests.ops.machine_code import innermost_loops
 
 OPS = Path(native.__file__).parent
 WIDTHS = {

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import torch
-from planted import planted
 
 from mcdist.ops import dispatch, native, verdict
 from mcdist.ops.dispatch import choose_implementation
 from mcdist.ops.trial import Comparison, Trial
 from mcdist.ops.verdict import Verdict, try_device, verdict_on
+from tests.ops.planted import planted
 
 FACTS = {"device": "Some GPU", "capability": "9.0", "driver": "550.54", "cuda": "12.8", "torch": "2.9", "triton": "3.5", "mcdist": "0.1.0", "kernels": "a1"}
 GPU = torch.device("cuda", 0)

@@ -4,8 +4,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from contrast_case import Case
 from torch import Tensor
+
+from tests.ops.contrast_case import Case
 
 Operands = dict[str, Any]
 

@@ -28,7 +28,7 @@ def _prepare(interpret: bool, check_shapes: bool) -> None:
 
 
 def _perform(task: str, arguments: bytes) -> bytes:
-    return _packed(getattr(import_module("triton_tasks"), task)(**_unpacked(arguments)))
+    return _packed(getattr(import_module("tests.ops.triton_tasks"), task)(**_unpacked(arguments)))
 
 
 def _packed(value: Any) -> bytes:

@@ -2,13 +2,13 @@
 
 import numpy
 import pytest
-from proposal_pictures import disc, iou
 
 from mcdist.errors import ConfigError
 from mcdist.proposals.classical.barrier_distance import barrier_distance
 from mcdist.proposals.classical.saliency import otsu
 from mcdist.proposals.classical.superpixels import lab_of, make_superpixels, touching_pairs
 from mcdist.proposals.registry import make_method
+from tests.proposals.proposal_pictures import disc, iou
 
 LEAST_IOU = {
     "ensemble": 0.75,

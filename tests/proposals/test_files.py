@@ -5,12 +5,12 @@ from itertools import groupby
 
 import numpy
 import pytest
-from proposal_pictures import save
 
 from mcdist.data.pictures.coco_runs import mask_of_runs
 from mcdist.errors import DataError
 from mcdist.proposals.files import DAMAGED, MISSING, OTHER_SIZE, make
 from mcdist.proposals.proposal import CannotProposeError
+from tests.proposals.proposal_pictures import save
 
 PHOTO = numpy.zeros((60, 80, 3), dtype=numpy.uint8)
 

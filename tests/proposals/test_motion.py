@@ -4,14 +4,14 @@ import sys
 
 import numpy
 import pytest
-from moving_squares import moving_square, texture
-from proposal_pictures import disc, files_in, iou, read, save
 
 from mcdist.errors import ConfigError, MissingExtraError
 from mcdist.proposals.classical.motion import NO_MOTION, together
 from mcdist.proposals.classical.residual_flow import ResidualFlow, camera_motion, read_frame, residual_flow
 from mcdist.proposals.folder.propose_folder import propose_folder
 from mcdist.proposals.registry import make_method
+from tests.proposals.moving_squares import moving_square, texture
+from tests.proposals.proposal_pictures import disc, files_in, iou, read, save
 
 cv2 = pytest.importorskip("cv2", reason="pip install opencv-python-headless", exc_type=ImportError)
 

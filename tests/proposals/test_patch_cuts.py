@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from patch_scenes import block_mask, scene
 
 from mcdist.proposals.patch_cuts.deep_spectral import colour_affinity, spectral_masks
 from mcdist.proposals.patch_cuts.found import found_masks
 from mcdist.proposals.patch_cuts.lost import lost_masks
 from mcdist.proposals.patch_cuts.tokencut import tokencut_masks
+from tests.proposals.patch_scenes import block_mask, scene
 
 OBJECT = (3, 8, 5, 11)
 SMALL = (1, 4, 12, 15)

@@ -3,7 +3,6 @@
 import numpy
 import pytest
 import torch
-from proposal_pictures import disc, files_in, iou, save_discs
 
 from mcdist.errors import ConfigError
 from mcdist.proposals.folder.propose_folder import propose_folder
@@ -11,6 +10,7 @@ from mcdist.proposals.patch_cuts.features import PatchFeatures
 from mcdist.proposals.patch_cuts.patch_method import PatchMethod
 from mcdist.proposals.patch_cuts.tokencut import tokencut_masks
 from mcdist.proposals.registry import make_method, names, options_of
+from tests.proposals.proposal_pictures import disc, files_in, iou, save_discs
 
 METHODS = ("lost", "tokencut", "deep_spectral", "found")
 OURS = {"backbone": "efficientnet_lite0", "weights": "none", "size_px": "64"}

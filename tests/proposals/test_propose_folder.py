@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy
 import pytest
 from PIL import Image
-from proposal_pictures import disc, files_in, read, save, save_discs
 
 from mcdist.errors import ConfigError, DataError, MachineError
 from mcdist.proposals.folder.outcome import NOTHING_FOUND, ONE_COLOUR, SAME_NAME, TOO_SMALL, PhotoOutcome
 from mcdist.proposals.folder.propose_folder import propose_folder
 from mcdist.proposals.registry import make_method
+from tests.proposals.proposal_pictures import disc, files_in, read, save, save_discs
 
 KILL_TIMEOUT_S = 120
 

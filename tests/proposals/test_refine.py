@@ -2,12 +2,12 @@
 
 import numpy
 import pytest
-from proposal_pictures import disc, iou
 from scipy import ndimage
 
 from mcdist.errors import ConfigError
 from mcdist.proposals.proposal import Proposal
 from mcdist.proposals.refinement.refine import REFINEMENTS, make_refiner
+from tests.proposals.proposal_pictures import disc, iou
 
 REFINERS = [name for name in REFINEMENTS if name != "none"]
 

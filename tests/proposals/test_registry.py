@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from proposal_pictures import disc, iou
 
 from mcdist.errors import ConfigError
 from mcdist.proposals.registry import BUILT_IN, make_method, names, options_of
+from tests.proposals.proposal_pictures import disc, iou
 
 
 def test_every_built_in_method_has_a_maker_whose_options_have_defaults():

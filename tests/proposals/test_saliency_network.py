@@ -4,13 +4,13 @@ import builtins
 
 import numpy
 import pytest
-from proposal_pictures import disc, files_in, iou, save_discs
-from tiny_networks import red_onnx, red_torchscript
 
 from mcdist.errors import ConfigError, MissingExtraError
 from mcdist.proposals.folder.propose_folder import propose_folder
 from mcdist.proposals.networks.saliency_network import LAYOUTS, prepare, to_saliency
 from mcdist.proposals.registry import make_method
+from tests.proposals.proposal_pictures import disc, files_in, iou, save_discs
+from tests.proposals.tiny_networks import red_onnx, red_torchscript
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ import sys
 import numpy
 import pytest
 import torch
-from proposal_pictures import disc
 from safetensors.torch import save_file
 
 from mcdist.errors import ConfigError, MissingExtraError
 from mcdist.proposals.flatten import flatten
 from mcdist.proposals.networks.sam_masks import scored_masks
 from mcdist.proposals.registry import make_method
+from tests.proposals.proposal_pictures import disc
 
 
 def record(top: int, bottom: int, left: int, right: int, *, iou: float = 0.9, stability: float = 1.0) -> dict:

@@ -4,12 +4,12 @@ import json
 
 import numpy
 import pytest
-from proposal_pictures import save, save_discs
 
 from mcdist.errors import DataError
 from mcdist.proposals.quality.evaluate_folder import judge_folder
 from mcdist.proposals.quality.scores import ShapeScores, TruthScores, boundary_f
 from mcdist.proposals.quality.truth import Truth
+from tests.proposals.proposal_pictures import save, save_discs
 
 
 def squares() -> numpy.ndarray:

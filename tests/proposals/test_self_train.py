@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
-from proposal_pictures import files_in, iou, read, save, save_discs
 
 from mcdist.errors import ConfigError, DataError
 from mcdist.proposals.folder.propose_folder import propose_folder
@@ -17,6 +16,7 @@ from mcdist.proposals.self_training.saliency_net import load_net, make_net, pred
 from mcdist.proposals.self_training.self_train import SelfTraining, self_train
 from mcdist.proposals.self_training.student import Student, StudentSettings
 from mcdist.proposals.self_training.teacher import drawn, read_teacher
+from tests.proposals.proposal_pictures import files_in, iou, read, save, save_discs
 
 TINY = SelfTraining(width=8, size_px=64, num_rounds=2, num_steps=20, batch=4, student=StudentSettings(lr=1e-2, ema=0.8))
 

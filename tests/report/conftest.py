@@ -1,9 +1,9 @@
 from pathlib import Path
 
 import pytest
-from fake_run import make_run
 
 from mcdist.run_dir import RunDir
+from tests.report.fake_run import make_run
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from fake_run import make_records
 
 from mcdist.errors import MachineError
 from mcdist.records import Record
 from mcdist.report.console import Console
+from tests.report.fake_run import make_records
 
 RECORDS = [
     Record(step=30, name="epoch", value=1.0),

@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from fake_run import make_records
-
 from mcdist import run
 from mcdist.config.file import load_config
 from mcdist.report.jsonl import read_metrics
 from mcdist.run_dir import RunDir
+from tests.report.fake_run import make_records
 
 CONFIG = """
 data: {num_workers: 0, block: 4, num_lanes: 4}

@@ -3,10 +3,9 @@
 import re
 from dataclasses import replace
 
-from fake_run import CLASSES, make_evaluation, make_records
-
 from mcdist.records import Record
 from mcdist.report.figures import class_bars_svg, confusion_svg, curves_svg
+from tests.report.fake_run import CLASSES, make_evaluation, make_records
 
 RECORDS = [record for record in make_records(num_steps=200) if record.name in ("loss", "loss/contrast", "lr", "data_wait_percent", "epoch")]
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_run import make_evaluation, make_run, make_start
 
 from mcdist.errors import DataError
 from mcdist.records import Subject
 from mcdist.report.html import write_report
 from mcdist.run_dir import RunDir
+from tests.report.fake_run import make_evaluation, make_run, make_start
 
 
 def test_the_report_holds_headline_table_pictures_curves_and_the_run(fake_run: RunDir) -> None:

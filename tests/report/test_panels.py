@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy
 import pytest
-from fake_run import CLASSES, make_panel
 from PIL import Image
 
 from mcdist.report.palette import class_colours
 from mcdist.report.panels import panel_files, panel_key, panel_strip, save_panels
+from tests.report.fake_run import CLASSES, make_panel
 
 
 @pytest.mark.parametrize(("height", "width"), [(120, 160), (160, 120), (1, 1), (7, 900), (900, 7)])

@@ -5,10 +5,10 @@ from io import StringIO
 
 import pytest
 import rich.console
-from fake_run import make_evaluation
 
 from mcdist.records import Row, Subject
 from mcdist.report.table import baseline_of, caption, evaluation_groups, evaluation_markdown, evaluation_table, headline, mean_and_std
+from tests.report.fake_run import make_evaluation
 
 
 def test_every_row_is_compared_with_the_initial_backbone_of_its_own_group() -> None:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab import Lab, Undisturbed, make_lab
-from slurm_cluster import ClusterError, SlurmCluster
-from slurm_install import install
+
+from tests.slurm.lab import Lab, Undisturbed, make_lab
+from tests.slurm.slurm_cluster import ClusterError, SlurmCluster
+from tests.slurm.slurm_install import install
 
 
 def _running(*, isolated: bool) -> Iterator[SlurmCluster]:

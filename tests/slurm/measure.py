@@ -1,8 +1,7 @@
-"""How long from submission to the first optimizer step on four nodes, and from a node's crash to training again: python tests/slurm/measure.py
+"""How long from submission to the first optimizer step on four nodes, and from a node's crash to training again: python -m tests.slurm.measure
 
 Starts a cluster of its own (with_cluster.py says what that needs). Importing torch is measured beside: as many processes as ranks import it at once.
 """
-# ruff: noqa: E402
 
 import shutil
 import subprocess
@@ -11,11 +10,9 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parent.parent.parent), str(Path(__file__).resolve().parent.parent)]
-
-from lab import Lab, make_lab
-from slurm_cluster import SlurmCluster
-from slurm_install import install
+from tests.slurm.lab import Lab, make_lab
+from tests.slurm.slurm_cluster import SlurmCluster
+from tests.slurm.slurm_install import install
 
 
 def import_torch_s(num_processes: int) -> float:

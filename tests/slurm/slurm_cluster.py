@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from slurm_conf import PARTITIONS, SLURM_CONF, SLURMDBD_CONF
+from tests.slurm.slurm_conf import PARTITIONS, SLURM_CONF, SLURMDBD_CONF
 
 HOSTS = Path("/etc/hosts")
 NETNS = Path("/etc/netns")

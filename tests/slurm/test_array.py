@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from lab import ROOT, Lab
+
+from tests.slurm.lab import ROOT, Lab
 
 pytestmark = pytest.mark.slurm
 

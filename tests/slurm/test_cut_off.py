@@ -1,10 +1,10 @@
 """A node whose network is cut trains on, while SLURM starts its job again elsewhere: the older attempt can write nothing any more."""
 
 import pytest
-from lab import Lab
 
 from mcdist.checkpoint import load_checkpoint
 from mcdist.run_dir import RunDir, list_checkpoints
+from tests.slurm.lab import Lab
 
 pytestmark = pytest.mark.slurm
 

@@ -4,7 +4,8 @@ With the same number of ranks the weights are, bit for bit, those of a run that 
 """
 
 import pytest
-from lab import Lab, Undisturbed
+
+from tests.slurm.lab import Lab, Undisturbed
 
 pytestmark = pytest.mark.slurm
 

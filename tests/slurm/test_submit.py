@@ -1,7 +1,8 @@
 """Jobs go to a real SLURM and end well: every sample once an epoch, results in the run folder; impossible ones do not even begin."""
 
 import pytest
-from lab import NUM_STEPS, Lab, Undisturbed
+
+from tests.slurm.lab import NUM_STEPS, Lab, Undisturbed
 
 pytestmark = pytest.mark.slurm
 

@@ -1,4 +1,4 @@
-"""A SLURM cluster for a person: python tests/slurm/with_cluster.py [COMMAND...]. Four nodes run while COMMAND (default: your shell) does; then all is ended.
+"""A SLURM cluster for a person: python -m tests.slurm.with_cluster [COMMAND...]. Four nodes run while COMMAND (default: your shell) does; then all is ended.
 
 Debian and root; what is missing is installed. No nodes beyond this machine, no GPUs: jobs see two copies of /dev/null.
 """
@@ -11,8 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from slurm_cluster import SlurmCluster
-from slurm_install import install
+from tests.slurm.slurm_cluster import SlurmCluster
+from tests.slurm.slurm_install import install
 
 
 def main(command: list[str]) -> int:

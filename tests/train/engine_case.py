@@ -4,7 +4,6 @@ import copy
 from typing import Any
 
 import torch
-from step_case import SETTINGS, make_batch, make_encoder
 
 from mcdist.choices import Norm
 from mcdist.data.batch import Batch
@@ -17,6 +16,7 @@ from mcdist.train.engine_deepspeed import EngineDeepSpeed
 from mcdist.train.optimizer import make_optimizer
 from mcdist.train.state import TrainState
 from mcdist.train.step import train_step
+from tests.train.step_case import SETTINGS, make_batch, make_encoder
 
 NAMES = ("query_images", "key_images", "query_instances", "key_instances", "indices")
 GLOBAL_BATCH = 8

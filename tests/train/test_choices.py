@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from step_case import ALONE, SETTINGS, make_encoder
 from torch import nn
 
 from mcdist.errors import ConfigError
@@ -21,6 +20,7 @@ from mcdist.train.exchange import register_exchange
 from mcdist.train.optimizer import make_optimizer
 from mcdist.train.schedule import lr_at
 from mcdist.train.step import StepSettings
+from tests.train.step_case import ALONE, SETTINGS, make_encoder
 
 
 def plain(function: Callable[..., Any]) -> Callable[..., Any]:

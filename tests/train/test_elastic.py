@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from many_ranks import on_ranks, skip_without_deepspeed
 from safetensors.torch import load_file
 
 from mcdist import build, run
@@ -20,6 +19,7 @@ from mcdist.config import Config
 from mcdist.config.file import load_config
 from mcdist.report.jsonl import read_metrics
 from mcdist.run_dir import RunDir, list_checkpoints
+from tests.many_ranks import on_ranks, skip_without_deepspeed
 
 GLOBAL_BATCH, NUM_SAMPLES, EPOCHS = 8, 24, 3
 STEPS_A_START = 3
@@ -47,7 +47,7 @@ class StopsSoon(run.StopWish):
 
 def _start(rank: int, config: Config, seen: Path, stops: bool) -> None:
     """One start of a run on this rank, which writes down the samples it sees."""
-    from watched_train import WatchedLoader
+    from tests.watched_train import WatchedLoader
 
     make = build.build_batches
     build.build_batches = lambda *arguments, **options: WatchedLoader(make(*arguments, **options), path=Path(f"{seen}.{rank}"))  # type: ignore[assignment]

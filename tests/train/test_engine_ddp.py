@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 import torch
-from step_case import SETTINGS, make_batch, make_state
 from torch import nn
 
 from mcdist.train.step import train_step
+from tests.train.step_case import SETTINGS, make_batch, make_state
 
 
 @pytest.fixture

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from many_ranks import skip_without_deepspeed
 
 from mcdist.distributed import World
 from mcdist.errors import MissingExtraError
 from mcdist.train.engine_deepspeed import import_deepspeed
+from tests.many_ranks import skip_without_deepspeed
 
 CODE = """
 import os, sys
 import torch
 torch.set_num_threads(1)
-from engine_case import make_state, take_steps
+from tests.train.engine_case import make_state, take_steps
 from mcdist.distributed import World
 from mcdist.ranks.join import leave_world
 
@@ -39,8 +39,7 @@ def test_one_rank_trains_without_a_launcher_and_deepspeed_says_nothing(tmp_path:
     skip_without_deepspeed()
     for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "LOCAL_RANK", "DS_ACCELERATOR"):
         monkeypatch.delenv(name, raising=False)
-    paths = [str(Path(__file__).parent), str(Path(__file__).parent.parent), str(Path(__file__).parent.parent.parent)]
-    code = f"import sys; sys.path[:0] = {paths}\n{CODE}"
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n{CODE}"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=300, cwd=tmp_path, check=False)
     assert done.returncode == 7, done.stdout + done.stderr
     assert done.stdout == ""

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 import torch
-from engine_case import GLOBAL_BATCH, make_state, micro_batches, take_steps
-from many_ranks import on_ranks, skip_without_deepspeed
 from safetensors.torch import load_file, save_file
-from step_case import SETTINGS, make_batch
 
 from mcdist.distributed import World
 from mcdist.ranks.join import join_world, leave_world
 from mcdist.train.state import TrainState
 from mcdist.train.step import train_step
+from tests.many_ranks import on_ranks, skip_without_deepspeed
+from tests.train.engine_case import GLOBAL_BATCH, make_state, micro_batches, take_steps
+from tests.train.step_case import SETTINGS, make_batch
 
 ENGINES = ("ddp", "zero_0", "zero_1", "zero_2")
 SETTINGS_OF: dict[str, dict[str, Any]] = {

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from many_ranks import on_ranks
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mcdist.ranks.join import join_world, leave_world
 from mcdist.train import exchange
 from mcdist.train.exchange import register_exchange
+from tests.many_ranks import on_ranks
 
 NUM_STEPS = 5
 WORST_ERROR = {"allreduce": 1e-6, "ordered": 1e-6, "bf16": 8e-3, "powersgd": 1e-6}

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from step_case import make_batch, make_settings, make_state
-from waits import Waits
 
 from mcdist.data.batch import Batch
 from mcdist.errors import TrainingError
@@ -20,6 +18,8 @@ from mcdist.train.loop import LoopSettings, Progress, train
 from mcdist.train.memory import peak_resident_gib, read_peaks
 from mcdist.train.state import TrainState
 from mcdist.train.step import StepResult, StepSettings
+from tests.train.step_case import make_batch, make_settings, make_state
+from tests.train.waits import Waits
 
 LOOP = LoopSettings(
     num_steps=6,

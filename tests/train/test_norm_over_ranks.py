@@ -8,11 +8,8 @@ from typing import Any
 import numpy
 import pytest
 import torch
-from collectives import Collectives
 from hypothesis import given
 from hypothesis import strategies as st
-from many_ranks import on_ranks
-from step_case import SETTINGS, make_batch
 from torch import Tensor
 
 from mcdist import build
@@ -24,6 +21,9 @@ from mcdist.ranks.join import join_world, leave_world
 from mcdist.train.shuffle import inverse, shuffled
 from mcdist.train.state import TrainState
 from mcdist.train.step import encode_keys, train_step
+from tests.collectives import Collectives
+from tests.many_ranks import on_ranks
+from tests.train.step_case import SETTINGS, make_batch
 
 ALONE = World(0, 1, torch.device("cpu"))
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from step_case import SETTINGS, make_batch, make_encoder, make_state
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mcdist.data.batch import Batch
@@ -20,6 +19,7 @@ from mcdist.train.state import TrainState
 from mcdist.train.step import choose_candidates, count_pixels, encode_keys, gather, query_terms, train_step
 from mcdist.train.terms import Balance, Candidates, Term, TermValue, weighted_sum
 from mcdist.types import Embedded
+from tests.train.step_case import SETTINGS, make_batch, make_encoder, make_state
 
 
 def _halves(batch: Batch) -> list[Batch]:

@@ -6,12 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from collectives import Collectives
 from hypothesis import given
 from hypothesis import strategies as st
-from many_ranks import on_ranks
 from safetensors.torch import load_file, save_file
-from step_case import SETTINGS, make_batch, make_state
 
 from mcdist import run
 from mcdist.config import Config
@@ -23,6 +20,9 @@ from mcdist.run_dir import RunDir, list_checkpoints
 from mcdist.train.state import TrainState
 from mcdist.train.step import gather, train_step
 from mcdist.types import Pooled
+from tests.collectives import Collectives
+from tests.many_ranks import on_ranks
+from tests.train.step_case import SETTINGS, make_batch, make_state
 
 COUNTS = ((2**24 + 1, 0, 2**31 + 5), (2**24 + 3, 2**40 + 1, 0))
 """Pixels of three objects on each of two ranks: none of the large ones is exact in float32, and the ranks have other rows empty."""

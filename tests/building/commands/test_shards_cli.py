@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import webdataset
-from made_pictures import save_mask, save_photo
 from PIL import Image
 from typer.testing import Result
 
 from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.manifest import read_manifest
 from mcdist.data.shards.sample import decode_sample
+from tests.building.made_pictures import save_mask, save_photo
 
 Run = Callable[..., Result]
 FILES = ["manifest.json", "shard-000000.index.json", "shard-000000.tar", "shard-000001.index.json", "shard-000001.tar"]

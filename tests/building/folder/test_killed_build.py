@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from made_coco import make_coco, write_coco
+
+from tests.building.made_coco import make_coco, write_coco
 
 ROOT = Path(__file__).parents[3]
 DEADLINE_S = 120

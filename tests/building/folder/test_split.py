@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_pictures import save_mask, save_photo
 from typer.testing import Result
 
 from mcdist.building.folder.split import split_source
@@ -16,6 +15,7 @@ from mcdist.building.sources.files import FileSource
 from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.manifest import read_manifest
 from mcdist.errors import ConfigError
+from tests.building.made_pictures import save_mask, save_photo
 
 Run = Callable[..., Result]
 

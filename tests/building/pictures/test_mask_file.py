@@ -6,7 +6,6 @@ import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_pictures import save_mask
 from PIL import Image
 
 from mcdist.building.pictures.mask import instances_of, labels_of, read_values
@@ -14,6 +13,7 @@ from mcdist.building.source import MAX_KEY_LENGTH, safe_keys
 from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.sample import decode_sample
 from mcdist.errors import DataError
+from tests.building.made_pictures import save_mask
 
 
 def test_auto_takes_0_and_255_for_foreground_and_other_numbers_for_objects() -> None:

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import numpy
-from made_pictures import save_mask, save_photo
 
 from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.manifest import read_manifest
+from tests.building.made_pictures import save_mask, save_photo
 
 
 def test_objects_that_shrink_away_are_counted_and_a_photo_without_any_is_skipped(run, tmp_path: Path) -> None:

@@ -11,8 +11,6 @@ from typing import Any
 import numpy
 import pytest
 import webdataset
-from made_coco import HEIGHT, WIDTH, annotation, make_coco, rectangle, write_coco, write_panoptic
-from made_pictures import save_mask, save_photo
 from PIL import Image
 from pycocotools import mask as oracle
 from pycocotools.coco import COCO
@@ -26,6 +24,8 @@ from mcdist.building.sources.coco.plan import CocoFiles, coco_source
 from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.manifest import read_manifest
 from mcdist.data.shards.sample import Sample, decode_sample
+from tests.building.made_coco import HEIGHT, WIDTH, annotation, make_coco, rectangle, write_coco, write_panoptic
+from tests.building.made_pictures import save_mask, save_photo
 
 Run = Callable[..., Result]
 ROOT = Path(__file__).parents[3]

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from made_pictures import save_mask, save_photo
 from typer.testing import Result
 
 from mcdist.building.pictures.treatment import Treatment
@@ -15,6 +14,7 @@ from mcdist.building.sources.tar import tar_source
 from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.manifest import read_manifest
 from mcdist.data.shards.sample import decode_sample
+from tests.building.made_pictures import save_mask, save_photo
 
 Run = Callable[..., Result]
 

@@ -12,8 +12,6 @@ import numpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_pictures import save_photo
-from tiny_betons import jpeg_members
 from typer.testing import Result
 
 from mcdist.building.source import Photo
@@ -24,6 +22,8 @@ from mcdist.data.shards.beton import read_beton
 from mcdist.data.shards.manifest import read_manifest
 from mcdist.data.shards.sample import decode_sample
 from mcdist.errors import DataError
+from tests.building.made_pictures import save_photo
+from tests.tiny_betons import jpeg_members
 
 Run = Callable[..., Result]
 

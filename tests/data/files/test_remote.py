@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from shard_server import ShardServer, serve
 from tenacity import wait_none
 
 from mcdist.choices import Verify
@@ -21,6 +20,7 @@ from mcdist.data.readers.reader import SampleReader
 from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.sample import RawSample, decode_sample
 from mcdist.errors import ConfigError, MachineError, MissingExtraError, ShardError
+from tests.shard_server import ShardServer, serve
 
 GIB = 2**30
 

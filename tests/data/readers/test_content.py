@@ -6,17 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from shard_server import serve
 
 from mcdist.building.convert import convert_shards
 from mcdist.building.folder.build import build_shards
 from mcdist.building.sources.demo.source import demo_source
 from mcdist.building.writers.pack import Packing
-from mcdist.data.files.open import open_files
 from mcdist.data.readers.content import content_of
 from mcdist.data.readers.open import open_shards
 from mcdist.data.readers.webdataset import ShardFolder
 from mcdist.data.shards.manifest import read_manifest, write_manifest
+from tests.shard_server import serve
 
 
 def digest(folder: Path) -> str:
@@ -43,10 +42,10 @@ def test_moved_served_staged_and_converted_shards_have_the_same_content(folder: 
     moved = shutil.copytree(folder, tmp_path / "moved")
     assert content_of(open_shards(moved)) == replace(here, where=str(moved))
     with serve(folder) as server:
-        remote = open_files(server.url, cache_dir=str(tmp_path / "cache"), cache_gib=1.0, stage_to="", verify="never")
-        assert content_of(open_shards(remote)).digest == here.digest
-    staged = open_files(str(folder), cache_dir="", cache_gib=1.0, stage_to=str(tmp_path / "node"), verify="never")
-    assert content_of(open_shards(staged)).digest == here.digest
+        remote = open_shards(server.url, cache_dir=str(tmp_path / "cache"))
+        assert content_of(remote).digest == here.digest
+    staged = open_shards(folder, stage_to=str(tmp_path / "node"))
+    assert content_of(staged).digest == here.digest
     for photo in ("jpg", "raw"):
         convert_shards(folder, out=tmp_path / photo, packing=Packing(photo))  # type: ignore[arg-type]
         assert digest(tmp_path / photo) == here.digest

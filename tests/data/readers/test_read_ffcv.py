@@ -8,9 +8,6 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
-from test_extras import ffcv_or_skip
-from tiny_betons import jpeg_members, tiny_betons
-from tiny_shards import draw_members, tiny_shards
 
 from mcdist.building.writers.pack import Packing
 from mcdist.data.readers.ffcv import FfcvReader
@@ -18,6 +15,9 @@ from mcdist.data.readers.open import open_shards
 from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.sample import decode_sample
 from mcdist.errors import ShardError
+from tests.ffcv_or_skip import ffcv_or_skip
+from tests.tiny_betons import jpeg_members, tiny_betons
+from tests.tiny_shards import draw_members, tiny_shards
 
 TESTS = Path(__file__).parents[2]
 MODES = ["jpg", "raw", "smart"]

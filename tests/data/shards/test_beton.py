@@ -4,13 +4,13 @@ import numpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_betons import jpeg_members, tiny_betons
 
 from mcdist.building.writers.pack import Packing
 from mcdist.data.readers.ffcv import FfcvReader
 from mcdist.data.shards.beton import ALLOCATION, FIELD, HEADER, Beton, read_beton
 from mcdist.data.shards.sample import decode_sample
 from mcdist.errors import ShardError
+from tests.tiny_betons import jpeg_members, tiny_betons
 
 
 @pytest.fixture(scope="module")

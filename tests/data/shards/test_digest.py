@@ -1,11 +1,11 @@
 """Digests of shards: by key for the same samples anywhere, by content for the same bytes."""
 
 import numpy
-from tiny_betons import tiny_betons
 
+from mcdist.data.pictures.png import encode_map
 from mcdist.data.readers.open import open_shards
 from mcdist.data.shards.digest import content_digest, keys_digest
-from mcdist.data.shards.sample import encode_map
+from tests.tiny_betons import tiny_betons
 
 
 def test_the_keys_digest_depends_on_samples_and_order_alone(shards_at, tmp_path, members_of):

@@ -5,7 +5,6 @@ import copy
 
 import pytest
 import torch
-from tiny_vits import tiny_vit
 from torch import nn
 
 from mcdist.errors import ConfigError, MachineError, MissingExtraError
@@ -15,6 +14,7 @@ from mcdist.model.backbones.vit import ViT
 from mcdist.model.decoder import make_decoder
 from mcdist.model.encoder import Encoder
 from mcdist.model.norms.convert import convert_norm
+from tests.model.backbones.tiny_vits import tiny_vit
 
 NAMES = {
     "class token, 16 px": ("vit_tiny_patch16_224", {}, 16, 1),
