@@ -1,7 +1,7 @@
-"""Proposal and Method: what every way of proposing object masks takes and gives.
+"""Proposal and Method: what every way of proposing object masks receives and returns.
 
 A method is made once in each worker process by its module's `make(*, device, **options)` and then called with a few photos at a time. What it needs
-and knows stands in its attributes; everything else (reading, refusing, resizing, writing, counting) is done around it, once for all methods.
+and knows is in its attributes; everything else (reading, refusing, resizing, writing, counting) is done around it, once for all methods.
 """
 
 from collections.abc import Sequence
@@ -31,8 +31,8 @@ class ScoredMask:
 class Proposal:
     """The objects proposed in one photo, all maps of the photo's size as the method was given it.
 
-    `instances`: 0 background, 1.. the objects, -1 void. `confidence`: 0..1 a pixel, how sure the method is that an object is there; None where it
-    has no such. `scores`: 0..1 an object, in their order, or none. `notes`: what is worth counting over all photos.
+    `instances`: 0 background, 1.. the objects, -1 void. `confidence`: 0..1 a pixel, how sure the method is that an object is there; None if the method
+    has none. `scores`: 0..1 an object, in their order, or none. `notes`: what is worth counting over all photos.
     """
 
     instances: Int16[numpy.ndarray, "H W"]
@@ -75,7 +75,7 @@ class Method:
     parameters: dict[str, Any] = field(default_factory=dict)
 
     batched: ClassVar[int] = 1
-    """Photos worth giving at a time."""
+    """How many photos to pass at a time."""
     scope: ClassVar[Literal["photo", "folder"]] = "photo"
     """`folder`: the photos of one folder, in the order of their names, come in one call: frames of a video."""
     max_side_px: ClassVar[int | None] = MAX_SIDE_PX
@@ -109,4 +109,4 @@ def check_least(parameters: dict[str, Any], *, method: str) -> None:
     """Raises ConfigError for a parameter below its `LEAST`, or that is no number."""
     for key, least in LEAST.items():
         if key in parameters and not parameters[key] >= least:
-            raise ConfigError(f"{method}: {key} wants at least {least}, got {parameters[key]}")
+            raise ConfigError(f"{method}: {key} must be >= {least}, got {parameters[key]}")

@@ -113,12 +113,12 @@ def _nearest(name: str, known: list[str]) -> str:
 def _read(text: str, *, default: Any, key: str) -> Any:
     if isinstance(default, bool):
         if text.lower() not in ("true", "false"):
-            raise ConfigError(f"{key} wants true or false, got {text!r}")
+            raise ConfigError(f"{key} must be true or false, got {text!r}")
         return text.lower() == "true"
     for kind, wanted in ((int, "a whole number"), (float, "a number")):
         if type(default) is kind:
             try:
                 return kind(text)
             except ValueError as error:
-                raise ConfigError(f"{key} wants {wanted}, got {text!r}") from error
+                raise ConfigError(f"{key} must be {wanted}, got {text!r}") from error
     return text

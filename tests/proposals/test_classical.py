@@ -121,11 +121,11 @@ def test_otsu_cuts_between_two_heaps():
 @pytest.mark.parametrize(
     ("name", "options", "sentence"),
     [
-        ("ensemble", {"members": "ensembles"}, "members wants some of"),
-        ("ensemble", {"weights": "1,2"}, "weights wants a number of at least 0 for each of the 3 members"),
-        ("barrier_distance", {"threshold": "2"}, "threshold wants adaptive, otsu or a number in 0..1"),
-        ("manifold_ranking", {"side_px": "8"}, "side_px wants at least 32"),
-        ("hierarchy", {"border_max_share": "2"}, "border_max_share wants a share"),
+        ("ensemble", {"members": "ensembles"}, "members must be some of"),
+        ("ensemble", {"weights": "1,2"}, "weights must have a number >= 0 for each of the 3 members"),
+        ("barrier_distance", {"threshold": "2"}, "threshold must be adaptive, otsu or a number in 0..1"),
+        ("manifold_ranking", {"side_px": "8"}, "side_px must be >= 32"),
+        ("hierarchy", {"border_max_share": "2"}, "border_max_share must be a share"),
     ],
 )
 def test_a_parameter_out_of_range_is_one_sentence(name, options, sentence):

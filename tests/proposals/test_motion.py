@@ -150,12 +150,12 @@ def test_stability_is_not_asked_of_single_frames(tmp_path, run):
 
 def test_without_opencv_the_install_line_is_given(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(MissingExtraError, match=r"motion wants OpenCV; pip install 'mcdist\[motion\]'"):
+    with pytest.raises(MissingExtraError, match=r"motion needs OpenCV; pip install 'mcdist\[motion\]'"):
         make_method("motion")
 
 
 def test_options_that_make_no_sense_are_one_sentence():
-    with pytest.raises(ConfigError, match="motion: superpixels wants at least 4"):
+    with pytest.raises(ConfigError, match="motion: superpixels must be >= 4"):
         make_method("motion", options={"superpixels": "1"})
-    with pytest.raises(ConfigError, match="motion: threshold wants adaptive, otsu or a number"):
+    with pytest.raises(ConfigError, match="motion: threshold must be adaptive, otsu or a number"):
         make_method("motion", options={"threshold": "high"})

@@ -200,7 +200,7 @@ def test_a_method_that_fails_on_every_photo_is_an_error_and_tries_them_again(tmp
     ("method", "option"), [("ensemble", "superpixels"), ("hierarchy", "regions"), ("felzenszwalb", "scale"), ("spectral_residual", "spectrum_px")]
 )
 def test_sizes_that_make_no_sense_are_refused(method, option):
-    with pytest.raises(ConfigError, match=f"{method}: {option} wants at least"):
+    with pytest.raises(ConfigError, match=f"{method}: {option} must be >="):
         make_method(method, options={option: "-5"})
 
 

@@ -47,5 +47,5 @@ def test_nothing_stays_nothing_and_a_photo_of_any_shape_is_taken(name):
 
 
 def test_a_refinement_that_is_none_is_one_sentence():
-    with pytest.raises(ConfigError, match="--refine wants one of none, guided, crf, got 'grabcut'"):
+    with pytest.raises(ConfigError, match="--refine must be one of none, guided, crf, got 'grabcut'"):
         make_refiner("grabcut")

@@ -49,8 +49,8 @@ def test_the_method_that_the_document_shows_is_one(other_package):
     [
         ("filez", {}, "no proposal method is called 'filez'; did you mean 'files'"),
         ("files", {"treshold": "1"}, "has no option 'treshold'; did you mean 'threshold'"),
-        ("files", {"threshold": "much"}, "files: threshold wants a number, got 'much'"),
-        ("files", {"split": "yes"}, "files: split wants true or false, got 'yes'"),
+        ("files", {"threshold": "much"}, "files: threshold must be a number, got 'much'"),
+        ("files", {"split": "yes"}, "files: split must be true or false, got 'yes'"),
         ("files", {}, "wants the folder or JSON file of masks"),
     ],
 )

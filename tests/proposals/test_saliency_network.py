@@ -52,7 +52,7 @@ def test_another_output_is_chosen_by_name(onnx_file):
 
 def test_logits_are_refused_until_a_sigmoid_is_asked_for(onnx_file):
     network = str(onnx_file(sigmoid=False))
-    with pytest.raises(ConfigError, match="a saliency wants 0 to 1; for logits add --option sigmoid=true"):
+    with pytest.raises(ConfigError, match="a saliency must be between 0 and 1; for logits add --option sigmoid=true"):
         make_method("saliency_network", options={"network": network})([disc()[0]])
     assert make_method("saliency_network", options={"network": network, "sigmoid": "true"})([disc()[0]])[0].num_objects == 1
 
@@ -60,8 +60,8 @@ def test_logits_are_refused_until_a_sigmoid_is_asked_for(onnx_file):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"shape": [1, 64, 64, 3], "channels_last": True}, r"shape \[1, 64, 64, 3\], a saliency network here wants \[N, 3, H, W\]; it takes colours last"),
-        ({"shape": [1, 3, 64]}, r"shape \[1, 3, 64\], a saliency network here wants \[N, 3, H, W\]|no ONNX network that onnxruntime can load"),
+        ({"shape": [1, 64, 64, 3], "channels_last": True}, r"shape \[1, 64, 64, 3\], expected \[N, 3, H, W\]; it takes colours last"),
+        ({"shape": [1, 3, 64]}, r"shape \[1, 3, 64\], expected \[N, 3, H, W\]|no ONNX network that onnxruntime can load"),
     ],
 )
 def test_an_input_of_another_layout_is_named(onnx_file, options, message):
@@ -72,11 +72,11 @@ def test_an_input_of_another_layout_is_named(onnx_file, options, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "wants a network's file, ONNX or TorchScript"),
-        ({"network": "red.keras"}, "wants a file ending in .onnx, .pt"),
+        ({}, "needs a network's file, ONNX or TorchScript"),
+        ({"network": "red.keras"}, "must be a file ending in .onnx, .pt"),
         ({"network": "nowhere.onnx"}, "expected a saliency network at nowhere.onnx, found none"),
-        ({"network": "nowhere.onnx", "layout": "u3net"}, "layout wants one of u2net, basnet, isnet, imagenet, got 'u3net'"),
-        ({"network": "nowhere.onnx", "size_px": "8"}, "size_px wants at least 32"),
+        ({"network": "nowhere.onnx", "layout": "u3net"}, "layout must be one of u2net, basnet, isnet, imagenet, got 'u3net'"),
+        ({"network": "nowhere.onnx", "size_px": "8"}, "size_px must be >= 32"),
         ({"network": "nowhere.onnx", "threshold": "2"}, "threshold and area_min_share want 0..1, got 2"),
     ],
 )

@@ -53,9 +53,9 @@ def test_a_score_is_predicted_iou_times_stability_within_bounds():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"prefer": "small"}, "prefer wants one of score, large"),
-        ({"model": "vit_x"}, "model wants one of vit_b, vit_l, vit_h, tiny"),
-        ({}, "weights wants the file of vit_b as it was published, got ''"),
+        ({"prefer": "small"}, "prefer must be one of score, large"),
+        ({"model": "vit_x"}, "model must be one of vit_b, vit_l, vit_h, tiny"),
+        ({}, "weights must be the file of vit_b as it was published, got ''"),
         ({"area_min_share": "0.9"}, "the area shares want 0 <= area_min_share < area_max_share <= 1"),
     ],
 )
@@ -69,7 +69,7 @@ def test_without_its_package_the_install_line_is_given(model, package, tmp_path,
     (tmp_path / "weights.pth").write_bytes(b"")
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.setitem(sys.modules, f"{package}.automatic_mask_generator", None)
-    with pytest.raises(MissingExtraError, match=f"model={model} wants .*; pip install "):
+    with pytest.raises(MissingExtraError, match=f"model={model} needs .*; pip install "):
         make_method("sam", options={"model": model, "weights": str(tmp_path / "weights.pth")})
 
 

@@ -105,9 +105,9 @@ def test_another_setting_in_the_same_folder_is_refused(discs, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"size_px": 100}, "size_px wants a multiple of 32"),
+        ({"size_px": 100}, "size_px must be a multiple of 32"),
         ({"num_rounds": 0}, "rounds, steps and batch"),
-        ({"precision": "fp8"}, "precision wants fp32 or bf16"),
+        ({"precision": "fp8"}, "precision must be fp32 or bf16"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):
@@ -197,7 +197,7 @@ def test_files_that_are_no_network_of_ours_are_refused(tmp_path):
     (tmp_path / "other.safetensors").write_bytes(b"nothing")
     with pytest.raises(ConfigError, match="is no network that mcdist proposals self-train wrote"):
         load_net(tmp_path / "other.safetensors")
-    with pytest.raises(ConfigError, match="wants the network that mcdist proposals self-train wrote"):
+    with pytest.raises(ConfigError, match="needs the network that mcdist proposals self-train wrote"):
         make_method("self_trained")
 
 

@@ -81,12 +81,12 @@ def make(
     listed = [name for name in members.split(",") if name]
     unknown = [name for name in listed if name not in MEMBERS]
     if unknown or not listed:
-        raise ConfigError(f"ensemble: members wants some of {', '.join(MEMBERS)}, got {members!r}")
+        raise ConfigError(f"ensemble: members must be some of {', '.join(MEMBERS)}, got {members!r}")
     try:
         numbers = [float(text) for text in weights.split(",")]
     except ValueError as error:
-        raise ConfigError(f"ensemble: weights wants numbers, got {weights!r}") from error
+        raise ConfigError(f"ensemble: weights must be numbers, got {weights!r}") from error
     if len(numbers) != len(listed) or min(numbers) < 0 or not sum(numbers) > 0:
-        raise ConfigError(f"ensemble: weights wants a number of at least 0 for each of the {len(listed)} members, got {weights!r}")
+        raise ConfigError(f"ensemble: weights must have a number >= 0 for each of the {len(listed)} members, got {weights!r}")
     parameters = {"side_px": side_px, "superpixels": superpixels, "members": listed, "weights": numbers, "threshold": threshold, "split": split}
     return Ensemble(NAME, VERSION, parameters)

@@ -11,7 +11,7 @@ from mcdist.proposals.proposal import Pixels, Proposal, check_least
 
 
 def border_share(regions: Int[numpy.ndarray, "h w"]) -> Float64[numpy.ndarray, " R"]:
-    """How much of each region's outline lies on the photo's border, 0..1."""
+    """The share of each region's outline that is on the photo's border, 0..1."""
     num = int(regions.max()) + 1
     border = numpy.zeros(num)
     for line in (regions[0], regions[-1], regions[:, 0], regions[:, -1]):
@@ -47,4 +47,4 @@ def check_regions(parameters: dict[str, Any], *, method: str) -> None:
     check_least(parameters, method=method)
     for key in ("area_min_share", "border_max_share"):
         if not 0 <= parameters[key] <= 1:
-            raise ConfigError(f"{method}: {key} wants a share in 0..1, got {parameters[key]:g}")
+            raise ConfigError(f"{method}: {key} must be a share in 0..1, got {parameters[key]:g}")

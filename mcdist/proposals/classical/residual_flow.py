@@ -93,7 +93,7 @@ def _opencv() -> Any:
     try:
         import cv2
     except ImportError as error:
-        raise MissingExtraError("motion wants OpenCV; pip install 'mcdist[motion]', or nothing more where the extra ffcv is, which brings it") from error
+        raise MissingExtraError("motion needs OpenCV; pip install 'mcdist[motion]', which the extra ffcv brings too") from error
     return cv2
 
 

@@ -66,7 +66,7 @@ def check_threshold(threshold: str, *, method: str) -> None:
     except ValueError:
         fits = False
     if not fits:
-        raise ConfigError(f"{method}: threshold wants adaptive, otsu or a number in 0..1, got {threshold!r}")
+        raise ConfigError(f"{method}: threshold must be adaptive, otsu or a number in 0..1, got {threshold!r}")
 
 
 def cut_of(saliency: Float[numpy.ndarray, "H W"], *, threshold: str) -> float:

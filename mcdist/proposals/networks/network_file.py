@@ -40,7 +40,7 @@ def open_network(path: Path, *, device: str) -> NetworkFile:
         MachineError: the device is not there for it.
     """
     if path.suffix not in SUFFIXES:
-        raise ConfigError(f"a saliency network wants a file ending in {', '.join(SUFFIXES)}, got {str(path)!r}; export it, or name its file")
+        raise ConfigError(f"a saliency network must be a file ending in {', '.join(SUFFIXES)}, got {str(path)!r}; export it, or name its file")
     if not path.is_file():
         raise ConfigError(f"expected a saliency network at {path}, found none; give --option network=PATH")
     return _open_onnx(path, device=device) if path.suffix == ".onnx" else _open_torchscript(path, device=device)
@@ -50,10 +50,10 @@ def _open_onnx(path: Path, *, device: str) -> NetworkFile:
     try:
         import onnxruntime
     except ImportError as error:
-        raise MissingExtraError(f"{path.name} is an ONNX network and wants onnxruntime; pip install 'mcdist[saliency]'") from error
+        raise MissingExtraError(f"{path.name} is an ONNX network and needs onnxruntime; pip install 'mcdist[saliency]'") from error
     provider = "CUDAExecutionProvider" if device.startswith("cuda") else "CPUExecutionProvider"
     if provider not in onnxruntime.get_available_providers():
-        raise MachineError(f"device={device} wants onnxruntime with {provider}, here it is built without; pip install onnxruntime-gpu, or take device=cpu")
+        raise MachineError(f"device={device} needs onnxruntime with {provider}, and the installed one has none; pip install onnxruntime-gpu, or use device=cpu")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
@@ -63,15 +63,15 @@ def _open_onnx(path: Path, *, device: str) -> NetworkFile:
         raise ConfigError(f"{path} is no ONNX network that onnxruntime can load: {_first_line(error)}") from error
     wanted = session.get_inputs()
     if len(wanted) != 1:
-        raise ConfigError(f"{path} has {len(wanted)} inputs ({', '.join(one.name for one in wanted)}), wanted one: a batch of images [N, 3, H, W]")
+        raise ConfigError(f"{path} has {len(wanted)} inputs ({', '.join(one.name for one in wanted)}), expected one: a batch of images [N, 3, H, W]")
     name, shape = wanted[0].name, wanted[0].shape
     batch, channels, height, width = (_fixed(side) for side in shape) if len(shape) == 4 else (None, None, None, None)
     if len(shape) != 4 or channels not in (3, None):
         remedy = "; it takes colours last: export it with colours first" if len(shape) == 4 and width == 3 else "; export it for a batch of colour images"
-        raise ConfigError(f"{path} wants an input of shape {shape}, a saliency network here wants [N, 3, H, W]{remedy}")
+        raise ConfigError(f"{path} has an input of shape {shape}, expected [N, 3, H, W]{remedy}")
     dtype = {"tensor(float)": numpy.float32, "tensor(float16)": numpy.float16}.get(wanted[0].type)
     if dtype is None:
-        raise ConfigError(f"{path} wants an input of type {wanted[0].type}, a saliency network here wants float or float16; export it so")
+        raise ConfigError(f"{path} has an input of type {wanted[0].type}, expected float or float16; export it again")
     outputs = [one.name for one in session.get_outputs()]
 
     def run(images: Array) -> dict[str, Array]:

@@ -1,6 +1,7 @@
 """saliency_network: any trained saliency network (ONNX or TorchScript), given by its file.
 
-What a network wants done to a photo is its layout, as its authors published it; what the file itself fixes (its input's size) is read from the file.
+How a network expects a photo to be prepared is its layout, as its authors published it. What the file itself determines, its input's
+size, is read from the file.
 """
 
 from dataclasses import dataclass, field
@@ -57,7 +58,7 @@ class SaliencyNetwork(Method):
     area_min_share: float = AREA_MIN_SHARE
 
     def propose(self, photo: Pixels, *, name: str) -> Proposal:
-        """The map's foreground is what lies above the threshold, cleaned as the paper does."""
+        """The map's foreground is what is above the threshold, cleaned as in the paper."""
         map_hw = self._map(prepare(photo, layout=self.layout, height=self._height, width=self._width))
         resized = F.interpolate(torch.from_numpy(map_hw)[None, None], size=photo.shape[:2], mode="bilinear", align_corners=False)[0, 0].numpy()
         return Proposal(objects_of(resized > self.threshold, split=self.split, area_min_share=self.area_min_share), confidence=resized)
@@ -84,7 +85,7 @@ class SaliencyNetwork(Method):
 
 
 def prepare(photo: UInt8[Array, "H W 3"], *, layout: Layout | None, height: int, width: int) -> Float32[Array, "1 3 h w"]:
-    """The photo as the layout wants it; resized with antialiasing."""
+    """The photo as the layout expects it; resized with antialiasing."""
     assert layout is not None
     image = torch.from_numpy(numpy.array(photo)).permute(2, 0, 1)[None].float()
     image = F.interpolate(image, size=(height, width), mode="bilinear", align_corners=False, antialias=True)
@@ -107,7 +108,7 @@ def choose_output(outputs: dict[str, Array], *, name: str, path: Path) -> Float[
         values = values[:, 0]
     if values.ndim != 3:
         shapes = ", ".join(f"{key} {list(value.shape)}" for key, value in outputs.items())
-        raise ConfigError(f"{path}: the output {chosen} has shape {list(outputs[chosen].shape)}, wanted [N, 1, h, w] or [N, h, w]; choose one of: {shapes}")
+        raise ConfigError(f"{path}: the output {chosen} has shape {list(outputs[chosen].shape)}, expected [N, 1, h, w] or [N, h, w]; choose one of: {shapes}")
     return values[0].astype(numpy.float32)
 
 
@@ -123,7 +124,7 @@ def to_saliency(values: Float[Array, "h w"], *, sigmoid: bool, stretch: bool, pa
         values = 1 / (1 + numpy.exp(-values))
     low, high = float(values.min()), float(values.max())
     if low < -TOLERANCE or high > 1 + TOLERANCE:
-        raise ConfigError(f"{path} gave values from {low:.3g} to {high:.3g}, a saliency wants 0 to 1; for logits add --option sigmoid=true")
+        raise ConfigError(f"{path} gave values from {low:.3g} to {high:.3g}, a saliency must be between 0 and 1; for logits add --option sigmoid=true")
     if stretch and high > low:
         values = (values - low) / (high - low)
     return values.clip(0, 1).astype(numpy.float32)
@@ -145,11 +146,11 @@ def make(
     number (TorchScript), the first by default. `sigmoid`: for a network that gives logits. The network is run once here: a wrong layout is told at once.
     """
     if not network:
-        raise ConfigError("the proposal method saliency_network wants a network's file, ONNX or TorchScript; name it with --option network=PATH")
+        raise ConfigError("the proposal method saliency_network needs a network's file, ONNX or TorchScript; name it with --option network=PATH")
     if layout not in LAYOUTS:
-        raise ConfigError(f"saliency_network: layout wants one of {', '.join(LAYOUTS)}, got {layout!r}")
+        raise ConfigError(f"saliency_network: layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")
     if size_px and size_px < 32:
-        raise ConfigError(f"saliency_network: size_px wants at least 32, or 0 for the layout's, got {size_px}")
+        raise ConfigError(f"saliency_network: size_px must be >= 32, or 0 for the layout's size, got {size_px}")
     if not 0 <= threshold <= 1 or not 0 <= area_min_share < 1:
         raise ConfigError(f"saliency_network: threshold and area_min_share want 0..1, got {threshold:g} and {area_min_share:g}")
     opened = open_network(Path(network), device=device)

@@ -1,6 +1,6 @@
 """sam: the automatic masks of Segment Anything, 1 (extra package segment-anything) or 2 (sam2), with weights given by path. Their only home.
 
-Many masks of a photo overlap. Which take part and what ranks them stands in `sam_masks`; doubles and overlaps are settled by `flatten`, as for every method.
+Many masks of a photo overlap. `sam_masks` chooses and ranks them; `flatten` resolves near-duplicates and overlaps, as for every method.
 """
 
 from collections.abc import Callable
@@ -61,15 +61,15 @@ def make(
         MissingExtraError: the package of that model is not installed.
     """
     if prefer not in PREFER:
-        raise ConfigError(f"sam: prefer wants one of {', '.join(PREFER)}, got {prefer!r}")
+        raise ConfigError(f"sam: prefer must be one of {', '.join(PREFER)}, got {prefer!r}")
     if points_per_side < 1:
-        raise ConfigError(f"sam: points_per_side wants at least 1, got {points_per_side}")
+        raise ConfigError(f"sam: points_per_side must be >= 1, got {points_per_side}")
     if not 0 <= area_min_share < area_max_share <= 1:
         raise ConfigError(f"sam: the area shares want 0 <= area_min_share < area_max_share <= 1, got {area_min_share:g} and {area_max_share:g}")
     if model not in (*SAM_1, *SAM_2):
-        raise ConfigError(f"sam: model wants one of {', '.join((*SAM_1, *SAM_2))}, got {model!r}")
+        raise ConfigError(f"sam: model must be one of {', '.join((*SAM_1, *SAM_2))}, got {model!r}")
     if not Path(weights).is_file():
-        raise ConfigError(f"sam: weights wants the file of {model} as it was published, got {weights!r}; name it with --option weights=PATH")
+        raise ConfigError(f"sam: weights must be the file of {model} as it was published, got {weights!r}; name it with --option weights=PATH")
     options = {"points_per_side": points_per_side, "pred_iou_thresh": pred_iou_min, "stability_score_thresh": stability_min}
     opened = _sam_1 if model in SAM_1 else _sam_2
     parameters = {
@@ -97,7 +97,7 @@ def _sam_1(model: str, *, weights: Path, device: str, options: dict[str, Any]) -
     try:
         from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
     except ImportError as error:
-        raise MissingExtraError(f"sam: model={model} wants segment-anything; pip install 'mcdist[sam]'") from error
+        raise MissingExtraError(f"sam: model={model} needs segment-anything; pip install 'mcdist[sam]'") from error
     network = sam_model_registry[model](checkpoint=None)
     load_weights(network, path=weights, what=f"sam: weights={weights}")
     generate: Generate = SamAutomaticMaskGenerator(network.eval().to(device), **options).generate
@@ -109,7 +109,7 @@ def _sam_2(model: str, *, weights: Path, device: str, options: dict[str, Any]) -
         from sam2.automatic_mask_generator import SAM2AutomaticMaskGenerator
         from sam2.build_sam import build_sam2
     except ImportError as error:
-        raise MissingExtraError(f"sam: model={model} wants sam2; pip install sam2") from error
+        raise MissingExtraError(f"sam: model={model} needs sam2; pip install sam2") from error
     network = build_sam2(f"configs/sam2.1/{SAM_2[model]}.yaml", ckpt_path=None, device=device)
     load_weights(network, path=weights, what=f"sam: weights={weights}")
     generate: Generate = SAM2AutomaticMaskGenerator(network.eval(), **options).generate

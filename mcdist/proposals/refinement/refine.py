@@ -14,7 +14,7 @@ Refiner = Callable[[Pixels, Proposal], Proposal]
 def make_refiner(name: str) -> Refiner:
     """The refinement of that name; ConfigError where there is none."""
     if name not in REFINEMENTS:
-        raise ConfigError(f"--refine wants one of {', '.join(REFINEMENTS)}, got {name!r}")
+        raise ConfigError(f"--refine must be one of {', '.join(REFINEMENTS)}, got {name!r}")
     if name == "none":
         return lambda photo, proposal: proposal
     refiner: Refiner = importlib.import_module(f"mcdist.proposals.refinement.refine_{name}").refine

@@ -125,7 +125,7 @@ def load_net(path: Path) -> tuple[SaliencyNet, dict[str, object]]:
     except (SafetensorError, KeyError, ValueError) as error:
         raise ConfigError(f"{path} is no network that mcdist proposals self-train wrote ({type(error).__name__}); name its network.safetensors") from error
     if facts.get("schema_version") != SCHEMA_VERSION:
-        raise ConfigError(f"{path} is of schema version {facts.get('schema_version')}, wanted {SCHEMA_VERSION}; train it again")
+        raise ConfigError(f"{path} is of schema version {facts.get('schema_version')}, expected {SCHEMA_VERSION}; train it again")
     network = make_net(backbone=facts["backbone"], weights="none", width=facts["width"], precision=facts["precision"])
     try:
         network.load_state_dict(tensors)

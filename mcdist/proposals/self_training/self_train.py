@@ -50,9 +50,9 @@ class SelfTraining:
     def check(self) -> None:
         """Raises ConfigError where a setting makes no sense."""
         if self.size_px < 64 or self.size_px % 32:
-            raise ConfigError(f"self-train: size_px wants a multiple of 32, at least 64, got {self.size_px}")
+            raise ConfigError(f"self-train: size_px must be a multiple of 32, at least 64, got {self.size_px}")
         if self.precision not in ("fp32", "bf16"):
-            raise ConfigError(f"self-train: precision wants fp32 or bf16, got {self.precision!r}")
+            raise ConfigError(f"self-train: precision must be fp32 or bf16, got {self.precision!r}")
         if min(self.num_rounds, self.num_steps, self.batch, self.width // 2) < 1:
             raise ConfigError(f"self-train: rounds, steps and batch want to be positive and width at least 2, got {self}")
 

@@ -25,7 +25,7 @@ class SelfTrained(Method):
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def propose(self, photo: Pixels, *, name: str) -> Proposal:
-        """The map's foreground is what lies above the threshold, cleaned as the paper does."""
+        """The map's foreground is what is above the threshold, cleaned as in the paper."""
         assert self.network is not None
         map_1hw = predict(self.network, self.network.levels(squared(photo, size_px=self.size_px)[None].to(self.device)))
         saliency = F.interpolate(map_1hw[None], size=photo.shape[:2], mode="bilinear", align_corners=False)[0, 0].cpu().numpy()
@@ -35,9 +35,9 @@ class SelfTrained(Method):
 def make(*, device: str = "cpu", network: str = "", threshold: float = 0.5, split: bool = False) -> SelfTrained:
     """`network`: a network.safetensors of self-training."""
     if not network:
-        raise ConfigError("the proposal method self_trained wants the network that mcdist proposals self-train wrote; name it with --option network=PATH")
+        raise ConfigError("the proposal method self_trained needs the network that mcdist proposals self-train wrote; name it with --option network=PATH")
     if not 0 <= threshold <= 1:
-        raise ConfigError(f"self_trained: threshold wants 0..1, got {threshold:g}")
+        raise ConfigError(f"self_trained: threshold must be in 0..1, got {threshold:g}")
     loaded, facts = load_net(Path(network))
     chosen = torch.device(device)
     size_px = int(str(facts["size_px"]))
