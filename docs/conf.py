@@ -1,5 +1,6 @@
 """The documentation site: `make docs` builds it from these pages and the docstrings, with every warning an error."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -43,11 +44,12 @@ html_theme_options = {
 }
 
 
-def _plain_bars(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """|x| in a docstring is a length, not a substitution of reStructuredText."""
-    lines[:] = [line.replace("|", "\\|") for line in lines]
+def _plain_text(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """`x` in a docstring is code, also in front of a letter, and |x| is a length: reStructuredText would read them otherwise."""
+    code = [re.sub(r"(?<!`)`([^`]+)`(?!`)", r"``\1``\\ ", line) for line in lines]
+    lines[:] = [line.replace("|", "\\|") if "``" not in line else line for line in code]
 
 
 def setup(app: Sphinx) -> None:
     """Docstrings are plain text with Google's sections."""
-    app.connect("autodoc-process-docstring", _plain_bars, priority=400)
+    app.connect("autodoc-process-docstring", _plain_text, priority=400)
