@@ -48,6 +48,8 @@ def _plain_text(app: Sphinx, what: str, name: str, obj: object, options: object,
     """`x` in a docstring is code, also in front of a letter, and |x| is a length: reStructuredText would read them otherwise."""
     code = [re.sub(r"(?<!`)`([^`]+)`(?!`)", r"``\1``\\ ", line) for line in lines]
     lines[:] = [line.replace("|", "\\|") if "``" not in line else line for line in code]
+    if what in ("attribute", "property", "data") and ": " in lines[0]:
+        lines[0:1] = lines[0].replace(": ", ":\n", 1).split("\n")  # napoleon takes what comes before a colon in a line for a type
 
 
 def setup(app: Sphinx) -> None:

@@ -19,17 +19,17 @@ class RunDir:
 
     @property
     def config(self) -> Path:
-        """The configuration as resolved: defaults, file and `key=value` merged."""
+        """The resolved configuration: defaults, file and `key=value` merged."""
         return self.root / "config.yaml"
 
     @property
     def environment(self) -> Path:
-        """Machine, versions, command line and commit, one JSON object a start of the run."""
+        """Machine, versions, command line and commit: one JSON object per start of the run."""
         return self.root / "environment.json"
 
     @property
     def metrics(self) -> Path:
-        """The truth of a run: one Record a line."""
+        """Every measured value, one Record a line; the reference for all other views."""
         return self.root / "metrics.jsonl"
 
     @property
@@ -39,12 +39,12 @@ class RunDir:
 
     @property
     def bad_samples(self) -> Path:
-        """Samples that could not be read, with data.bad_samples=skip: one JSON object a line; absent where there was none."""
+        """Samples that could not be read, with data.bad_samples=skip: one JSON object a line; only if there were any."""
         return self.root / "bad_samples.jsonl"
 
     @property
     def checkpoints(self) -> Path:
-        """One folder a checkpoint."""
+        """One folder per checkpoint."""
         return self.root / "checkpoints"
 
     @property
@@ -54,12 +54,12 @@ class RunDir:
 
     @property
     def attempts(self) -> Path:
-        """One record a start of the run, `NNNNNN.json`; and a folder `NNNNNN/` of the one that holds the run, where what it writes is made."""
+        """One record per start of the run, `NNNNNN.json`, and the working folder `NNNNNN/` of the start that holds the run."""
         return self.root / "attempts"
 
     @property
     def stacks(self) -> Path:
-        """Where the threads of a rank stood that hung, one file `rank_NNNNN.txt` each; absent where none did."""
+        """Thread dumps of hung ranks, one file `rank_NNNNN.txt` each; only if one hung."""
         return self.root / "stacks"
 
     @property
@@ -94,7 +94,7 @@ class RunDir:
 
     @property
     def launch(self) -> Path:
-        """One folder a submission to a cluster: what runs, with the code as it was, the tasks' logs and how each start ended."""
+        """One folder per submission to a cluster: batch script, a copy of the code, the tasks' logs, and how each start ended."""
         return self.root / "launch"
 
     def create(self) -> "RunDir":
