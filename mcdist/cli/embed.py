@@ -13,9 +13,7 @@ def embed_command(
     run: RunFolder,
     overrides: Overrides = None,
     checkpoint: Annotated[str, typer.Option(help="newest, best (lowest training loss), or step_NNNNNNNN.")] = "newest",
-    shards: Annotated[
-        str, typer.Option(metavar="DIR", help="Embed the photos of these shards.  [default: data.val, else data.train]", show_default=False)
-    ] = "",
+    shards: Annotated[str, typer.Option(metavar="DIR", help="Embed the photos of these shards; default: data.val, else data.train.")] = "",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the feature store; default: one in RUN/features.")] = None,
     patches: Annotated[
         bool, typer.Option("--patches", help="Keep the feature maps too, in fp16. At 512 px a ResNet-50 takes 16 MiB a photo for each backbone.")
