@@ -27,4 +27,4 @@ UNLABELLED_CLUSTERS = "unlabelled-clusters"
 PROTOCOLS = (MASKCONTRAST_KMEANS, MEAN_EMBEDDING, UNLABELLED_CLUSTERS)
 
 MIOU, SILHOUETTE = "mIoU", "silhouette"
-METRICS = (MIOU, SILHOUETTE)
+"""Metrics: mean IoU over the classes in %, and how clear clusters are, -1..1."""
