@@ -12,8 +12,9 @@ from mcdist.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from mcdist.config import Config
 from mcdist.config.file import load_config
 from mcdist.data.loader import read_sample
+from mcdist.data.readers.content import content_of
 from mcdist.data.readers.reader import SampleReader
-from mcdist.data.shards.digest import content_digest, keys_digest
+from mcdist.data.shards.digest import bytes_digest
 from mcdist.data.shards.sample import SEGMENTS_MEMBER
 from mcdist.distributed import World
 from mcdist.errors import ConfigError, DataError
@@ -197,8 +198,8 @@ def _plan(looker: Looker) -> StorePlan:
     return StorePlan(
         checkpoint={"trained": looker.trained.numbers["sha256"], "initial": looker.initial.numbers["sha256"]},
         data={
-            "keys": keys_digest(looker.reader),
-            "content": content_digest(looker.reader.manifest),
+            "samples": content_of(looker.reader).digest,
+            "bytes": bytes_digest(looker.reader.manifest),
             "num_photos": looker.num_photos,
             "with_truth": settings.with_truth,
         },

@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 
 from mcdist.data.readers.reader import SampleReader
+from mcdist.data.shards.digest import keys_digest
 from mcdist.data.shards.manifest import Manifest
 
 _NOT_CONTENT = ("shard_size", "ffcv_photo", "ffcv_lossless")
@@ -30,7 +31,7 @@ def content_of(reader: SampleReader) -> Content:
     Raises:
         ShardError: the manifest lacks the items and an index or a file's table is damaged.
     """
-    known = _digest_of_items(reader.manifest) if "items" in reader.manifest.options else _digest_of_keys(reader)
+    known = _digest_of_items(reader.manifest) if "items" in reader.manifest.options else keys_digest(reader)
     return Content(digest=known, num_samples=len(reader), where=reader.files.name)
 
 
@@ -39,10 +40,3 @@ def _digest_of_items(manifest: Manifest) -> str:
     options = {name: value for name, value in manifest.options.items() if name not in _NOT_CONTENT}
     content = [manifest.source, manifest.num_samples, options, [photo for photo, _ in manifest.skipped]]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _digest_of_keys(reader: SampleReader) -> str:
-    digest = hashlib.sha256()
-    for index in range(len(reader)):
-        digest.update(reader.key(index).encode() + b"\0")
-    return digest.hexdigest()

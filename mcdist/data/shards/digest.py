@@ -29,6 +29,6 @@ def keys_digest(reader: Keys) -> str:
     return digest.hexdigest()
 
 
-def content_digest(manifest: Manifest) -> str:
+def bytes_digest(manifest: Manifest) -> str:
     """SHA-256 over the shards' checksums in order, in hexadecimal: another one as soon as any photo, mask or ground truth changes. Reads nothing."""
     return hashlib.sha256("\0".join(shard.sha256 for shard in manifest.shards).encode()).hexdigest()

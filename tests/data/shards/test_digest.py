@@ -4,7 +4,7 @@ import numpy
 
 from mcdist.data.pictures.png import encode_map
 from mcdist.data.readers.open import open_shards
-from mcdist.data.shards.digest import content_digest, keys_digest
+from mcdist.data.shards.digest import bytes_digest, keys_digest
 from tests.tiny_betons import tiny_betons
 
 
@@ -28,12 +28,12 @@ def test_the_keys_digest_depends_on_samples_and_order_alone(shards_at, tmp_path,
     assert keys_digest(Reader(["ab", "c"])) != keys_digest(Reader(["a", "bc"]))
 
 
-def test_the_content_digest_sees_other_masks_of_the_same_photos(shards_at, tmp_path, members_of):
+def test_the_bytes_digest_sees_other_masks_of_the_same_photos(shards_at, tmp_path, members_of):
     def with_other_masks(index):
         return {**members_of(index), "mask.png": encode_map(numpy.ones((40, 52), dtype=numpy.int16))}
 
     one = open_shards(shards_at(tmp_path / "one", 4))
     other = open_shards(shards_at(tmp_path / "other", 4, members_of=with_other_masks))
     assert keys_digest(one) == keys_digest(other)
-    assert content_digest(one.manifest) != content_digest(other.manifest)
-    assert content_digest(one.manifest) == content_digest(open_shards(shards_at(tmp_path / "copy", 4)).manifest)
+    assert bytes_digest(one.manifest) != bytes_digest(other.manifest)
+    assert bytes_digest(one.manifest) == bytes_digest(open_shards(shards_at(tmp_path / "copy", 4)).manifest)
