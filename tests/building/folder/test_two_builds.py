@@ -12,7 +12,7 @@ def test_a_second_build_is_refused_while_the_first_lives(run, photos, tmp_path: 
         for options in ((), ("--overwrite",)):
             refused = run(*given, *options)
             assert refused.exit_code == 8
-            assert refused.stderr.strip() == f"error: another build is writing to {tmp_path / 'out'}; wait for it to end, or choose another --out"
+            assert refused.stderr.strip() == f"mcdist: another build is writing to {tmp_path / 'out'}; wait for it to end, or choose another --out"
     assert not list((tmp_path / "out").iterdir())
     assert run(*given).exit_code == 0
     assert run("verify", tmp_path / "out").exit_code == 0
