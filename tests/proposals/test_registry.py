@@ -51,7 +51,7 @@ def test_the_method_that_the_document_shows_is_one(other_package):
         ("files", {"treshold": "1"}, "has no option 'treshold'; did you mean 'threshold'"),
         ("files", {"threshold": "much"}, "files: threshold must be a number, got 'much'"),
         ("files", {"split": "yes"}, "files: split must be true or false, got 'yes'"),
-        ("files", {}, "wants the folder or JSON file of masks"),
+        ("files", {}, "needs the folder or JSON file of masks"),
     ],
 )
 def test_a_name_or_option_that_is_none_is_one_sentence(name, options, sentence):

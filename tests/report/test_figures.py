@@ -127,3 +127,16 @@ def test_every_point_of_a_chart_is_inside_its_picture() -> None:
 def test_the_loss_is_drawn_with_every_term_that_was_recorded() -> None:
     svg = curves_svg([Record(step=1, name=name, value=1.0, unit="") for name in ("loss", "loss/contrast", "loss/group")])[0]
     assert all(f">{label}</text>" in svg for label in ("sum", "contrast", "group"))
+
+
+def test_the_memory_of_process_and_device_is_one_chart() -> None:
+    (svg,) = curves_svg([Record(step=1, name=name, value=1.0, unit="GiB") for name in ("memory_resident_gib", "memory_device_gib")])
+    assert "Peak memory (GiB)" in svg and ">process</text>" in svg and ">device</text>" in svg
+
+
+def test_a_long_curve_has_its_gap_too() -> None:
+    values = [float("nan") if 600 <= step < 700 else 2.0 for step in range(1200)]
+    (svg,) = curves_svg([Record(step=step, name="loss", value=value) for step, value in enumerate(values)])
+    (path,) = re.findall(r'<path d="(M[^"]*)" fill="none" stroke="#', svg)
+    heights = [{point.split()[1] for point in piece.split("L")} for piece in path.split("M")[1:]]
+    assert len(heights) == 2 and heights[0] == heights[1] and len(heights[0]) == 1, "one height on both sides of the gap"
