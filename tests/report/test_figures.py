@@ -39,8 +39,8 @@ def test_no_records_are_no_charts_and_values_that_are_not_finite_are_left_out() 
 
 def curve_of(svg: str) -> list[list[float]]:
     """The drawn line's pieces, each as its heights on the page."""
-    (path,) = re.findall(r'<path d="([^"]*)" clip-path="[^"]*" style="fill: none; stroke: #2f7fd1', svg)
-    return [[float(height) for height in re.findall(r"[\d.]+ ([\d.]+)", piece)] for piece in path.split("M")[1:]]
+    (path,) = re.findall(r'<path d="([^"]*)" fill="none" stroke="#2f7fd1"', svg)
+    return [[float(point.split()[1]) for point in piece.split("L")] for piece in path.split("M")[1:]]
 
 
 def test_a_curve_has_a_gap_where_nothing_is_finite_and_does_not_touch_zero() -> None:
@@ -60,7 +60,7 @@ def test_a_value_between_two_gaps_is_a_dot() -> None:
     values = [float("nan"), 2.0, float("nan"), 3.0]
     (svg,) = curves_svg([Record(step=step, name="loss", value=value) for step, value in enumerate(values)])
     (whole,) = curves_svg([Record(step=step, name="loss", value=2.0) for step in range(4)])
-    assert svg.count("<use") - whole.count("<use") >= 2
+    assert (svg.count("<circle"), whole.count("<circle")) == (2, 0)
 
 
 def test_every_term_of_the_loss_is_a_line_of_the_first_chart() -> None:
@@ -68,7 +68,7 @@ def test_every_term_of_the_loss_is_a_line_of_the_first_chart() -> None:
     svg, *others = curves_svg([Record(step=step, name=name, value=1.0) for step in (1, 2) for name in names])
     assert not others
     assert all(f">{label}</text>" in svg for label in ("sum", "contrast", "saliency", "groups", "views"))
-    assert len(set(re.findall(r"stroke: (#[0-9a-f]{6}); stroke-width: 1.6", svg))) == len(names)
+    assert len(set(re.findall(r'fill="none" stroke="(#[0-9a-f]{6})"', svg))) == len(names)
 
 
 def test_the_memory_of_process_and_device_is_one_chart() -> None:
@@ -106,14 +106,6 @@ def test_no_headline_or_no_confusion_is_no_figure() -> None:
     assert confusion_svg(replace(evaluation, rows=(replace(evaluation.rows[4], details={}),), headline=0)) == ""
 
 
-def test_a_gap_interrupts_the_line_and_a_value_between_two_gaps_is_a_dot() -> None:
-    values = [1.0, 2.0, float("nan"), 3.0, float("nan"), 4.0, 5.0]
-    (svg,) = curves_svg([Record(step=step, name="loss", value=value) for step, value in enumerate(values)])
-    (path,) = re.findall(r'<path d="(M[^"]*)" fill="none" stroke="#', svg)
-    assert path.count("M") == 2 and path.count("L") == 2
-    assert svg.count("<circle") == 1
-
-
 def test_every_point_of_a_chart_is_inside_its_picture() -> None:
     records = [Record(step=step, name="loss", value=(-1) ** step * 10.0**step) for step in range(12)]
     (svg,) = curves_svg(records)
@@ -122,21 +114,3 @@ def test_every_point_of_a_chart_is_inside_its_picture() -> None:
     for point in path.split("L"):
         x, y = (float(number) for number in point.split())
         assert 0 <= x <= width and 0 <= y <= height
-
-
-def test_the_loss_is_drawn_with_every_term_that_was_recorded() -> None:
-    svg = curves_svg([Record(step=1, name=name, value=1.0, unit="") for name in ("loss", "loss/contrast", "loss/group")])[0]
-    assert all(f">{label}</text>" in svg for label in ("sum", "contrast", "group"))
-
-
-def test_the_memory_of_process_and_device_is_one_chart() -> None:
-    (svg,) = curves_svg([Record(step=1, name=name, value=1.0, unit="GiB") for name in ("memory_resident_gib", "memory_device_gib")])
-    assert "Peak memory (GiB)" in svg and ">process</text>" in svg and ">device</text>" in svg
-
-
-def test_a_long_curve_has_its_gap_too() -> None:
-    values = [float("nan") if 600 <= step < 700 else 2.0 for step in range(1200)]
-    (svg,) = curves_svg([Record(step=step, name="loss", value=value) for step, value in enumerate(values)])
-    (path,) = re.findall(r'<path d="(M[^"]*)" fill="none" stroke="#', svg)
-    heights = [{point.split()[1] for point in piece.split("L")} for piece in path.split("M")[1:]]
-    assert len(heights) == 2 and heights[0] == heights[1] and len(heights[0]) == 1, "one height on both sides of the gap"
