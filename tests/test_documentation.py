@@ -237,3 +237,13 @@ def test_the_licence_is_apache():
     text = (ROOT / "LICENSE").read_text()
     assert "Apache License" in text
     assert "Version 2.0, January 2004" in text
+
+
+def test_every_addition_of_the_page_on_extending_names_files_that_exist_and_at_most_three_besides_its_own():
+    text = (ROOT / "docs" / "extending.md").read_text()
+    named = {name for name in re.findall(r"`(mcdist/[\w/.]+)`", text) if "NAME" not in name}
+    assert len(named) > 8
+    assert not [name for name in named if not (ROOT / name).exists()]
+    tables = re.findall(r"^\| file \| change \|\n\|---\|---\|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    assert len(tables) >= 5
+    assert all(len([row for row in table.splitlines() if "NAME" not in row]) <= 3 for table in tables)
