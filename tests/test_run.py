@@ -492,7 +492,7 @@ def test_mlflow_does_not_call_a_run_finished_that_was_stopped(configure: Callabl
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{run_dir.mlflow_database}")
     (found,) = client.search_runs([client.get_experiment_by_name("mcdist").experiment_id])
     assert found.info.status == "KILLED"
-    run.evaluate_run(run_dir, overrides=["evaluate.num_seeds=1"], which="newest")
+    evaluate_run(run_dir, overrides=["evaluate.num_seeds=1"], which="newest")
     (found,) = client.search_runs([client.get_experiment_by_name("mcdist").experiment_id])
     assert found.info.status == "KILLED"
     assert not [tag for tag in found.data.tags if tag.startswith("resumed_with")]

@@ -202,8 +202,8 @@ def test_all_blocks_are_all_blocks_however_a_run_wrote_them(write):
     """Runs begun before `model.num_stages` had 0 for all wrote 5, and continue."""
     path = write("")
     before = load_config(path, overrides=["model.num_stages=5"])
-    assert science_differences(before, load_config(path)) == []
-    assert science_differences(before, load_config(path, overrides=["model.num_stages=4"])) == ["model.num_stages: 5 -> 4"]
+    assert science_differences(before, load_config(path)) == {}
+    assert science_differences(before, load_config(path, overrides=["model.num_stages=4"])) == {"model.num_stages": "5 -> 4"}
 
 
 def test_the_engine_is_not_science(write):

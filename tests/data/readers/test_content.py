@@ -13,7 +13,7 @@ from mcdist.building.sources.demo.source import demo_source
 from mcdist.building.writers.pack import Packing
 from mcdist.data.readers.content import content_of
 from mcdist.data.readers.open import open_shards
-from mcdist.data.readers.webdataset import ShardFolder
+from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.manifest import read_manifest, write_manifest
 from tests.shard_server import serve
 
@@ -67,7 +67,7 @@ def test_other_photos_under_the_same_names_are_other_content(demo: Path, tmp_pat
 def test_what_the_manifest_says_is_enough(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No index is read, so that ten million photos cost no more than ten."""
     reader = open_shards(demo)
-    monkeypatch.setattr(ShardFolder, "read_index", None)
+    monkeypatch.setattr(WebDatasetReader, "read_index", None)
     assert len(content_of(reader).digest) == 64
 
 
