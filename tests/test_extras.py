@@ -13,6 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.ffcv_or_skip import ffcv_or_skip
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
