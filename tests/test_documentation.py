@@ -247,3 +247,16 @@ def test_every_addition_of_the_page_on_extending_names_files_that_exist_and_at_m
     tables = re.findall(r"^\| file \| change \|\n\|---\|---\|\n((?:\|.*\n)+)", text, re.MULTILINE)
     assert len(tables) >= 5
     assert all(len([row for row in table.splitlines() if "NAME" not in row]) <= 3 for table in tables)
+
+
+def test_the_names_on_the_page_on_extending_are_in_the_files_that_their_section_names():
+    sections = re.split(r"^## ", (ROOT / "docs" / "extending.md").read_text(), flags=re.MULTILINE)[1:]
+    missing, num_found = [], 0
+    for section in sections:
+        files = [ROOT / name for name in re.findall(r"`([\w/]+\.\w+)`", section) if (ROOT / name).is_file()]
+        code = set(re.findall(r"\w+", "".join(path.read_text() for path in files)))
+        names = set(re.findall(r"`([A-Z]\w*[a-z]\w*|[A-Za-z]+_[A-Za-z_]+|[A-Z]{5,})(?:\(\w*\))?`", section))
+        missing += [f"{section.splitlines()[0]}: {name}" for name in sorted(names - code)]
+        num_found += len(names & code)
+    assert not missing
+    assert num_found >= 20
