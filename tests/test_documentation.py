@@ -260,3 +260,14 @@ def test_the_names_on_the_page_on_extending_are_in_the_files_that_their_section_
         num_found += len(names & code)
     assert not missing
     assert num_found >= 20
+
+
+def test_the_readmes_map_names_every_room_and_module_of_the_package_and_no_other():
+    section = (ROOT / "README.md").read_text().partition("## The map\n")[2].partition("\n## ")[0]
+    lines = section.split("```\n")[3].splitlines()
+    named = {name.rstrip("/") for line in lines if line.startswith("  ") for name in re.findall(r"[a-z_]+(?:\.py|/)(?=[ ,])", line)}
+    there = {path.name for path in (ROOT / "mcdist").iterdir() if not path.name.startswith("__")}
+    inner = {path.name for path in (ROOT / "mcdist").rglob("*") if path.suffix == ".py" or path.is_dir()} | {path.name for path in (ROOT / "configs").iterdir()}
+    assert there <= named <= inner
+    tops = [line.split("/")[0] for line in lines if not line.startswith(" ")]
+    assert [name for name in tops if not (ROOT / name).is_dir()] == []
