@@ -33,7 +33,8 @@ class Settings(SphinxDirective):
         return made
 
     def _entry(self, key: str, *, default: Any, meaning: str) -> nodes.definition_list_item:
-        term = nodes.term("", "", nodes.literal(text=key), nodes.inline(text=f" = {default!r}", classes=["default"]), ids=[key.replace(".", "-")])
+        shown = nodes.inline("", "", nodes.Text(" = "), nodes.literal(text=repr(default)), classes=["default"])
+        term = nodes.term("", "", nodes.literal(text=key), shown, ids=[key.replace(".", "-")])
         return nodes.definition_list_item("", term, nodes.definition("", *self._paragraphs(meaning)))
 
     def _paragraphs(self, text: str) -> list[nodes.Node]:
