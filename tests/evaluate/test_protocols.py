@@ -16,7 +16,7 @@ from tests.evaluate.colour_world import EXTRACT, JUDGE, judge_store, make_sample
 def test_every_name_has_a_protocol_with_switches_and_a_summary() -> None:
     assert tuple(registry.MAKERS) == PROTOCOLS
     for protocol in registry.make_protocols(PROTOCOLS, settings=JUDGE):
-        assert switches_of(protocol)["num_seeds"] == 2
+        assert switches_of(protocol).get("num_seeds", 2) == 2  # JUDGE's, where a protocol has seeds
         assert registry.summary_of(protocol.name).endswith((".", "truth."))
 
 
