@@ -110,6 +110,11 @@ def test_prose_is_wrapped():
         assert not [line for line in prose if len(line) > 100], path.name
 
 
+def test_no_line_begins_with_a_percent_sign():
+    """The site would take it for a comment and leave it out, without a warning."""
+    assert not [(path.name, line) for path in DOCUMENTS for line in path.read_text().splitlines() if line.lstrip().startswith("%")]
+
+
 def test_no_document_names_a_machine_or_an_acceptance_list():
     text = "".join(path.read_text() for path in DOCUMENTS)
     assert not re.search(r"\.\./shared|/work/|\(wanted", text)
