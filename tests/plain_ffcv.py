@@ -3,6 +3,7 @@
 import json
 import sys
 import warnings
+from typing import Any
 
 import numpy
 
@@ -21,7 +22,8 @@ def main() -> None:
         for name, part in zip(names, batch, strict=True):
             rows[name].extend(JSONField.unpack(part) if name in ("key", "json") else part.clone().numpy())
     texts = {name: json.dumps(rows.pop(name)) for name in ("key", "json")}
-    numpy.savez(out, **{name: numpy.stack(values) for name, values in rows.items()}, **texts)
+    arrays: dict[str, Any] = {name: numpy.stack(values) for name, values in rows.items()}
+    numpy.savez(out, **arrays | texts)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mcdist import outputs, run
+from mcdist.choices import Implementation
 from mcdist.config import Config
 from mcdist.config.file import load_config
 from mcdist.distributed import World
@@ -84,5 +85,5 @@ def test_a_verdict_travels_as_text_with_nan_and_all() -> None:
 
 
 @pytest.mark.parametrize("implementation", ["auto", "fused", "compact"])
-def test_a_cpu_needs_no_verdict(implementation: str) -> None:
+def test_a_cpu_needs_no_verdict(implementation: Implementation) -> None:
     assert verdict_for(torch.device("cpu"), implementation=implementation) is None

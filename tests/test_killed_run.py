@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from safetensors.torch import load_file
@@ -52,8 +53,8 @@ def _train(config: Path, overrides: list[str], seen: Path) -> None:
     def watched(*arguments: Any, consumed: int, **options: Any) -> SeenLoader:
         return SeenLoader(make(*arguments, consumed=consumed, **options), first_step=consumed // GLOBAL_BATCH + 1, path=seen)
 
-    build.build_batches = watched
-    assert run.train_run(load_config(config, overrides=overrides)) == 0
+    with patch.object(build, "build_batches", watched):
+        assert run.train_run(load_config(config, overrides=overrides)) == 0
 
 
 def _num_lines(path: Path) -> int:
@@ -111,9 +112,9 @@ def test_a_run_killed_at_random_moments_loses_no_step_and_no_sample(start: Calla
         assert sorted(order[epoch * NUM_SAMPLES : (epoch + 1) * NUM_SAMPLES]) == list(range(NUM_SAMPLES))
 
     alone, killed = RunDir(tmp_path / "alone"), RunDir(tmp_path / "killed")
-    wanted, got = (load_file(list_checkpoints(folder.checkpoints)[-1] / "state.safetensors") for folder in (alone, killed))
-    assert wanted.keys() == got.keys()
-    assert not [name for name in wanted if not wanted[name].equal(got[name])]
+    want, got = (load_file(list_checkpoints(folder.checkpoints)[-1] / "state.safetensors") for folder in (alone, killed))
+    assert want.keys() == got.keys()
+    assert not [name for name in want if not want[name].equal(got[name])]
     curves = [[(record.step, record.value) for record in read_metrics(folder.metrics) if record.name == "loss"] for folder in (alone, killed)]
     assert curves[0] == curves[1], "each step once, with the same loss"
     attempts = list_attempts(killed.attempts)

@@ -1,6 +1,7 @@
 """Where shards are, and which locations are refused."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,7 +55,7 @@ def test_a_url_with_a_secret_is_refused_before_anything_else_and_not_repeated(ur
 @pytest.mark.parametrize("key", ["train", "val", "cache_dir", "stage_to"])
 @pytest.mark.parametrize("url", SECRETS)
 def test_no_configuration_holds_a_url_with_a_secret(url: str, key: str) -> None:
-    others = {"train": "shards/a", "stage_to": "/scratch"} | {key: url}
+    others: dict[str, Any] = {"train": "shards/a", "stage_to": "/scratch"} | {key: url}
     with pytest.raises(ConfigError, match=f"data.{key} must be a URL without") as caught:
         DataConfig(**others)
     assert "secret" not in str(caught.value)

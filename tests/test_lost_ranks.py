@@ -42,8 +42,11 @@ def two_ranks(folder: Path, shards: Path, *overrides: str) -> Iterator[Processes
     try:
         for rank in range(2):
             environment = {**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-            pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-            processes.append(subprocess.Popen(command, text=True, start_new_session=True, env=environment, **pipes))
+            processes.append(
+                subprocess.Popen(
+                    command, text=True, start_new_session=True, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                )
+            )
         yield processes
     finally:
         for process in processes:

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -31,6 +32,7 @@ from mcdist.resilience.attempts import list_attempts
 from mcdist.resilience.claim import Claim, claim_run
 from mcdist.run_dir import RunDir, list_checkpoints
 from mcdist.types import IMAGENET_MEAN, IMAGENET_STD
+from tests.judged_run import judged
 from tests.shard_server import serve
 from tests.tiny_shards import draw_members, photo_bytes
 
@@ -154,7 +156,7 @@ def test_a_run_that_is_replaced_while_it_trains_saves_nothing_more(configure: Ca
     newer: list[Claim] = []
     seen: list[bytes] = []
 
-    def replaced(*arguments: object, **settings: object) -> Iterator:
+    def replaced(*arguments: Any, **settings: Any) -> Iterator:
         for progress in original(*arguments, **settings):
             if progress.step == 3:
                 monkeypatch.setattr(claim, "is_dead", lambda attempt: True)
@@ -300,7 +302,7 @@ def test_steps_that_are_never_finite_end_the_run_and_keep_the_checkpoint(configu
     config = configure("optim.max_nonfinite=2", "report.log_every_steps=1")
     original = run.train
 
-    def poisoned(state: object, batches: Iterator, **settings: object) -> Iterator:
+    def poisoned(state: Any, batches: Iterator, **settings: Any) -> Iterator:
         return original(state, (_poison(batch, after=3, number=number) for number, batch in enumerate(batches)), **settings)
 
     monkeypatch.setattr(run, "train", poisoned)
@@ -322,13 +324,13 @@ def test_a_trained_run_is_evaluated_beside_its_baselines(configure: Callable[...
     config = configure()
     run.train_run(config)
     run_dir = RunDir(Path(config.run.dir))
-    evaluation = evaluate_run(run_dir, overrides=[], which="newest")
+    evaluation = judged(run_dir, overrides=[], which="newest")
     names = {row.subject.encoder for row in evaluation.rows}
     assert names == {"trained", "trained backbone", "initial", "initial backbone", "random labels"}
     assert evaluation.rows[evaluation.headline].subject.encoder == "trained"
     assert run_dir.report.read_text().lower().startswith("<!doctype html>")
     assert len(list(run_dir.panels.glob("*.png"))) == 2
-    best = evaluate_run(run_dir, overrides=["evaluate.num_seeds=1"], which="best")
+    best = judged(run_dir, overrides=["evaluate.num_seeds=1"], which="best")
     assert len(best.rows[0].values) == 1
     with pytest.raises(CheckpointError, match="has no checkpoint 'step_77'; there are: step_"):
         evaluate_run(run_dir, overrides=[], which="step_77")
@@ -344,7 +346,7 @@ def test_evaluating_without_classes_says_what_to_set_and_without_ground_truth_sh
         evaluate_run(run_dir, overrides=["evaluate.classes={}"], which="newest")
     bare = shards_at(tmp_path / "bare", 3, members_of=lambda index: {name: content for name, content in draw_members(index).items() if name != "seg.png"})
     for override in (f"data.val={bare}", "data.val="):
-        evaluation = evaluate_run(run_dir, overrides=[override, "evaluate.num_clusters=2"], which="newest")
+        evaluation = judged(run_dir, overrides=[override, "evaluate.num_clusters=2"], which="newest")
         assert not evaluation.has_truth
         assert evaluation.classes == ("background", "cluster 1", "cluster 2")
         quoted = evaluation.rows[evaluation.headline].details
@@ -417,7 +419,7 @@ def test_a_run_on_shards_at_a_url_or_staged_is_the_run_on_the_folder(configure: 
         small = configure(*given, "data.cache_gib=0.0001", folder="small")
         for config in (plain, cached, small, staged):
             assert run.train_run(config) == 0
-        assert evaluate_run(RunDir(Path(cached.run.dir)), overrides=[], which="newest").num_photos == 12
+        assert judged(RunDir(Path(cached.run.dir)), overrides=[], which="newest").num_photos == 12
     wanted = _last_state(plain.run.dir)
     for config in (cached, small, staged):
         state = _last_state(config.run.dir)

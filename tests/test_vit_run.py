@@ -204,7 +204,7 @@ def test_a_new_backbone_of_another_stride_is_one_line_of_the_registry(configure:
 def test_training_and_proposals_read_one_and_the_same_network(configure: Callable[..., Config], tmp_path: Path) -> None:
     encoder = build.build_encoder(configure().model).eval()
     path = tmp_path / "vit.safetensors"
-    save_file({name: tensor.contiguous() for name, tensor in copy.deepcopy(encoder.backbone.network).state_dict().items()}, path)
+    save_file({name: tensor.contiguous() for name, tensor in copy.deepcopy(encoder.backbone.get_submodule("network")).state_dict().items()}, path)
     extract = make_extractor("timm/test_vit2", weights=str(path), feature="tokens", device=torch.device("cpu"))
     photos = torch.randint(0, 256, (1, 3, 48, 64), dtype=torch.uint8)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (encoder.backbone.mean, encoder.backbone.std))

@@ -6,6 +6,7 @@ import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy
 from PIL import Image
@@ -80,5 +81,5 @@ def relist(folder: Path, *, place: int, change: Callable[[list[SampleEntry]], li
     return folder
 
 
-def _index_of(entry: ShardEntry) -> dict[str, int | str]:
+def _index_of(entry: ShardEntry) -> dict[str, Any]:
     return {"num_samples": entry.num_samples, "index_num_bytes": entry.index_num_bytes, "index_sha256": entry.index_sha256}

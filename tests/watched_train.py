@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from mcdist import build, run
 from mcdist.config.file import load_config
@@ -45,10 +46,13 @@ class Wish(run.StopWish):
 def main() -> int:
     seen, stop_after, config, *overrides = sys.argv[1:]
     Wish.stop_after = int(stop_after)
-    run.StopWish = Wish
     make = build.build_batches
-    build.build_batches = lambda *arguments, **options: WatchedLoader(make(*arguments, **options), path=Path(f"{seen}.{RANK}"))
-    return run.train_run(load_config(Path(config), overrides=overrides))
+
+    def watched(*arguments: Any, **options: Any) -> WatchedLoader:
+        return WatchedLoader(make(*arguments, **options), path=Path(f"{seen}.{RANK}"))
+
+    with patch.object(run, "StopWish", Wish), patch.object(build, "build_batches", watched):
+        return run.train_run(load_config(Path(config), overrides=overrides))
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ def content_of(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def tars(run: Run, photos: Path, tmp_path: Path) -> Path:
     """Shards of plain JPEGs, a PNG, a grey, a CMYK and a turned JPEG; one photo was skipped, and with it a whole shard."""
-    for name, options in {"p6.png": {}, "p7.jpg": {"mode": "L"}, "p8.jpg": {"mode": "CMYK"}}.items():
-        save_photo(photos / name, seed=9, **options)
+    for name, mode in {"p6.png": "RGB", "p7.jpg": "L", "p8.jpg": "CMYK"}.items():
+        save_photo(photos / name, seed=9, mode=mode)
         save_mask((tmp_path / "masks" / name).with_suffix(".png"))
     save_photo(photos / "p9.jpg", orientation=6)
     save_mask(tmp_path / "masks" / "p9.png", width=32, height=48)

@@ -62,7 +62,7 @@ def test_workers_do_not_change_what_is_seen(folder, view_settings, num_workers):
 
 def test_ranks_do_not_change_what_is_seen(folder, view_settings):
     alone = by_place(loader_of(folder, view_settings), rank=0, num_ranks=1)
-    shared = {}
+    shared: dict = {}
     for rank in (0, 1):
         shared |= by_place(loader_of(folder, view_settings, rank=rank, num_ranks=2), rank=rank, num_ranks=2)
     assert shared.keys() == alone.keys()
@@ -115,8 +115,13 @@ def test_loading_leaves_the_random_numbers_of_the_run_alone(folder, view_setting
 def test_training_never_reads_ground_truth(folder, view_settings, monkeypatch):
     read = os.pread
     truths = {sample.members["seg.png"] for place in range(len(folder.manifest.shards)) for sample in folder.read_index(place)}
-    extents = []
-    monkeypatch.setattr(os, "pread", lambda file, size, offset: extents.append((offset, size)) or read(file, size, offset))
+    extents: list[tuple[int, int]] = []
+
+    def noted(file, size, offset):
+        extents.append((offset, size))
+        return read(file, size, offset)
+
+    monkeypatch.setattr(os, "pread", noted)
     list(loader_of(folder, view_settings))
     assert extents
     assert not truths & set(extents)
@@ -170,6 +175,7 @@ def test_workers_leave_interrupts_and_notices_to_the_main_process(folder, view_s
     seen = [next(batches), next(batches)]  # one of each worker: both have started
     for worker in multiprocessing.active_children():
         for notice in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+            assert worker.pid is not None
             os.kill(worker.pid, notice)
     assert len(seen + list(batches)) == 10
 
@@ -190,7 +196,8 @@ def test_ranks_that_do_not_fit_are_refused_before_any_worker_starts(folder, view
 def test_evaluation_gives_photos_with_ground_truth_in_index_order(folder):
     samples = [read_sample(folder, index, with_segments=True) for index in range(23)]
     assert [sample.key for sample in samples] == [folder.key(index) for index in range(23)]
-    assert all(torch.equal(sample.segments.to(torch.int16), sample.instances) for sample in samples)
+    for sample in samples:
+        assert sample.segments is not None and torch.equal(sample.segments.to(torch.int16), sample.instances)
     assert read_sample(folder, 4).segments is None
 
 

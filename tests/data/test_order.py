@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy
 import pytest
 from hypothesis import given, settings
@@ -115,7 +117,7 @@ def runs(draw):
 def global_batches(run: dict, *, num_ranks: int, accumulation_steps: int = 1) -> list[list[Request]]:
     """The global batches of a run, put together again from every rank's micro-batches."""
     arguments = {**run, "num_ranks": num_ranks, "accumulation_steps": accumulation_steps}
-    batches = [[None] * run["global_batch"] for _ in range(run["num_steps"])]
+    batches: list[list[Any]] = [[None] * run["global_batch"] for _ in range(run["num_steps"])]
     for rank in range(num_ranks):
         parts = list(micro_batches(rank=rank, **arguments))
         assert len(parts) == run["num_steps"] * accumulation_steps

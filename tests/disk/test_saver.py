@@ -84,10 +84,14 @@ def test_an_error_of_the_writer_is_known_raised_at_the_end_and_ends_the_writing(
 
 def _save_for_ever(folder: Path, told: "multiprocessing.connection.Connection") -> None:
     saver, state = Saver(asynchronous=True), {"a": torch.zeros(500_000), "b": torch.zeros(500_000)}
-    for step in range(1, 100_000):
+
+    def save(step: int) -> None:
         for tensor in state.values():
             tensor.fill_(step)
-        saver.save(state, write=lambda tensors, step=step: save_checkpoint(folder / name_of(step), tensors=tensors, numbers={"step": step}))
+        saver.save(state, write=lambda tensors: save_checkpoint(folder / name_of(step), tensors=tensors, numbers={"step": step}))
+
+    for step in range(1, 100_000):
+        save(step)
         told.send(step)
 
 

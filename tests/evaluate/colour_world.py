@@ -36,6 +36,9 @@ JUDGE = JudgeSettings(pca_dim=2, mean_embedding_pca_dim=0, num_clusters=0, num_s
 class ColourEncoder(nn.Module):
     """Backbone: mean colour of each 8 x 8 block in 0..1. Head: colour about its mean; saliency: how far a block is from grey."""
 
+    mean: torch.Tensor
+    std: torch.Tensor
+
     def __init__(self, *, device: torch.device | str = "cpu", blind: bool = False) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN, device=device).view(3, 1, 1))
@@ -70,6 +73,12 @@ def make_sample(index: int, *, height: int = 48, width: int = 64, with_segments:
         instances=torch.from_numpy(instances),
         segments=torch.from_numpy(segments) if with_segments else None,
     )
+
+
+def segments_of(sample: Sample) -> numpy.ndarray:
+    """The ground truth of a sample that has one."""
+    assert sample.segments is not None
+    return sample.segments.numpy()
 
 
 def encoder_pair(*, trained: nn.Module | None = None, initial: nn.Module | None = None) -> EncoderPair:

@@ -13,7 +13,7 @@ from mcdist.evaluate.extract.extract import extract, finish
 from mcdist.evaluate.extract.photos import Photos, prepared_batches
 from mcdist.records.names import ENCODERS, MASKS
 from mcdist.store.store import FeatureStore
-from tests.evaluate.colour_world import EXTRACT, ColourEncoder, encoder_pair, make_sample, make_store, make_writer
+from tests.evaluate.colour_world import EXTRACT, ColourEncoder, encoder_pair, make_sample, make_store, make_writer, segments_of
 
 SAMPLES = [make_sample(index) for index in range(12)]
 PHOTOS = Photos(read=make_sample, num_photos=12)
@@ -86,7 +86,7 @@ def test_objects_have_their_photo_number_area_and_box(whole: FeatureStore) -> No
 def test_the_ids_of_the_ground_truth_are_counted_without_void(whole: FeatureStore) -> None:
     columns = all_columns(whole)
     for index, sample in enumerate(SAMPLES):
-        truth = sample.segments.numpy()
+        truth = segments_of(sample)
         expected = numpy.bincount(truth[truth != 255], minlength=256)
         for masks in MASKS:
             rows = columns[masks, "photo"] == index

@@ -21,7 +21,7 @@ def test_folding_down_is_the_adjoint_of_upsampling(sizes: tuple[int, int, int, i
     height, width, stride, seed = sizes
     torch.manual_seed(seed)
     features, values = torch.randn(2, 1, height, width), torch.randn(2, height * stride, width * stride)
-    left = (upsample(features, values.shape[1:])[:, 0] * values).sum()
+    left = (upsample(features, (height * stride, width * stride))[:, 0] * values).sum()
     right = (features[:, 0] * fold_down(values, height=height, width=width)).sum()
     torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-4)
 

@@ -17,6 +17,7 @@ def run(folder, num_photos=30, **changes):
     samples = [make_sample(index, with_segments=False) for index in range(num_photos)]
     store = make_store(folder / "store", samples=samples, settings=UNLABELLED)
     judged, view = judge_store(store, classes=None, **{"pca_dim": 0, "num_clusters": 3, **changes})
+    assert judged.painting is not None
     return judged.evaluation, panels_of(judged, view, samples=samples), judged.painting.examples
 
 

@@ -1,5 +1,7 @@
 """Requests: what is allowed, presets, SLURM's times."""
 
+from typing import Any
+
 import pytest
 
 from mcdist.errors import ConfigError
@@ -22,14 +24,16 @@ def test_ranks_follow_from_tasks_then_gpus_then_one_a_node() -> None:
 @pytest.mark.parametrize("name", ["partition", "account", "qos", "constraint", "exclude", "container", "mem", "time", "comment"])
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_value_that_could_mean_something_to_a_shell_is_refused(name: str, text: str) -> None:
+    given: dict[str, Any] = {name: text}
     with pytest.raises(ConfigError, match=f"--{name} must be"):
-        Cluster(**{name: text})
+        Cluster(**given)
 
 
 @pytest.mark.parametrize(("name", "value"), [("nodes", 0), ("gpus_per_node", -1), ("cpus_per_task", -3), ("nodes", True), ("signal_delay_s", 0)])
 def test_counts_have_a_least_value(name: str, value: int) -> None:
+    given: dict[str, Any] = {name: value}
     with pytest.raises(ConfigError, match=f"--{name.replace('_', '-')} must be a whole number of at least"):
-        Cluster(**{name: value})
+        Cluster(**given)
 
 
 def test_what_slurm_itself_writes_is_allowed() -> None:

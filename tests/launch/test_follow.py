@@ -1,5 +1,6 @@
 """A job is followed through all that SLURM says of it. squeue and sacct are stand-ins that say one line a call."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ class Shown:
         self.states: list[str] = []
         self.records: tuple[Record, ...] = ()
 
-    def update(self, rows: list[JobRow]) -> None:
+    def update(self, rows: Sequence[JobRow]) -> None:
         self.states += [row.state for row in rows]
         self.records = rows[0].records
 

@@ -4,6 +4,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,8 +49,8 @@ srun --unbuffered --output /r/launch/0001/%j_%t_log.out --open-mode=append --kil
 exec PYTHON -m mcdist.launch.job settle /r/launch/0001 $?"""  # noqa: E501
 
 
-def _request(folder: Path = FOLDER, **changes: object) -> Request:
-    return Request(name="mcdist-one", folder=folder, cluster=Cluster(**changes))  # type: ignore[arg-type]
+def _request(folder: Path = FOLDER, **changes: Any) -> Request:
+    return Request(name="mcdist-one", folder=folder, cluster=Cluster(**changes))
 
 
 def _srun(text: str) -> str:
@@ -57,7 +58,7 @@ def _srun(text: str) -> str:
 
 
 def test_the_script_holds_what_was_asked_for() -> None:
-    asked = dict(account="vision", comment="paper run 3", constraint="a100|h100", cpus_per_task=12, exclude="node[3,7-9]", gpus_per_node=8)
+    asked: dict[str, Any] = dict(account="vision", comment="paper run 3", constraint="a100|h100", cpus_per_task=12, exclude="node[3,7-9]", gpus_per_node=8)
     asked |= dict(mem="480G", nodes=4, partition="gpu", qos="long", signal_delay_s=120, time="1-00", setup="module load cuda")
     assert batch_text(_request(**asked)).replace(sys.executable, "PYTHON") == GOLDEN
 

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcdist.choices import BankDtype
 from mcdist.model.bank import MemoryBank
 
 SIZES = st.integers(1, 9)
@@ -23,7 +24,7 @@ def fill(bank: MemoryBank, steps: list[list[bool]]) -> list[tuple[float, int]]:
 
 
 @given(size=SIZES, steps=STEPS, dtype=st.sampled_from(["fp32", "bf16"]))
-def test_bank_keeps_the_newest_valid_rows_in_a_ring_with_their_ages(size: int, steps: list[list[bool]], dtype: str) -> None:
+def test_bank_keeps_the_newest_valid_rows_in_a_ring_with_their_ages(size: int, steps: list[list[bool]], dtype: BankDtype) -> None:
     bank = MemoryBank(size, dim=2, dtype=dtype)
     seen = fill(bank, steps)
     kept = seen[-size:]

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from mcdist.choices import DecoderKind, Norm
 from mcdist.model.backbones.registry import make_backbone
 from mcdist.model.decoder import make_decoder
 from mcdist.model.encoder import Encoder
@@ -10,7 +11,7 @@ from tests.model.small_encoder import small_encoder
 
 
 @pytest.mark.parametrize("decoder", ["deeplabv3", "linear"])
-def test_an_encoder_gives_features_and_one_saliency_logit_a_cell(decoder: str, device: torch.device) -> None:
+def test_an_encoder_gives_features_and_one_saliency_logit_a_cell(decoder: DecoderKind, device: torch.device) -> None:
     encoder = small_encoder(decoder).to(device)
     image = torch.randn(2, 3, 32, 48, device=device)
     embedded = encoder(image)
@@ -47,7 +48,7 @@ def test_an_encoder_of_channels_last_weights_keeps_every_feature_map_so(name: st
 
 
 @pytest.mark.parametrize("kind", ["frozen", "group"])
-def test_converted_norms_do_not_see_the_rest_of_the_batch(kind: str) -> None:
+def test_converted_norms_do_not_see_the_rest_of_the_batch(kind: Norm) -> None:
     encoder = small_encoder("linear")
     convert_norm(encoder, kind=kind)
     encoder.train()

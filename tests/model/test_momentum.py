@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mcdist.choices import MomentumBuffers
 from mcdist.model.momentum import follow
 
 
@@ -28,7 +29,7 @@ def test_the_key_follows_the_query_by_the_momentum(momentum: float) -> None:
 
 
 @pytest.mark.parametrize(("buffers", "same"), [("own", False), ("copy", True)])
-def test_running_statistics_and_batch_counters_follow_only_where_asked(buffers: str, same: bool) -> None:
+def test_running_statistics_and_batch_counters_follow_only_where_asked(buffers: MomentumBuffers, same: bool) -> None:
     key, query = make_pair()
     follow(key, query=query, momentum=0.9, buffers=buffers)
     pairs = list(zip(key.buffers(), query.buffers(), strict=True))

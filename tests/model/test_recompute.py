@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import nn
 
+from mcdist.choices import DecoderKind, Norm
 from mcdist.model.encoder import Encoder
 from mcdist.model.norms.convert import convert_norm
 from tests.model.small_encoder import small_encoder
 
 
-def both(norm: str, *, decoder: str = "deeplabv3") -> tuple[Encoder, Encoder]:
+def both(norm: Norm, *, decoder: DecoderKind = "deeplabv3") -> tuple[Encoder, Encoder]:
     torch.manual_seed(0)
     plain = small_encoder(decoder)
     convert_norm(plain, kind=norm)
@@ -26,7 +27,7 @@ def loss_of(encoder: Encoder, *, seed: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("norm", ["batch", "group", "frozen"])
-def test_gradients_and_running_statistics_are_the_same_bits(norm: str) -> None:
+def test_gradients_and_running_statistics_are_the_same_bits(norm: Norm) -> None:
     plain, thrifty = both(norm)
     for encoder in (plain, thrifty):
         losses = [loss_of(encoder, seed=seed) for seed in range(2)]  # two forward passes before a backward one, as accumulation may have them
@@ -36,8 +37,8 @@ def test_gradients_and_running_statistics_are_the_same_bits(norm: str) -> None:
         if want.requires_grad:
             assert want.grad is not None and got.grad is not None
             torch.testing.assert_close(got.grad, want.grad, rtol=0, atol=0, msg=name)
-    for (name, want), got in zip(plain.named_buffers(), thrifty.buffers(), strict=True):
-        torch.testing.assert_close(got, want, rtol=0, atol=0, msg=name)
+    for (name, kept), again in zip(plain.named_buffers(), thrifty.buffers(), strict=True):
+        torch.testing.assert_close(again, kept, rtol=0, atol=0, msg=name)
 
 
 def test_dropout_drops_the_same_again() -> None:
@@ -75,7 +76,7 @@ def test_less_is_kept_between_forward_and_backward() -> None:
 def test_an_encoder_without_gradients_computes_once() -> None:
     _, thrifty = both("batch")
     passes: list[int] = []
-    thrifty.backbone.stages[0].register_forward_hook(lambda *_: passes.append(1))
+    thrifty.backbone.get_submodule("stages.0").register_forward_hook(lambda *_: passes.append(1))
     with torch.no_grad():
         loss_of(thrifty, seed=0)
     assert passes == [1]

@@ -1,6 +1,7 @@
 """Random operands of the operators for the tests: ragged maps, void, several objects, rows that are not valid."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ class Case:
     def to(self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float64) -> "Case":
         """The same numbers elsewhere: float tensors in `dtype`, all on `device`."""
 
-        def moved(value: object) -> object:
+        def moved(value: Any) -> Any:
             if not isinstance(value, torch.Tensor):
                 return value
             return value.to(device, dtype if value.is_floating_point() else value.dtype)

@@ -19,7 +19,8 @@ def plain(case: Case) -> tuple[torch.Tensor, torch.Tensor]:
     logits = pixels[label >= 0] @ torch.cat([case.prototypes, case.bank]).t() / case.options["temperature"]
     counts = torch.bincount(label[label >= 0], minlength=logits.shape[1]).to(logits.dtype)
     loss = F.cross_entropy(logits, label[label >= 0], weight=1 / torch.log(1.02 + counts / counts.sum()))
-    return loss.detach(), *torch.autograd.grad(loss, features)
+    (gradient,) = torch.autograd.grad(loss, features)
+    return loss.detach(), gradient
 
 
 def error(got: torch.Tensor, want: torch.Tensor) -> float:
@@ -48,5 +49,5 @@ def test_neighbours_that_nearly_cancel_are_no_worse_than_in_the_reference(implem
     exact.features[:, :, 1::2] = -exact.features[:, :, ::2] * (1 + 1e-4)
     truth = exact.run(implementation="reference")
     dense, got = (exact.to(dtype=torch.float32).run(implementation=name) for name in ("reference", implementation))
-    for place in (0, 3):
-        assert error(got[place], truth[place]) <= 2 * error(dense[place], truth[place]) + HAIR
+    for mine, theirs, true in ((got[0], dense[0], truth[0]), (got[3], dense[3], truth[3])):
+        assert error(mine, true) <= 2 * error(theirs, true) + HAIR

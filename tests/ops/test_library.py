@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mcdist.choices import Implementation
 from mcdist.ops import mask_pool
 from mcdist.ops.mask_contrast.library import mask_contrast_op
 from mcdist.ops.mask_pool.library import mask_pool_op
@@ -27,7 +28,7 @@ def op_arguments(case: Case, *, fused: bool) -> tuple:
 
 
 @FAST
-def test_torch_finds_schema_autograd_and_shapes_sound(implementation: str) -> None:
+def test_torch_finds_schema_autograd_and_shapes_sound(implementation: Implementation) -> None:
     fused = implementation == "fused"
     # autograd and tracing are tested below: torch's own checks of them warn about themselves
     checks = ("test_schema", "test_faketensor")
@@ -45,7 +46,7 @@ def test_compiled_operators_have_no_graph_break_and_the_same_gradient() -> None:
 
 @FAST
 @pytest.mark.parametrize("num_threads", [1, 2, 5])
-def test_the_number_of_threads_changes_no_bit(implementation: str, num_threads: int) -> None:
+def test_the_number_of_threads_changes_no_bit(implementation: Implementation, num_threads: int) -> None:
     case = make_case(62, B=3, h=9, w=7, D=20, num_bank=300).to(dtype=torch.float32)
     before = torch.get_num_threads()
     results = []
@@ -66,7 +67,7 @@ def test_the_number_of_threads_changes_no_bit(implementation: str, num_threads: 
 
 
 @FAST
-def test_a_gradient_is_made_only_where_one_is_wanted(implementation: str) -> None:
+def test_a_gradient_is_made_only_where_one_is_wanted(implementation: Implementation) -> None:
     case = make_case(63)
     with torch.no_grad():
         *_, dfeatures = mask_contrast_op(*op_arguments(case, fused=implementation == "fused")[:9], False)
@@ -74,7 +75,7 @@ def test_a_gradient_is_made_only_where_one_is_wanted(implementation: str) -> Non
 
 
 @FAST
-def test_any_layout_of_the_features_gives_the_same(implementation: str) -> None:
+def test_any_layout_of_the_features_gives_the_same(implementation: Implementation) -> None:
     case = make_case(64)
     plain = case.run(implementation=implementation)
     channels_last = Case(case.features.to(memory_format=torch.channels_last), case.instances.long(), case.prototypes, case.bank, case.options)

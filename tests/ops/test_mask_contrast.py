@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mcdist.choices import Implementation
 from mcdist.loss import pixel_counts, target_weights
 from mcdist.ops import mask_contrast
 from mcdist.ops.cells import CHUNK_BYTES
@@ -18,7 +19,7 @@ EACH = pytest.mark.parametrize("implementation", ["reference", "compact", "fused
 SOME_VALID = torch.tensor([True, False, True, True, True, False, True, True])
 
 
-def agrees_with_naive(case: Case, implementation: str, dtype: torch.dtype = torch.float64) -> None:
+def agrees_with_naive(case: Case, implementation: Implementation, dtype: torch.dtype = torch.float64) -> None:
     operands, options = case.numpy()
     loss, correct, num_pixels = naive_contrast(*operands, **options)
     got = case.to(dtype=dtype).run(implementation=implementation)
@@ -57,12 +58,12 @@ def agrees_with_naive(case: Case, implementation: str, dtype: torch.dtype = torc
     ],
     ids=range(1, 23),
 )
-def test_the_loss_is_that_of_the_naive_loop(case: Case, implementation: str, dtype: torch.dtype) -> None:
+def test_the_loss_is_that_of_the_naive_loop(case: Case, implementation: Implementation, dtype: torch.dtype) -> None:
     agrees_with_naive(case, implementation, dtype)
 
 
 @EACH
-def test_the_gradient_is_that_of_the_naive_loop(implementation: str) -> None:
+def test_the_gradient_is_that_of_the_naive_loop(implementation: Implementation) -> None:
     case = make_case(30, B=1, D=3, h=2, w=2, stride=4, prototype_valid=SOME_VALID[:5], bank_valid_rows=3, false_negative_cosine=0.4)
     gradient = case.run(implementation=implementation)[3]
     operands, options = case.numpy()
@@ -78,7 +79,7 @@ def test_the_gradient_is_that_of_the_naive_loop(implementation: str) -> None:
 
 @EACH
 @pytest.mark.parametrize("options", [{}, {"false_negative_cosine": 0.1}, {"temperature": 0.02}])
-def test_the_gradient_passes_gradcheck(implementation: str, options: dict) -> None:
+def test_the_gradient_passes_gradcheck(implementation: Implementation, options: dict) -> None:
     case = make_case(31, B=2, D=3, h=2, w=3, stride=2, num_objects=2, prototype_valid=SOME_VALID[:6], bank_valid_rows=2, **options)
 
     def loss_of(features: torch.Tensor) -> torch.Tensor:
@@ -115,7 +116,7 @@ def test_all_implementations_agree(seed: int, weighted: bool, **sizes: Any) -> N
 
 
 @EACH
-def test_cutting_the_work_into_pieces_changes_nothing(implementation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cutting_the_work_into_pieces_changes_nothing(implementation: Implementation, monkeypatch: pytest.MonkeyPatch) -> None:
     case = make_case(32, B=3, h=5, w=3)
     whole = case.run(implementation=implementation)
     monkeypatch.setattr("mcdist.ops.upsample.BAND_BYTES", 1)
@@ -128,7 +129,7 @@ def test_cutting_the_work_into_pieces_changes_nothing(implementation: str, monke
 
 @EACH
 @pytest.mark.parametrize("debug", [True, False])
-def test_without_any_object_the_loss_and_its_gradient_are_zero(implementation: str, debug: bool) -> None:
+def test_without_any_object_the_loss_and_its_gradient_are_zero(implementation: Implementation, debug: bool) -> None:
     case = make_case(33)
     case.instances.clamp_(max=0)
     loss, correct, num_pixels, gradient = case.run(implementation=implementation, debug=debug)
@@ -137,7 +138,7 @@ def test_without_any_object_the_loss_and_its_gradient_are_zero(implementation: s
 
 
 @EACH
-def test_without_any_valid_candidate_the_loss_and_its_gradient_are_zero(implementation: str) -> None:
+def test_without_any_valid_candidate_the_loss_and_its_gradient_are_zero(implementation: Implementation) -> None:
     case = make_case(34, prototype_valid=torch.zeros(8, dtype=torch.bool), bank_valid_rows=0)
     loss, _, num_pixels, gradient = case.run(implementation=implementation)
     assert (float(loss), num_pixels) == (0.0, 0)
@@ -145,7 +146,7 @@ def test_without_any_valid_candidate_the_loss_and_its_gradient_are_zero(implemen
 
 
 @EACH
-def test_what_lies_in_rows_that_are_not_valid_does_not_matter(implementation: str) -> None:
+def test_what_lies_in_rows_that_are_not_valid_does_not_matter(implementation: Implementation) -> None:
     case = make_case(35, prototype_valid=SOME_VALID, bank_valid_rows=2)
     clean = case.run(implementation=implementation)
     case.prototypes[~SOME_VALID] = torch.nan
@@ -157,7 +158,7 @@ def test_what_lies_in_rows_that_are_not_valid_does_not_matter(implementation: st
 
 
 @EACH
-def test_a_zero_feature_vector_gives_a_finite_loss_and_no_gradient_of_its_own(implementation: str) -> None:
+def test_a_zero_feature_vector_gives_a_finite_loss_and_no_gradient_of_its_own(implementation: Implementation) -> None:
     case = make_case(36, B=1, h=1, w=1)
     case.features.zero_()
     loss, _, _, gradient = case.run(implementation=implementation)
@@ -166,14 +167,14 @@ def test_a_zero_feature_vector_gives_a_finite_loss_and_no_gradient_of_its_own(im
 
 
 @EACH
-def test_nan_features_of_an_object_give_a_nan_loss(implementation: str) -> None:
+def test_nan_features_of_an_object_give_a_nan_loss(implementation: Implementation) -> None:
     case = make_case(37)
     case.features[0, 0, 0, 0] = torch.nan
     assert case.run(implementation=implementation)[0].isnan()
 
 
 @EACH
-def test_gradient_flows_to_the_features_only(implementation: str) -> None:
+def test_gradient_flows_to_the_features_only(implementation: Implementation) -> None:
     case = make_case(38)
     prototypes, bank = case.prototypes.requires_grad_(), case.bank.requires_grad_()
     loss = mask_contrast(case.features.requires_grad_(), case.instances, prototypes, bank, implementation=implementation, **case.options).loss
@@ -184,7 +185,7 @@ def test_gradient_flows_to_the_features_only(implementation: str) -> None:
 
 
 @EACH
-def test_without_gradient_the_loss_is_the_same(implementation: str) -> None:
+def test_without_gradient_the_loss_is_the_same(implementation: Implementation) -> None:
     case = make_case(39)
     with torch.no_grad():
         result = mask_contrast(case.features, case.instances, case.prototypes, case.bank, implementation=implementation, **case.options)
@@ -193,7 +194,7 @@ def test_without_gradient_the_loss_is_the_same(implementation: str) -> None:
 
 
 @EACH
-def test_half_precision_is_computed_in_float32_even_under_autocast(implementation: str) -> None:
+def test_half_precision_is_computed_in_float32_even_under_autocast(implementation: Implementation) -> None:
     case = make_case(40, D=16).to(dtype=torch.bfloat16)
     exact = case.to(dtype=torch.float64).run(implementation=implementation)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -206,12 +207,12 @@ def test_half_precision_is_computed_in_float32_even_under_autocast(implementatio
 
 @EACH
 @pytest.mark.parametrize("cut", [1, 2])
-def test_the_shares_of_two_ranks_with_global_weights_sum_to_the_whole(implementation: str, cut: int) -> None:
+def test_the_shares_of_two_ranks_with_global_weights_sum_to_the_whole(implementation: Implementation, cut: int) -> None:
     case = make_case(41, B=3).to(dtype=torch.float32)
     whole = case.run(implementation=implementation)
     target_of = case.options["target_of"]
     shares = [slice(0, cut), slice(cut, 3)]
-    counts = sum(pixel_counts(case.instances[share], target_of=target_of[share], num_prototypes=len(case.prototypes)) for share in shares)
+    counts = torch.stack([pixel_counts(case.instances[share], target_of=target_of[share], num_prototypes=len(case.prototypes)) for share in shares]).sum(dim=0)
     target_weight, weight_sum = target_weights(counts)
     parts = [
         Case(case.features[share], case.instances[share], case.prototypes, case.bank, {**case.options, "target_of": target_of[share]}).run(
@@ -225,7 +226,7 @@ def test_the_shares_of_two_ranks_with_global_weights_sum_to_the_whole(implementa
 
 
 @EACH
-def test_of_equal_candidates_the_first_is_picked(implementation: str) -> None:
+def test_of_equal_candidates_the_first_is_picked(implementation: Implementation) -> None:
     case = make_case(43, B=1, num_objects=1, num_other=1, num_bank=2, target_of=torch.tensor([[1]]))
     case.instances.fill_(1)
     case.features.copy_(case.prototypes[1, :, None, None])

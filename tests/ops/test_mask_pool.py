@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mcdist.choices import Implementation
 from mcdist.ops import mask_pool
 from mcdist.ops.cells import CHUNK_BYTES
 from mcdist.ops.tolerance import TOLERANCE
@@ -24,7 +25,7 @@ def operands(seed: int, *, B: int = 2, D: int = 5, h: int = 3, w: int = 2, strid
 @pytest.mark.parametrize(
     "sizes", [{}, {"stride": 8, "h": 1}, {"stride": 16, "B": 1, "w": 1, "h": 1}, {"stride": 3}, {"stride": 1, "h": 5}, {"D": 1}, {"max_objects": 1}], ids=str
 )
-def test_prototypes_and_counts_are_those_of_the_naive_loop(sizes: dict, dtype: torch.dtype, implementation: str) -> None:
+def test_prototypes_and_counts_are_those_of_the_naive_loop(sizes: dict, dtype: torch.dtype, implementation: Implementation) -> None:
     features, instances = operands(10, **sizes)  # with one dimension an object may cancel to nothing and have no direction: here none does
     max_objects = sizes.get("max_objects", 3)
     prototypes, num_pixels = naive_pool(features.numpy(), instances.numpy(), max_objects)
@@ -35,7 +36,7 @@ def test_prototypes_and_counts_are_those_of_the_naive_loop(sizes: dict, dtype: t
 
 
 @EACH
-def test_the_gradient_passes_gradcheck(implementation: str) -> None:
+def test_the_gradient_passes_gradcheck(implementation: Implementation) -> None:
     features, instances = operands(2, D=3, stride=2)
 
     def prototypes_of(features: torch.Tensor) -> torch.Tensor:
@@ -62,7 +63,7 @@ def test_all_implementations_agree(seed: int, max_objects: int, **sizes: int) ->
 
 
 @EACH
-def test_cutting_the_work_into_pieces_changes_nothing(implementation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cutting_the_work_into_pieces_changes_nothing(implementation: Implementation, monkeypatch: pytest.MonkeyPatch) -> None:
     features, instances = operands(3, B=3, h=5)
     features.requires_grad_()
     results = []
@@ -76,7 +77,7 @@ def test_cutting_the_work_into_pieces_changes_nothing(implementation: str, monke
 
 
 @EACH
-def test_a_single_feature_column_is_cut_like_any_other(implementation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_single_feature_column_is_cut_like_any_other(implementation: Implementation, monkeypatch: pytest.MonkeyPatch) -> None:
     features, instances = operands(4, B=1, h=4, w=1)
     monkeypatch.setattr("mcdist.ops.upsample.BAND_BYTES", 1)
     prototypes, _ = naive_pool(features.numpy(), instances.numpy(), 3)
@@ -85,7 +86,7 @@ def test_a_single_feature_column_is_cut_like_any_other(implementation: str, monk
 
 
 @EACH
-def test_an_object_without_pixels_is_the_zero_vector_and_zero_without_gradient(implementation: str) -> None:
+def test_an_object_without_pixels_is_the_zero_vector_and_zero_without_gradient(implementation: Implementation) -> None:
     features, instances = operands(5)
     instances[instances == 2] = 0
     features.requires_grad_()
@@ -97,7 +98,7 @@ def test_an_object_without_pixels_is_the_zero_vector_and_zero_without_gradient(i
 
 
 @EACH
-def test_no_object_at_all_gives_zero_rows(implementation: str) -> None:
+def test_no_object_at_all_gives_zero_rows(implementation: Implementation) -> None:
     features, instances = operands(6)
     pooled = mask_pool(features, instances.clamp(max=0), max_objects=2, implementation=implementation)
     assert not pooled.prototypes.any()
@@ -105,7 +106,7 @@ def test_no_object_at_all_gives_zero_rows(implementation: str) -> None:
 
 
 @EACH
-def test_instances_beyond_max_objects_are_ignored_and_refused_with_debug(implementation: str) -> None:
+def test_instances_beyond_max_objects_are_ignored_and_refused_with_debug(implementation: Implementation) -> None:
     features, instances = operands(7)
     few = mask_pool(features, instances, max_objects=2, implementation=implementation)
     all_of_them = mask_pool(features, instances, max_objects=3, implementation=implementation)
@@ -115,7 +116,7 @@ def test_instances_beyond_max_objects_are_ignored_and_refused_with_debug(impleme
 
 
 @EACH
-def test_half_precision_is_summed_in_float32_even_under_autocast(implementation: str) -> None:
+def test_half_precision_is_summed_in_float32_even_under_autocast(implementation: Implementation) -> None:
     features, instances = operands(8)
     features = features.bfloat16()
     exact = mask_pool(features.double(), instances, max_objects=3)

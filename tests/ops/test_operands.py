@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -79,19 +80,22 @@ def test_values_out_of_range_are_refused_with_debug_only(changes: dict, message:
         contrast(**changes, debug=True)
 
 
-def on_a_pretended_gpu(work: Callable[[torch.Tensor, torch.Tensor], object]) -> object:
+T = TypeVar("T")
+
+
+def on_a_pretended_gpu(work: Callable[[torch.Tensor, torch.Tensor], T]) -> T:
     with FakeTensorMode():
         features = torch.randn(2, 5, 3, 2, device="cuda", requires_grad=True)
         return work(features, torch.zeros(2, 12, 8, dtype=torch.int16, device="cuda"))
 
 
-def contrast_on_a_pretended_gpu(features: torch.Tensor, instances: torch.Tensor, **changes: object) -> torch.Tensor:
+def contrast_on_a_pretended_gpu(features: torch.Tensor, instances: torch.Tensor, **changes: Any) -> torch.Tensor:
     pooled = mask_pool(features, instances, max_objects=3)
     target_of = torch.arange(6, device="cuda").view(2, 3)
     valid = pooled.num_pixels > 0
     counts = pixel_counts(instances, target_of=target_of, num_prototypes=6, prototype_valid=valid)
     weight, weight_sum = target_weights(counts)
-    options = {"prototype_valid": valid, "bank_valid_rows": torch.zeros((), dtype=torch.int64, device="cuda"), "false_negative_cosine": 0.5}
+    options: dict[str, Any] = {"prototype_valid": valid, "bank_valid_rows": torch.zeros((), dtype=torch.int64, device="cuda"), "false_negative_cosine": 0.5}
     options |= {"target_weight": weight, "weight_sum": weight_sum, "target_of": target_of, "temperature": 0.5}
     return mask_contrast(features, instances, pooled.prototypes, torch.zeros(7, 5, device="cuda"), **{**options, **changes}).loss
 

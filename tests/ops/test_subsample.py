@@ -34,7 +34,7 @@ def test_exactly_so_many_pixels_of_each_object_stay_and_nothing_else_changes(see
 
 def test_every_pixel_is_as_likely_as_any_other() -> None:
     before = ring(B=1)
-    times = sum((subsample(before, num_objects=2, pixels_per_object=125, seed=seed) == 1).long() for seed in range(400))
+    times = torch.stack([subsample(before, num_objects=2, pixels_per_object=125, seed=seed) == 1 for seed in range(400)]).sum(dim=0)
     chosen = times[before == 1].double() / 400
     assert float(chosen.mean()) == pytest.approx(0.2)
     assert float(chosen.std()) == pytest.approx((0.2 * 0.8 / 400) ** 0.5, rel=0.15)

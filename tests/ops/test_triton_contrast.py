@@ -80,7 +80,7 @@ def test_a_single_candidate_costs_nothing(call: Call) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"false_negative_cosine": 0.1}, {"temperature": 0.02}])
-def test_the_gradient_passes_gradcheck(call: Call, options: dict[str, float]) -> None:
+def test_the_gradient_passes_gradcheck(call: Call, options: dict[str, Any]) -> None:
     operands = contrast_operands(make_case(22, B=1, D=2, h=1, w=2, stride=2, num_objects=2, prototype_valid=SOME_VALID[2:6], bank_valid_rows=2, **options))
     assert call("contrast_gradcheck", **operands)
 

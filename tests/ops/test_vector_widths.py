@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from mcdist.choices import Implementation
 from mcdist.ops import mask_pool, native
-from mcdist.ops.tolerance import TOLERANCE
+from mcdist.ops.tolerance import TOLERANCE, Tolerance
 from tests.ops.contrast_case import Case, make_case
 from tests.ops.machine_code import innermost_loops
 
@@ -60,7 +61,8 @@ def library(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_the_loss_and_its_gradient_are_those_of_the_reference(case: Case, dtype: torch.dtype) -> None:
     got, want = case.to(dtype=dtype).run(implementation="fused"), case.run(implementation="reference")
-    bounds = TOLERANCE[dtype] if case.options["temperature"] > 0.1 else {"rtol": 50 * TOLERANCE[dtype]["rtol"], "atol": 50 * TOLERANCE[dtype]["atol"]}
+    times = 1 if case.options["temperature"] > 0.1 else 50
+    bounds = Tolerance(rtol=times * TOLERANCE[dtype]["rtol"], atol=times * TOLERANCE[dtype]["atol"])
     torch.testing.assert_close(got[0].double(), want[0], **bounds)
     torch.testing.assert_close(got[3].double(), want[3], **bounds)
     assert got[1:3] == want[1:3]
@@ -72,7 +74,8 @@ def test_the_loss_and_its_gradient_are_those_of_the_reference(case: Case, dtype:
 def test_pooled_rows_and_their_gradient_are_those_of_the_reference(D: int, dtype: torch.dtype) -> None:
     case = make_case(9, D=D, h=3, w=4)
     results = []
-    for implementation, features in (("fused", case.features.to(dtype)), ("reference", case.features)):
+    ways: tuple[tuple[Implementation, torch.Tensor], ...] = (("fused", case.features.to(dtype)), ("reference", case.features))
+    for implementation, features in ways:
         features.requires_grad_()
         pooled = mask_pool(features, case.instances, max_objects=3, implementation=implementation)
         (gradient,) = torch.autograd.grad(pooled.prototypes[:, 0].sum(), features)

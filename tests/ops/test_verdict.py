@@ -200,8 +200,13 @@ def test_what_the_trial_prints_is_read(program: Callable[[str], None]) -> None:
 
 def test_a_device_for_one_process_only_is_tried_in_this_one(program: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
     program("exit 3")
-    devices = []
-    monkeypatch.setattr(Trial, "run", lambda self, device: devices.append(device) or [])
+    devices: list[torch.device] = []
+
+    def run(self: Trial, device: torch.device) -> list[Comparison]:
+        devices.append(device)
+        return []
+
+    monkeypatch.setattr(Trial, "run", run)
     assert try_device(1) == []
     assert devices == [torch.device("cuda", 1)]
 

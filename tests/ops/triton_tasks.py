@@ -65,8 +65,9 @@ class Pool(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dsums: Tensor) -> tuple[Tensor, None, None, None]:
+        features, rows = ctx.operands
         with spoilt_memory():
-            return pool_triton_backward(*ctx.operands, dsums, stride=ctx.stride), None, None, None
+            return pool_triton_backward(features, rows, dsums, stride=ctx.stride), None, None, None
 
 
 def contrast_gradcheck(features_BDhw: Tensor, **operands: Any) -> bool:

@@ -1,6 +1,7 @@
 """Pictures with known objects, made for the tests of proposals."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy
 from PIL import Image
@@ -17,7 +18,7 @@ def disc(*, width: int = 96, height: int = 72, radius: int = 18, seed: int = 0) 
     return photo.astype(numpy.uint8), truth
 
 
-def save(path: Path, pixels: numpy.ndarray, **options: object) -> Path:
+def save(path: Path, pixels: numpy.ndarray, **options: Any) -> Path:
     """The picture at `path`, with its folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, **options)

@@ -59,6 +59,7 @@ def test_spectral_residual_marks_what_breaks_a_pattern():
     photo[:] = numpy.linspace(40, 120, 160)[None, :, None]
     photo[50:66, 70:86] = (250, 240, 200)
     confidence = make_method("spectral_residual")([photo])[0].confidence
+    assert confidence is not None
     assert confidence[50:66, 70:86].mean() > 5 * confidence.mean()
 
 
@@ -77,6 +78,7 @@ def test_the_same_photo_gives_the_same_map_again():
     photo, _ = disc()
     one, other = (make_method("ensemble")([photo])[0] for _ in range(2))
     assert numpy.array_equal(one.instances, other.instances)
+    assert one.confidence is not None and other.confidence is not None
     assert numpy.array_equal(one.confidence, other.confidence)
 
 

@@ -2,6 +2,7 @@
 
 import builtins
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -45,10 +46,10 @@ def test_a_vit_gives_a_patch_every_sixteen_pixels_at_any_size(feature):
 
 
 def test_keys_are_what_the_last_attention_computes(tmp_path):
-    network = tiny_vit()
+    network: Any = tiny_vit()  # timm gives its networks no types
     extract = _extractor_of(network, tmp_path)
     images = photos(160, 160)
-    seen = []
+    seen: list[torch.Tensor] = []
     network.blocks[-1].attn.qkv.register_forward_hook(lambda module, inputs, output: seen.append(output))
     mean, std = (torch.tensor(network.pretrained_cfg[name]).view(3, 1, 1) for name in ("mean", "std"))
     with torch.inference_mode():

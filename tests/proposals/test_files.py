@@ -72,7 +72,7 @@ def test_scored_run_lengths_are_flattened_by_score(tmp_path, form):
     entries = [
         {"file_name": "a/p.jpg", "segmentation": {"size": [60, 80], "counts": runs_of_mask(mask)}, "score": score} for mask, score in ((low, 0.4), (high, 0.9))
     ]
-    content = entries
+    content: object = entries
     if form == "coco":
         content = {"images": [{"id": 7, "file_name": "a/p.jpg"}], "annotations": [{**entry, "image_id": 7} for entry in entries]}
     (tmp_path / "p.json").write_text(json.dumps(content))

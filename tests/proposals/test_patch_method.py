@@ -33,6 +33,7 @@ def test_each_is_a_method_of_any_backbone(method):
     photos = [disc()[0], disc(width=50, height=90)[0]]
     made = make_method(method, options=OURS)
     for photo, proposal in zip(photos, made(photos), strict=True):
+        assert proposal.confidence is not None
         assert proposal.instances.shape == photo.shape[:2] == proposal.confidence.shape
         assert proposal.instances.dtype == numpy.int16
     assert made.parameters["backbone"] == "efficientnet_lite0" and made.parameters["size_px"] == 64

@@ -24,6 +24,7 @@ def test_an_onnx_network_finds_what_it_finds(onnx_file):
     method = make_method("saliency_network", options={"network": str(onnx_file())})
     (proposal,) = method([photo])
     assert iou(proposal.instances > 0, truth) > 0.85
+    assert proposal.confidence is not None
     assert proposal.confidence.shape == truth.shape and proposal.confidence.dtype == numpy.float32
     assert method.parameters["size_px"] == [64, 64]
 

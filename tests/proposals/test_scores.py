@@ -94,6 +94,13 @@ def test_shapes_tell_coverage_number_and_size():
     assert values["object_share_p50"] == pytest.approx(0.2)
 
 
+def truth_of(folder, **options):
+    """What is read of the photo p.jpg, as lists."""
+    truth = Truth(folder, **options).read("p.jpg")
+    assert truth is not None
+    return truth.tolist()
+
+
 @pytest.mark.parametrize(
     ("options", "wanted"),
     [
@@ -105,12 +112,12 @@ def test_shapes_tell_coverage_number_and_size():
 )
 def test_ids_of_the_ground_truth_are_what_is_said_of_them(tmp_path, options, wanted):
     save(tmp_path / "p.png", numpy.array([[0, 7, 255, 9]], dtype=numpy.uint8))
-    assert Truth(tmp_path, **options).read("p.jpg").tolist() == [wanted]
+    assert truth_of(tmp_path, **options) == [wanted]
 
 
 def test_a_map_of_0_and_255_alone_is_binary(tmp_path):
     save(tmp_path / "p.png", numpy.array([[0, 255]], dtype=numpy.uint8))
-    assert Truth(tmp_path).read("p.jpg").tolist() == [[0, 1]]
+    assert truth_of(tmp_path) == [[0, 1]]
 
 
 def test_a_folder_is_judged_from_the_command_line(tmp_path, run):

@@ -109,7 +109,7 @@ def test_no_headline_or_no_confusion_is_no_figure() -> None:
 def test_every_point_of_a_chart_is_inside_its_picture() -> None:
     records = [Record(step=step, name="loss", value=(-1) ** step * 10.0**step) for step in range(12)]
     (svg,) = curves_svg(records)
-    width, height = (float(number) for number in re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups())
+    ((width, height),) = ((float(width), float(height)) for width, height in re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)[:1])
     (path,) = re.findall(r'<path d="M([^"H]*)" fill="none" stroke="#', svg)
     for point in path.split("L"):
         x, y = (float(number) for number in point.split())

@@ -3,6 +3,7 @@
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,8 @@ from mcdist.report.mlflow_sink import MlflowSink, default_tracking_uri
 @pytest.mark.filterwarnings("ignore")
 def test_a_resumed_run_continues_its_mlflow_run_with_parameters_metrics_and_artifacts(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     mlflow = pytest.importorskip("mlflow")
-    uri, warned = default_tracking_uri(tmp_path / "mlflow.db"), []
+    uri = default_tracking_uri(tmp_path / "mlflow.db")
+    warned: list[str] = []
     report = tmp_path / "report.html"
     report.write_text("a report")
     (tmp_path / "panels").mkdir()
@@ -30,14 +32,15 @@ def test_a_resumed_run_continues_its_mlflow_run_with_parameters_metrics_and_arti
 
     client = mlflow.MlflowClient(tracking_uri=uri)
     run = client.get_run(first.run_id)
-    assert again.run_id == first.run_id
+    assert again.run_id == first.run_id is not None
     assert run.info.status == "FINISHED" and run.info.run_name == "animals"
     assert run.data.params["a"] == "1" and run.data.params["b"] == "3" and len(run.data.params["long"]) == 6000
     assert run.data.tags["resumed_with.a"] == "2"
     assert run.data.metrics["loss/contrast"] == 7.0 and "odd _name___" in run.data.metrics
     assert len(client.get_metric_history(first.run_id, "loss/contrast")) == 1501
-    assert (tmp_path / "mlflow_artifacts" / first.run_id / "artifacts" / "report.html").read_text() == "a report"
-    assert (tmp_path / "mlflow_artifacts" / first.run_id / "artifacts" / "panels" / "00_a.png").exists()
+    artifacts = tmp_path / "mlflow_artifacts" / first.run_id / "artifacts"
+    assert (artifacts / "report.html").read_text() == "a report"
+    assert (artifacts / "panels" / "00_a.png").exists()
     assert [text for text in warned if "7,000 characters" in text] and [text for text in warned if "missing.png" in text] and len(warned) == 2
     assert "INFO" not in "".join(capfd.readouterr())
 
@@ -49,7 +52,7 @@ def test_a_resumed_run_continues_its_mlflow_run_with_parameters_metrics_and_arti
 def test_a_start_that_could_not_keep_its_id_leaves_a_run_that_the_next_one_continues(tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow")
     uri = default_tracking_uri(tmp_path / "mlflow.db")
-    given = {"uri": uri, "experiment": "mcdist", "run_name": "a", "run_id": None, "parameters": {}}
+    given: dict[str, Any] = {"uri": uri, "experiment": "mcdist", "run_name": "a", "run_id": None, "parameters": {}}
     first = MlflowSink.start(**given, key="0123abcd")
     again = MlflowSink.start(**given, key="0123abcd")
     other = MlflowSink.start(**given, key="4567cdef")
@@ -98,7 +101,8 @@ def test_without_mlflow_the_error_says_how_to_install_it(monkeypatch: pytest.Mon
 @pytest.mark.filterwarnings("ignore")
 def test_a_value_that_is_not_finite_reaches_the_server_as_one(tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow")
-    uri, warned = default_tracking_uri(tmp_path / "mlflow.db"), []
+    uri = default_tracking_uri(tmp_path / "mlflow.db")
+    warned: list[str] = []
     sink = MlflowSink.start(uri=uri, experiment="mcdist", run_name="skipped", run_id=None, parameters={}, warn=warned.append)
     sink.log([Record(step=1, name="loss", value=2.0), Record(step=2, name="loss", value=math.nan), Record(step=3, name="loss", value=1.0)])
     sink.finish("FINISHED")
@@ -121,7 +125,7 @@ def test_an_mlflow_that_cannot_be_imported_is_one_sentence(monkeypatch: pytest.M
 @pytest.mark.parametrize("status", ["RUNNING", "KILLED", "FINISHED"])
 def test_adding_to_a_run_changes_neither_its_status_nor_its_parameters(tmp_path: Path, status: str) -> None:
     mlflow = pytest.importorskip("mlflow")
-    given = {"uri": default_tracking_uri(tmp_path / "mlflow.db"), "experiment": "mcdist", "run_name": "a"}
+    given: dict[str, Any] = {"uri": default_tracking_uri(tmp_path / "mlflow.db"), "experiment": "mcdist", "run_name": "a"}
     first = MlflowSink.start(**given, run_id=None, key="0123abcd", parameters={"a": 1})
     if status != "RUNNING":
         first.finish(status)
@@ -144,7 +148,8 @@ def test_adding_to_a_run_changes_neither_its_status_nor_its_parameters(tmp_path:
 @pytest.mark.filterwarnings("ignore")
 def test_files_of_a_run_folder_that_was_moved_are_not_written_to_where_it_was(tmp_path: Path) -> None:
     pytest.importorskip("mlflow")
-    old, moved, warned = tmp_path / "old", tmp_path / "moved", []
+    old, moved = tmp_path / "old", tmp_path / "moved"
+    warned: list[str] = []
     old.mkdir()
     (old / "report.html").write_text("a report")
     first = MlflowSink.start(uri=default_tracking_uri(old / "mlflow.db"), experiment="e", run_name="a", run_id=None, parameters={})

@@ -138,8 +138,8 @@ class SlurmCluster:
         return "\n".join(f"--- {path.name}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-num_lines:]) for path in paths)
 
     def _start(self) -> None:
-        for folder in ("munge", "state", "spool", "log", "run", "sql", "dev"):
-            (self.root / folder).mkdir(parents=True)
+        for name in ("munge", "state", "spool", "log", "run", "sql", "dev"):
+            (self.root / name).mkdir(parents=True)
         for folder in (self.root, self.root / "munge"):
             folder.chmod(0o755)
         for name in self.nodes:

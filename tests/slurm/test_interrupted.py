@@ -3,6 +3,8 @@
 With the same number of ranks the weights are, bit for bit, those of a run that nothing disturbed.
 """
 
+from functools import partial
+
 import pytest
 
 from tests.slurm.lab import Lab, Undisturbed
@@ -36,12 +38,16 @@ def test_a_job_whose_rank_was_killed_starts_again_from_its_last_checkpoint(lab: 
     lab.check_same_weights(undisturbed.last)
 
 
+def _has_restarted(lab: Lab, job_id: str, *, times: int) -> bool:
+    return lab.restarts(job_id) == times
+
+
 def test_a_job_that_is_told_twice_to_go_is_requeued_twice_and_replays_nothing(lab: Lab, undisturbed: Undisturbed) -> None:
     job_id = lab.submit("--nodes=2", step_s=(1.0, 1.0, 0.0))
     for starts, step in enumerate((4, 9)):
         lab.wait_for_step(step, starts=starts)
         lab.cluster.ask("scancel", "--signal=USR2", job_id)
-        lab.wait_for(lambda starts=starts: lab.restarts(job_id) == starts + 1, "the requeue")
+        lab.wait_for(partial(_has_restarted, lab, job_id, times=starts + 1), "the requeue")
     lab.wait_for_end(job_id)
     lab.check_each_sample_once_an_epoch()
     lab.check_same_weights(undisturbed.last)

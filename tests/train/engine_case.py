@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from mcdist.choices import Norm
+from mcdist.choices import GradientExchange, Norm, OptimizerKind
 from mcdist.data.batch import Batch
 from mcdist.distributed import World
 from mcdist.model.bank import MemoryBank
@@ -16,7 +16,7 @@ from mcdist.train.engine_deepspeed import EngineDeepSpeed
 from mcdist.train.optimizer import make_optimizer
 from mcdist.train.state import TrainState
 from mcdist.train.step import train_step
-from tests.train.step_case import SETTINGS, make_batch, make_encoder
+from tests.train.step_case import SETTINGS, batch_of, make_batch, make_encoder, part_of, tensors_of
 
 NAMES = ("query_images", "key_images", "query_instances", "key_instances", "indices")
 GLOBAL_BATCH = 8
@@ -26,10 +26,10 @@ def make_state(
     engine: str,
     *,
     world: World,
-    optimizer: str = "sgd",
+    optimizer: OptimizerKind = "sgd",
     precision: str = "fp32",
     clip_grad_norm: float = 0.0,
-    gradient_exchange: str = "allreduce",
+    gradient_exchange: GradientExchange = "allreduce",
     bucket_mib: float = 0.25,
     offload_optimizer: bool = False,
     norm: Norm = "group",
@@ -64,9 +64,8 @@ def make_state(
 def micro_batches(seed: int, *, world: World, accumulation_steps: int, batch: Batch | None = None) -> list[Batch]:
     """This rank's share of a global batch, cut into equal parts."""
     whole = make_batch(GLOBAL_BATCH, seed=seed) if batch is None else batch
-    own = [getattr(whole, name)[world.rank :: world.num_ranks] for name in NAMES]
-    parts = zip(*(tensor.chunk(accumulation_steps) for tensor in own), strict=True)
-    return [Batch(*tensors, 0, 0, 0) for tensors in parts]
+    own = tensors_of(part_of(whole, slice(world.rank, None, world.num_ranks)))
+    return [batch_of(tensors) for tensors in zip(*(tensor.chunk(accumulation_steps) for tensor in own), strict=True)]
 
 
 def take_steps(state: TrainState, *, seeds: range, accumulation_steps: int = 1, lr: float = 0.02) -> list[dict[str, float]]:

@@ -1,6 +1,7 @@
 """A small training step for tests: settings, encoders, batches of noise and a state, the same on every call."""
 
 import copy
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -59,6 +60,36 @@ def make_batch(size: int, *, device: str = "cpu", seed: int = 0) -> Batch:
     instances = torch.randint(-1, 4, (2, size, 32, 32), dtype=torch.int16, device=device)
     images = torch.randn(2, size, 3, 32, 32, device=device)
     return Batch(images[0], images[1], instances[0], instances[1], torch.arange(size, device=device), 0, 0, 0)
+
+
+def batch_of(tensors: Iterable[torch.Tensor]) -> Batch:
+    """A batch of these query images, key images, query maps, key maps and indices, of which nothing was drawn again, emptied or dropped."""
+    query_images, key_images, query_instances, key_instances, indices = tensors
+    return Batch(
+        query_images=query_images,
+        key_images=key_images,
+        query_instances=query_instances,
+        key_instances=key_instances,
+        indices=indices,
+        num_redrawn=0,
+        num_emptied=0,
+        num_dropped_objects=0,
+    )
+
+
+def part_of(batch: Batch, places: slice) -> Batch:
+    """The photos at these places of the batch."""
+    return batch_of(tensor[places] for tensor in tensors_of(batch))
+
+
+def tensors_of(batch: Batch) -> list[torch.Tensor]:
+    """What `batch_of` takes."""
+    return [batch.query_images, batch.key_images, batch.query_instances, batch.key_instances, batch.indices]
+
+
+def named(name: str) -> Callable[[str], str]:
+    """For `assert_close`: its message after the name of what differs."""
+    return lambda text: f"{name}: {text}"
 
 
 def make_state(

@@ -28,7 +28,7 @@ def plain(function: Callable[..., Any]) -> Callable[..., Any]:
     return inspect.unwrap(function)
 
 
-def engine(kind: Callable[..., Any] = EngineDDP, **changes: Any) -> None:
+def engine(kind: type[Any] = EngineDDP, **changes: Any) -> None:
     encoder = make_encoder()
     optimizer = torch.optim.SGD(encoder.parameters(), lr=0.1)
     made = object.__new__(kind)

@@ -19,7 +19,7 @@ from mcdist.train.state import TrainState
 from mcdist.train.step import train_step
 from tests.many_ranks import on_ranks, skip_without_deepspeed
 from tests.train.engine_case import GLOBAL_BATCH, make_state, micro_batches, take_steps
-from tests.train.step_case import SETTINGS, make_batch
+from tests.train.step_case import SETTINGS, make_batch, named
 
 ENGINES = ("ddp", "zero_0", "zero_1", "zero_2")
 SETTINGS_OF: dict[str, dict[str, Any]] = {
@@ -123,7 +123,7 @@ def assert_same_state(folder: Path, got: str, want: str) -> None:
     mine, theirs = load_file(folder / f"{got}.safetensors"), load_file(folder / f"{want}.safetensors")
     assert mine.keys() == theirs.keys()
     for name, tensor in theirs.items():
-        torch.testing.assert_close(mine[name], tensor, rtol=1e-3, atol=1e-4, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(mine[name], tensor, rtol=1e-3, atol=1e-4, msg=named(name))
 
 
 @pytest.mark.parametrize("engine", ENGINES[1:])

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from mcdist.choices import GradientExchange
 from mcdist.ranks.join import join_world, leave_world
 from mcdist.train import exchange
 from mcdist.train.exchange import register_exchange
@@ -23,7 +24,7 @@ def gradients(net: nn.Module, *, step: int, ranks: list[int]) -> list[Tensor]:
     return list(torch.autograd.grad(net(inputs).square().sum(), list(net.parameters())))
 
 
-def _compare(rank: int, name: str, folder: Path) -> None:
+def _compare(rank: int, name: GradientExchange, folder: Path) -> None:
     exchange.POWERSGD_RANK, exchange.POWERSGD_FROM_STEP = 4, 2  # type: ignore[misc]
     join_world(device="cpu", timeout_s=60)
     try:
@@ -43,7 +44,7 @@ def _compare(rank: int, name: str, folder: Path) -> None:
                 assert worst < WORST_ERROR[name], f"{worst} after step {step}"
             with torch.no_grad():
                 for parameter, gradient in zip(net.parameters(), got, strict=True):
-                    parameter -= 0.01 * gradient
+                    parameter.sub_(0.01 * gradient)
                     parameter.grad = None
         torch.save(bits, folder / f"gradients_{rank}.pt")
     finally:
@@ -51,7 +52,7 @@ def _compare(rank: int, name: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["allreduce", "ordered", "bf16", "powersgd"])
-def test_every_exchange_gives_all_ranks_the_same_mean(tmp_path: Path, name: str) -> None:
+def test_every_exchange_gives_all_ranks_the_same_mean(tmp_path: Path, name: GradientExchange) -> None:
     on_ranks(2, _compare, name, tmp_path, notes=tmp_path)
     first, second = (torch.load(tmp_path / f"gradients_{rank}.pt") for rank in (0, 1))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))

@@ -33,9 +33,12 @@ def errors_of(arguments: tuple[Any, ...], options: dict[str, Any]) -> tuple[floa
     found = {}
     for implementation, dtype in (("fused", features.dtype), ("reference", torch.float64)):
         leaf = features.detach().to(dtype).requires_grad_(True)
-        given = {name: value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value for name, value in options.items()}
+        given: dict[str, Any] = {
+            name: value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value for name, value in options.items()
+        }
+        given["implementation"] = implementation
         with torch.enable_grad():
-            loss = mask_contrast(leaf, instances, *(vector.to(dtype) for vector in vectors), **{**given, "implementation": implementation}).loss
+            loss = mask_contrast(leaf, instances, *(vector.to(dtype) for vector in vectors), **given).loss
         (gradient,) = torch.autograd.grad(loss, leaf)
         found[implementation] = (loss.detach().double(), gradient.double())
     (loss, gradient), (true_loss, true_gradient) = found["fused"], found["reference"]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mcdist import build
+from mcdist.choices import Norm
 from mcdist.config import Config, ModelConfig, OptimConfig
 from mcdist.data.batch import Batch
 from mcdist.distributed import World
@@ -23,12 +24,13 @@ from mcdist.train.state import TrainState
 from mcdist.train.step import encode_keys, train_step
 from tests.collectives import Collectives
 from tests.many_ranks import on_ranks
-from tests.train.step_case import SETTINGS, make_batch
+from tests.train import step_case
+from tests.train.step_case import SETTINGS, make_batch, named
 
 ALONE = World(0, 1, torch.device("cpu"))
 
 
-def make_state(world: World, *, norm: str) -> TrainState:
+def make_state(world: World, *, norm: Norm) -> TrainState:
     torch.manual_seed(0)
     model = ModelConfig(backbone="resnet18", num_stages=3, decoder="linear", embedding_dim=8, bank_size=16, norm=norm)
     return build.build_state(Config(model=model, optim=OptimConfig(lr=0.1, weight_decay=0.0)), world=world)
@@ -36,27 +38,27 @@ def make_state(world: World, *, norm: str) -> TrainState:
 
 def part_of(batch: Batch, world: World) -> Batch:
     """The positions of the global batch that lie on this rank."""
-    names = ("query_images", "key_images", "query_instances", "key_instances", "indices")
-    return Batch(*(getattr(batch, name)[world.rank :: world.num_ranks] for name in names), 0, 0, 0)
+    return step_case.part_of(batch, slice(world.rank, None, world.num_ranks))
 
 
 def _on_a_rank(rank: int) -> None:
     world = join_world(device="cpu", timeout_s=60)
     try:
-        for norm in ("sync", "frozen"):
-            _check_two_ranks_are_one(world, norm=norm)
+        _check_two_ranks_are_one(world, norm="sync")
+        _check_two_ranks_are_one(world, norm="frozen")
         _check_rows_come_home(world)
         _check_shuffled_statistics(world)
         _check_own_statistics_stay_own(world)
-        for norm in ("batch", "sync", "shuffled"):
+        normed: tuple[Norm, ...] = ("batch", "sync", "shuffled")
+        for norm in normed:
             _check_a_skipped_step_moves_no_statistics(world, norm=norm)
-        for norm in ("batch", "sync"):
+        for norm in normed[:2]:
             _check_collectives_do_not_depend_on_masks(world, norm=norm)
     finally:
         leave_world()
 
 
-def _check_two_ranks_are_one(world: World, *, norm: str) -> None:
+def _check_two_ranks_are_one(world: World, *, norm: Norm) -> None:
     """Weights, running statistics and bank after three steps, against one rank with the whole batch."""
     alone, ours = make_state(ALONE, norm=norm), make_state(world, norm=norm)
     for seed in range(3):
@@ -65,9 +67,7 @@ def _check_two_ranks_are_one(world: World, *, norm: str) -> None:
         train_step(ours, [part_of(batch, world)], lr=0.05, settings=SETTINGS)
     for part in ("query", "key"):
         for name, want in getattr(alone, part).state_dict().items():
-            torch.testing.assert_close(
-                getattr(ours, part).state_dict()[name], want, rtol=2e-3, atol=2e-4, msg=lambda text, at=f"{norm} {part} {name}": f"{at}: {text}"
-            )
+            torch.testing.assert_close(getattr(ours, part).state_dict()[name], want, rtol=2e-3, atol=2e-4, msg=named(f"{norm} {part} {name}"))
     torch.testing.assert_close(ours.bank.rows, alone.bank.rows, rtol=2e-3, atol=2e-4)
 
 
@@ -117,7 +117,7 @@ def _check_own_statistics_stay_own(world: World) -> None:
     assert all(torch.equal(a, b) for a, b in zip(first, last, strict=True)), "a learning rate of 0"
 
 
-def _check_a_skipped_step_moves_no_statistics(world: World, *, norm: str) -> None:
+def _check_a_skipped_step_moves_no_statistics(world: World, *, norm: Norm) -> None:
     """A photo that is not finite, on the last rank alone: both ranks' statistics and bank stay, of query and key."""
     settings, state = replace(SETTINGS, shuffle_keys=norm == "shuffled"), make_state(world, norm=norm)
     train_step(state, [part_of(make_batch(4), world)], lr=0.05, settings=settings)
@@ -138,7 +138,7 @@ def without_objects(batch: Batch) -> Batch:
     return replace(batch, query_instances=torch.full_like(batch.query_instances, -1), key_instances=torch.zeros_like(batch.key_instances))
 
 
-def _check_collectives_do_not_depend_on_masks(world: World, *, norm: str) -> None:
+def _check_collectives_do_not_depend_on_masks(world: World, *, norm: Norm) -> None:
     settings = replace(SETTINGS, shuffle_keys=norm == "shuffled")
     state = make_state(world, norm=norm)
     seen_by_step: list[tuple[Counter[str], Counter[str]]] = []

@@ -1,26 +1,29 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
+from mcdist.choices import OptimizerKind
 from mcdist.errors import CheckpointError
 from mcdist.train.optimizer import load_optimizer_tensors, make_optimizer, optimizer_tensors, set_lr, step_where_finite
 
 
-def _make(name: str = "sgd") -> tuple[nn.Module, torch.optim.Optimizer]:
+def _make(name: OptimizerKind = "sgd") -> tuple[nn.ModuleDict, torch.optim.Optimizer]:
     torch.manual_seed(0)
     net = nn.ModuleDict({"backbone": nn.Linear(3, 3), "head": nn.Linear(3, 2)})
     optimizer = make_optimizer(name, backbone=net["backbone"], heads=[net["head"]], lr=0.1, backbone_lr_factor=0.5, sgd_momentum=0.9, weight_decay=0.01)
     return net, optimizer
 
 
-def _step(net: nn.Module, optimizer: torch.optim.Optimizer, *, found_inf: float) -> None:
+def _step(net: nn.ModuleDict, optimizer: torch.optim.Optimizer, *, found_inf: float) -> None:
     net["head"](net["backbone"](torch.ones(2, 3))).square().sum().backward()
     step_where_finite(optimizer, found_inf=torch.tensor(found_inf))
     optimizer.zero_grad()
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
-def test_a_step_with_a_non_finite_gradient_changes_nothing_not_even_the_first(name: str) -> None:
+def test_a_step_with_a_non_finite_gradient_changes_nothing_not_even_the_first(name: OptimizerKind) -> None:
     net, optimizer = _make(name)
     before = {key: value.clone() for key, value in net.state_dict().items()}
     _step(net, optimizer, found_inf=1.0)
@@ -49,10 +52,10 @@ def test_fused_sgd_equals_the_plain_one() -> None:
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
-def test_a_loaded_optimizer_goes_on_as_the_saved_one(name: str) -> None:
+def test_a_loaded_optimizer_goes_on_as_the_saved_one(name: OptimizerKind) -> None:
     net, optimizer = _make(name)
     _step(net, optimizer, found_inf=0.0)
-    names = {parameter: key for key, parameter in net.named_parameters()}
+    names: dict[torch.Tensor, str] = {parameter: key for key, parameter in net.named_parameters()}
     saved = {key: value.clone() for key, value in optimizer_tensors(optimizer, names=names).items()}
     weights = {key: value.clone() for key, value in net.state_dict().items()}
     _step(net, optimizer, found_inf=0.0)
@@ -82,7 +85,7 @@ def test_frozen_parameters_are_left_out_and_factors_are_kept() -> None:
 def test_each_block_learns_at_a_multiple_of_the_rate_of_the_next() -> None:
     backbone, head = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 3)), nn.Linear(3, 2)
     backbone[1].requires_grad_(False)
-    common = {"backbone": backbone, "heads": [head], "lr": 0.1, "backbone_lr_factor": 0.5, "sgd_momentum": 0.9, "weight_decay": 0.01}
+    common: dict[str, Any] = {"backbone": backbone, "heads": [head], "lr": 0.1, "backbone_lr_factor": 0.5, "sgd_momentum": 0.9, "weight_decay": 0.01}
     optimizer = make_optimizer("sgd", **common, blocks=list(backbone), layer_decay=0.8)
     set_lr(optimizer, lr=0.1)
     rates = {parameter: group["lr"] for group in optimizer.param_groups for parameter in group["params"]}

@@ -1,14 +1,15 @@
 import pytest
 
+from mcdist.choices import Schedule
 from mcdist.train.schedule import lr_at
 
 
-def _lrs(schedule: str, *, warmup_steps: int = 0) -> list[float]:
+def _lrs(schedule: Schedule, *, warmup_steps: int = 0) -> list[float]:
     return [lr_at(step, num_steps=10, lr=1.0, schedule=schedule, warmup_steps=warmup_steps) for step in range(11)]
 
 
 @pytest.mark.parametrize("schedule", ["poly", "cosine"])
-def test_a_schedule_falls_from_lr_to_zero(schedule: str) -> None:
+def test_a_schedule_falls_from_lr_to_zero(schedule: Schedule) -> None:
     lrs = _lrs(schedule)
     assert lrs[0] == 1.0
     assert lrs == sorted(lrs, reverse=True)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,11 +16,12 @@ from mcdist.config.file import load_config
 from mcdist.data.batch import Batch
 from mcdist.data.finish import finish
 from mcdist.errors import TrainingError
-from mcdist.evaluation import evaluate_run
 from mcdist.report.html import write_report
 from mcdist.report.jsonl import read_metrics
 from mcdist.run_dir import RunDir, list_checkpoints
+from mcdist.train.state import TrainState
 from mcdist.types import IMAGENET_MEAN, IMAGENET_STD
+from tests.judged_run import judged
 
 CONFIG = """
 data: {num_workers: 0, block: 4, num_lanes: 4}
@@ -54,7 +56,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, *, steps: Container[int]) -> None:
             image[0, 0, 3, 3] = torch.nan
         return replace(batch, query_images=images[0], key_images=images[1])
 
-    def train(state: object, batches: Iterator[Batch], **settings: object) -> Iterator:
+    def train(state: Any, batches: Iterator[Batch], **settings: Any) -> Iterator:
         return honest(state, (spoilt(number, batch) for number, batch in enumerate(batches, start=1)), **settings)
 
     monkeypatch.setattr(run, "train", train)
@@ -77,7 +79,7 @@ def test_one_overflow_leaves_a_run_that_can_be_evaluated_and_is_told(configure: 
     assert [step for step, value in values(folder, "loss").items() if math.isnan(value)] == [3]
     assert list(values(folder, "count/nonfinite_steps").values()) == [0, 0, 1, 1, 1, 1]
     assert '"step": 3, "name": "loss", "value": null' in folder.metrics.read_text()
-    assert evaluate_run(folder, overrides=[], which="newest").rows
+    assert judged(folder, overrides=[], which="newest").rows
     assert "<svg" in write_report(folder).read_text()
 
 
@@ -92,7 +94,7 @@ def test_skipped_steps_are_never_the_best_and_a_diverged_run_ends_in_one_sentenc
     assert (folder.checkpoints / "best").read_text().strip() in ("step_00000001", "step_00000002")
     kept = load_file(list_checkpoints(folder.checkpoints)[-1] / "state.safetensors")
     assert all(tensor.isfinite().all() for tensor in kept.values() if tensor.is_floating_point())
-    assert evaluate_run(folder, overrides=[], which="best").step in (1, 2)
+    assert judged(folder, overrides=[], which="best").step in (1, 2)
 
 
 def test_a_run_that_is_continued_does_not_tell_old_skips_again(configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +116,7 @@ def test_a_learning_rate_far_too_large_is_a_training_error(configure: Callable[.
 def test_weights_that_hold_a_nan_are_a_training_error(configure: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = run.build.build_state
 
-    def broken(*arguments: object, **options: object) -> object:
+    def broken(*arguments: Any, **options: Any) -> TrainState:
         state = honest(*arguments, **options)
         next(state.query.parameters()).data[0] = torch.nan
         return state

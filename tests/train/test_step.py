@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from mcdist.choices import MomentumBuffers
 from mcdist.data.batch import Batch
 from mcdist.distributed import World, pack, unpack
 from mcdist.errors import ConfigError
@@ -19,15 +20,11 @@ from mcdist.train.state import TrainState
 from mcdist.train.step import choose_candidates, count_pixels, encode_keys, gather, query_terms, train_step
 from mcdist.train.terms import Balance, Candidates, Term, TermValue, weighted_sum
 from mcdist.types import Embedded
-from tests.train.step_case import SETTINGS, make_batch, make_encoder, make_state
+from tests.train.step_case import SETTINGS, make_batch, make_encoder, make_state, part_of
 
 
 def _halves(batch: Batch) -> list[Batch]:
-    parts = []
-    for part in (slice(0, 2), slice(2, 4)):
-        tensors = [getattr(batch, name)[part] for name in ("query_images", "key_images", "query_instances", "key_instances", "indices")]
-        parts.append(Batch(*tensors, 0, 0, 0))
-    return parts
+    return [part_of(batch, places) for places in (slice(0, 2), slice(2, 4))]
 
 
 def test_accumulating_two_halves_is_one_step_over_the_whole() -> None:
@@ -108,7 +105,7 @@ def spoil_key(batch: Batch) -> None:
     ],
     ids=str,
 )
-def test_a_step_over_a_non_finite_photo_leaves_everything_as_it_was(options: dict[str, Any], buffers: str, spoil: Callable[[Batch], None]) -> None:
+def test_a_step_over_a_non_finite_photo_leaves_everything_as_it_was(options: dict[str, Any], buffers: MomentumBuffers, spoil: Callable[[Batch], None]) -> None:
     """Everything but the key's parameters, which follow the query before the step is known to be skipped: they have made that move, and only that."""
     state, settings = make_state(**options), replace(SETTINGS, momentum_buffers=buffers)
     sound, spoilt = make_batch(2, seed=1), make_batch(2)

@@ -22,6 +22,7 @@ from mcdist.train.step import gather, train_step
 from mcdist.types import Pooled
 from tests.collectives import Collectives
 from tests.many_ranks import on_ranks
+from tests.train import step_case
 from tests.train.step_case import SETTINGS, make_batch, make_state
 
 COUNTS = ((2**24 + 1, 0, 2**31 + 5), (2**24 + 3, 2**40 + 1, 0))
@@ -38,8 +39,7 @@ def pooled_on(rank: int, *, dtype: torch.dtype) -> list[Pooled]:
 
 def part_of(batch: Batch, rank: int) -> Batch:
     """The positions of the global batch that lie on `rank`."""
-    names = ("query_images", "key_images", "query_instances", "key_instances", "indices")
-    return Batch(*(getattr(batch, name)[rank::2] for name in names), 0, 0, 0)
+    return step_case.part_of(batch, slice(rank, None, 2))
 
 
 def take_steps(state: TrainState, batch_of: Callable[[Batch], Batch]) -> None:

@@ -26,7 +26,10 @@ def test_neither_masks_nor_a_method_is_one_sentence(run, photos, tmp_path):
 def tar_members(folder):
     for path in sorted(folder.glob("*.tar")):
         with tarfile.open(path) as tar:
-            yield from ((member.name, tar.extractfile(member).read()) for member in tar)
+            for member in tar:
+                content = tar.extractfile(member)
+                assert content is not None, member.name
+                yield member.name, content.read()
 
 
 def test_overwriting_shards_replaces_no_masks(run, photos, tmp_path):

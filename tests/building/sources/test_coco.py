@@ -295,7 +295,7 @@ def test_a_photo_that_claims_too_many_pixels_is_not_decoded(run: Run, tmp_path: 
 )
 def test_options_and_files_that_do_not_fit_are_one_sentence(run: Run, tmp_path: Path, options: tuple[str, ...], exit_code: int, parts: tuple[str, ...]) -> None:
     content = make_coco(tmp_path)
-    made = {"instances": content, "results": [{"image_id": 1}], "info": {**content, "annotations": []}}
+    made: dict[str, Any] = {"instances": content, "results": [{"image_id": 1}], "info": {**content, "annotations": []}}
     made["many"] = {**content, "categories": [*content["categories"], {"id": 300, "name": "x"}]}
     paths = {name: str(write_coco(tmp_path, value, name=f"{name}.json")) for name, value in made.items()}
     (tmp_path / "broken.json").write_text('{"images": [')

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy
 import pytest
 
-from mcdist.building.sources.coco.stuff import COARSE_NAMES, TABLE, class_names, stuff_labels
+from mcdist.building.sources.coco.stuff import COARSE_NAMES, TABLE, StuffClasses, class_names, stuff_labels
 from mcdist.errors import DataError
 
 UNUSED = {11, 25, 28, 29, 44, 65, 67, 68, 70, 82, 90}
@@ -21,7 +21,8 @@ def test_the_table_has_80_things_and_91_stuff_classes() -> None:
 
 def test_every_number_becomes_the_class_of_its_name() -> None:
     numbers = numpy.array([[*TABLE, 255]], dtype=numpy.int32)
-    for classes, place in (("fine", 0), ("coarse", 1)):
+    kinds: tuple[tuple[StuffClasses, int], ...] = (("fine", 0), ("coarse", 1))
+    for classes, place in kinds:
         labels = stuff_labels(numbers, classes=classes, place="map.png")[0]
         assert [class_names(classes)[label] for label in labels[:-1]] == [names[place] for names in TABLE.values()] and labels[-1] == 255
 

@@ -4,7 +4,10 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,6 +26,8 @@ from mcdist.errors import ConfigError, MachineError, MissingExtraError, ShardErr
 from tests.shard_server import ShardServer, serve
 
 GIB = 2**30
+RUN: dict[str, Any] = dict(seed=5, global_batch=4, accumulation_steps=1, block=2, num_lanes=2)
+RUN |= dict(consumed=0, num_steps=6, rank=0, num_ranks=1, prefetch=2, pin_memory=False)
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +118,7 @@ def test_a_url_without_shards_is_one_sentence(server: ShardServer, tmp_path: Pat
         opened(server.url, tmp_path / "cache")
 
 
-def _read_all(url: str, cache: str, start: object, keys: object) -> None:
+def _read_all(url: str, cache: str, start: Barrier, keys: "Queue[list[str]]") -> None:
     start.wait()
     folder = open_shards(url, cache_dir=cache)
     keys.put([folder.read(index).key for index in range(len(folder))])
@@ -190,9 +195,8 @@ def test_a_full_disk_while_fetching_is_told(tmp_path: Path, local: Path, server:
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_training_reads_a_url_as_it_reads_the_folder(server: ShardServer, local: Path, tmp_path: Path, view_settings, num_workers: int) -> None:
-    run = dict(seed=5, global_batch=4, accumulation_steps=1, block=2, num_lanes=2, consumed=0, num_steps=6, rank=0, num_ranks=1, prefetch=2, pin_memory=False)
-    wanted = list(make_loader(WebDatasetReader(local), views=view_settings(), num_workers=0, **run))
-    found = list(make_loader(opened(server.url, tmp_path / "cache"), views=view_settings(), num_workers=num_workers, **run))
+    wanted = list(make_loader(WebDatasetReader(local), views=view_settings(), num_workers=0, **RUN))
+    found = list(make_loader(opened(server.url, tmp_path / "cache"), views=view_settings(), num_workers=num_workers, **RUN))
     for first, second in zip(wanted, found, strict=True):
         assert first.indices.equal(second.indices) and torch.equal(first.query_images, second.query_images)
     assert max(count for name, count in server.counts.items() if name != "manifest.json") == 1
@@ -200,10 +204,9 @@ def test_training_reads_a_url_as_it_reads_the_folder(server: ShardServer, local:
 
 
 def test_a_network_that_fails_is_never_skipped_as_a_bad_sample(server: ShardServer, tmp_path: Path, view_settings) -> None:
-    run = dict(seed=5, global_batch=4, accumulation_steps=1, block=2, num_lanes=2, consumed=0, num_steps=6, rank=0, num_ranks=1, prefetch=2, pin_memory=False)
     server.faults["shard-0001.tar"] = [500] * 100
     with pytest.raises(MachineError, match=r"cannot fetch .*shard-0001.tar, in 6 tries"):
-        list(make_loader(opened(server.url, tmp_path / "cache"), views=view_settings(), num_workers=0, bad_samples="skip", **run))
+        list(make_loader(opened(server.url, tmp_path / "cache"), views=view_settings(), num_workers=0, bad_samples="skip", **RUN))
 
 
 def test_staging_copies_every_shard_once_and_reads_it_there(local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

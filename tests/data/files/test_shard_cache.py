@@ -17,7 +17,11 @@ from mcdist.location import default_cache_dir
 
 def file_of(place: int, *, size: int) -> Wanted:
     """A file of this size, made where it is fetched."""
-    return Wanted(sha256=f"{place:064x}", num_bytes=size, suffix=".tar", fetch=lambda to: to.write_bytes(bytes(size)))
+
+    def fetch(to: Path) -> None:
+        to.write_bytes(bytes(size))
+
+    return Wanted(sha256=f"{place:064x}", num_bytes=size, suffix=".tar", fetch=fetch)
 
 
 def files_of(sizes: list[int]) -> list[Wanted]:

@@ -93,7 +93,8 @@ def test_equal_ids_in_any_layout_are_equal_for_everyone(layout: str, tmp_path: P
     assert numpy.array_equal(read_map(SAME[layout]), IDS)
     assert numpy.array_equal(instances_of(read_values(path), mask_values="auto", components=False).values, IDS)
     assert numpy.array_equal(read_instances(path), IDS)
-    assert numpy.array_equal(Truth(tmp_path).read("a.jpg"), IDS)
+    truth = Truth(tmp_path).read("a.jpg")
+    assert truth is not None and numpy.array_equal(truth, IDS)
     photo = numpy.zeros((*IDS.shape, 3), dtype=numpy.uint8)
     assert numpy.array_equal(make(masks=str(tmp_path), values="instances")([photo], names=["a.jpg"])[0].instances, IDS)
 

@@ -109,11 +109,15 @@ def test_indexes_and_descriptors_held_open_are_bounded(make_shards: Callable[...
         assert isinstance(reader.files, LocalFiles) and len(reader.files._descriptors) <= 3
 
 
+def put(recent: Recent[str, int], key: str, value: int) -> None:
+    recent.get(key, make=lambda: value)
+
+
 def test_what_was_used_longest_ago_is_closed_first() -> None:
     closed: list[int] = []
     recent: Recent[str, int] = Recent(2, cost=lambda value: 1, close=closed.append)
     for key, value in [("a", 1), ("b", 2), ("a", 9), ("c", 3)]:
-        recent.get(key, make=lambda value=value: value)
+        put(recent, key, value)
     assert closed == [2]
     assert recent.get("a", make=lambda: 0) == 1
     recent.clear()
@@ -123,5 +127,5 @@ def test_what_was_used_longest_ago_is_closed_first() -> None:
 def test_a_value_above_the_limit_is_held_alone() -> None:
     recent: Recent[str, int] = Recent(10, cost=lambda value: value, close=lambda value: None)
     for key, value in [("a", 5), ("b", 50)]:
-        recent.get(key, make=lambda value=value: value)
+        put(recent, key, value)
     assert len(recent) == 1 and recent.total == 50

@@ -6,8 +6,9 @@ from torchvision.transforms.v2 import functional
 
 from mcdist.data.views.colour import change_colours
 from mcdist.data.views.draw import Colour
+from mcdist.ops.tolerance import Tolerance
 
-TOLERANCE = dict(atol=1e-5, rtol=0)
+TOLERANCE = Tolerance(atol=1e-5, rtol=0)
 ORACLE = {
     "brightness": functional.adjust_brightness,
     "contrast": functional.adjust_contrast,

@@ -18,6 +18,7 @@ def test_interleaved_convolution_equals_the_dilated_one_with_its_gradients(kerne
     torch.testing.assert_close(got, want)
     weight = torch.randn_like(want)
     (got * weight).sum().backward()
+    assert convolution.weight.grad is not None
     ours_weight = convolution.weight.grad.clone()
     convolution.weight.grad = None
     (want * weight).sum().backward()

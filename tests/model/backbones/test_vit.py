@@ -2,11 +2,13 @@
 
 import builtins
 import copy
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from mcdist.choices import DecoderKind, Norm
 from mcdist.errors import ConfigError, MachineError, MissingExtraError
 from mcdist.model.backbones.freeze import freeze_before
 from mcdist.model.backbones.registry import make_backbone
@@ -124,7 +126,7 @@ def test_recomputing_keeps_gradients_to_the_bit_and_runs_each_block_again() -> N
 
 
 @pytest.mark.parametrize("kind", ["sync", "shuffled", "group", "frozen"])
-def test_a_norm_setting_is_refused_where_there_is_layer_norm_only(kind: str) -> None:
+def test_a_norm_setting_is_refused_where_there_is_layer_norm_only(kind: Norm) -> None:
     with pytest.raises(ConfigError, match=f"model.norm={kind} needs a network with BatchNorm layers"):
         convert_norm(_encoder(tiny_vit(), decoder="linear"), kind=kind)
 
@@ -194,7 +196,7 @@ def test_weights_of_the_hub_are_fetched_by_timm(monkeypatch: pytest.MonkeyPatch)
 def test_without_timm_the_install_line_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
-    def without_timm(name: str, *arguments: object, **options: object) -> object:
+    def without_timm(name: str, *arguments: Any, **options: Any) -> object:
         if name.split(".")[0] == "timm":
             raise ImportError("No module named 'timm'")
         return real(name, *arguments, **options)
@@ -206,6 +208,6 @@ def test_without_timm_the_install_line_is_given(monkeypatch: pytest.MonkeyPatch)
         make_backbone("resnet19")
 
 
-def _encoder(vit: ViT, *, decoder: str) -> Encoder:
+def _encoder(vit: ViT, *, decoder: DecoderKind) -> Encoder:
     module, channels = make_decoder(decoder, num_channels=vit.num_channels, width=16, atrous_rates=[1, 2], dropout=0.0)
     return Encoder(vit, decoder=module, decoder_channels=channels, embedding_dim=8)

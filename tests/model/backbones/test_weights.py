@@ -112,7 +112,7 @@ def test_another_number_of_classes_does_not_matter(tmp_path: Path) -> None:
     tensors = resnet18(weights=None, num_classes=7).state_dict()
     torch.save(tensors, path)
     backbone = make_backbone("resnet18", weights=str(path))
-    assert torch.equal(backbone.blocks()[4][1].conv2.weight, tensors["layer4.1.conv2.weight"])
+    assert torch.equal(backbone.blocks()[4].get_parameter("1.conv2.weight"), tensors["layer4.1.conv2.weight"])
 
 
 def test_a_network_whose_own_names_begin_like_a_prefix_keeps_them(tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ import pytest
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
+from mcdist.choices import Norm
 from mcdist.errors import ConfigError
 from mcdist.model.norms.convert import convert_norm, replace_norms
 
 
 @pytest.mark.parametrize("kind", ["sync", "shuffled", "group", "frozen"])
-def test_a_kind_that_finds_no_batch_norm_is_refused(kind: str) -> None:
+def test_a_kind_that_finds_no_batch_norm_is_refused(kind: Norm) -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.LayerNorm(4))
     with pytest.raises(ConfigError, match=rf"^model.norm={kind} needs a network with BatchNorm layers, but this one has none; use model.norm=batch"):
         convert_norm(network, kind=kind)
@@ -22,4 +23,4 @@ def test_the_default_finds_nothing_to_do_and_says_nothing() -> None:
 def test_every_batch_norm_is_found_at_any_depth() -> None:
     network = nn.Sequential(nn.BatchNorm2d(4), nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)), nn.LayerNorm(4))
     assert replace_norms(network, kind="frozen") == 2
-    assert [isinstance(module, FrozenBatchNorm2d) for module in (network[0], network[1][1], network[2])] == [True, True, False]
+    assert [isinstance(module, FrozenBatchNorm2d) for module in (network[0], network.get_submodule("1.1"), network[2])] == [True, True, False]

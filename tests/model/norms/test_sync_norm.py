@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from mcdist.choices import Norm
 from mcdist.distributed import World
 from mcdist.model.norms.convert import convert_norm
 from mcdist.model.norms.sync import SyncBatchNorm2d, global_moments
@@ -82,13 +83,14 @@ def _check_the_evaluation_asks_nobody(world: World) -> None:
 
 def _check_kinds(world: World) -> None:
     """Which kinds make a rank's output depend on the other rank's images, and which on its own other images."""
-    for kind, sees_batch, sees_ranks in (
+    kinds: tuple[tuple[Norm, bool, bool], ...] = (
         ("batch", True, False),
         ("shuffled", True, False),
         ("sync", True, True),
         ("group", False, False),
         ("frozen", False, False),
-    ):
+    )
+    for kind, sees_batch, sees_ranks in kinds:
         net = make_net()
         convert_norm(net, kind=kind, sum_over_ranks=world.sum_apart())
         own = images()[:2] + world.rank  # the ranks' images differ

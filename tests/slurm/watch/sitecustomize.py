@@ -74,7 +74,7 @@ class Hook(importlib.abc.MetaPathFinder):
 
             module.build_batches = build_batches
 
-        spec.loader.exec_module = watch
+        spec.loader.exec_module = watch  # type: ignore[method-assign]  # this one import of this one module is watched
         return spec
 
 
