@@ -1,14 +1,16 @@
 """Fixtures of the whole suite: the devices present, one thread, the shared photographs, repeatable properties."""
 
 import os
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import settings
 
 from mcdist.data.views.draw import ViewSettings
+from tests.fixture_types import MakeShards, MakeViewSettings, MembersOf, RelistShard, ShardsAt
 from tests.tiny_shards import draw_members, relist, tiny_shards
 
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
@@ -35,33 +37,33 @@ def shared_data() -> Path:
 
 
 @pytest.fixture
-def make_shards(tmp_path: Path) -> Callable[..., Path]:
+def make_shards(tmp_path: Path) -> MakeShards:
     """`tiny_shards` into a fresh folder."""
-    return lambda num_samples, **options: tiny_shards(tmp_path / "shards", num_samples, **options)
+    return partial(tiny_shards, tmp_path / "shards")
 
 
 @pytest.fixture(scope="session")
-def shards_at() -> Callable[..., Path]:
+def shards_at() -> ShardsAt:
     """`tiny_shards` itself, for folders that outlive a test."""
     return tiny_shards
 
 
 @pytest.fixture(scope="session")
-def relist_shard() -> Callable[..., Path]:
+def relist_shard() -> RelistShard:
     """`relist`, for folders whose index says what no builder would."""
     return relist
 
 
 @pytest.fixture(scope="session")
-def members_of() -> Callable[..., dict[str, bytes]]:
+def members_of() -> MembersOf:
     """`draw_members`, to be changed for a sample."""
     return draw_members
 
 
 @pytest.fixture(scope="session")
-def view_settings() -> Callable[..., ViewSettings]:
+def view_settings() -> MakeViewSettings:
     """The paper's settings at 32 px, with any of them changed."""
-    defaults = dict(
+    defaults: dict[str, Any] = dict(
         size_px=32,
         crop_scale_min=0.2,
         crop_scale_max=1.0,

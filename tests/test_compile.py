@@ -3,13 +3,13 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mcdist.report.jsonl import read_metrics
 from mcdist.run_dir import RunDir
+from tests.fixture_types import MakeShards
 
 CONFIG = """
 data: {num_workers: 0, block: 4, num_lanes: 4}
@@ -22,7 +22,7 @@ report: {mlflow: off, log_every_steps: 1}
 
 
 @pytest.mark.slow
-def test_compiled_runs_follow_the_eager_one_in_every_mode(tmp_path: Path, make_shards: Callable[..., Path]) -> None:
+def test_compiled_runs_follow_the_eager_one_in_every_mode(tmp_path: Path, make_shards: MakeShards) -> None:
     (tmp_path / "config.yaml").write_text(CONFIG)
     shards = make_shards(12)
     losses = {}

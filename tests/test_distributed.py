@@ -16,6 +16,7 @@ from mcdist.ranks.join import join_world
 from mcdist.report.bad_samples import read_bad_samples
 from mcdist.report.jsonl import read_metrics
 from mcdist.run_dir import RunDir, list_checkpoints
+from tests.fixture_types import MakeShards, MembersOf, ShardsAt
 
 CONFIG = """
 data: {num_workers: 0, block: 4, num_lanes: 4}
@@ -29,7 +30,7 @@ report: {mlflow: "off", log_every_steps: 1}
 
 
 @pytest.fixture
-def train(tmp_path: Path, make_shards: Callable[..., Path]) -> Callable[..., dict[str, list[float]]]:
+def train(tmp_path: Path, make_shards: MakeShards) -> Callable[..., dict[str, list[float]]]:
     """Train under torchrun on `ranks` processes; gives the curves by name."""
     config = tmp_path / "config.yaml"
     config.write_text(CONFIG)
@@ -70,7 +71,7 @@ def test_two_ranks_with_accumulation_compute_what_one_rank_does(train: Callable[
 
 @pytest.mark.slow
 def test_bad_samples_of_every_rank_are_counted_and_listed(
-    train: Callable[..., dict[str, list[float]]], shards_at: Callable[..., Path], members_of: Callable[..., dict[str, bytes]], tmp_path: Path
+    train: Callable[..., dict[str, list[float]]], shards_at: ShardsAt, members_of: MembersOf, tmp_path: Path
 ) -> None:
     bad = [2, 3, 4, 9, 10]
     shards = shards_at(tmp_path / "bad", 12, members_of=lambda index: {**members_of(index), "png": b""} if index in bad else members_of(index))

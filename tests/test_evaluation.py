@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy
@@ -19,6 +18,7 @@ from mcdist.records import Evaluation
 from mcdist.report.console import Console
 from mcdist.run_dir import RunDir
 from mcdist.store.store import FeatureStore
+from tests.fixture_types import ShardsAt
 from tests.many_ranks import free_port, on_ranks
 from tests.tiny_shards import draw_members
 
@@ -34,7 +34,7 @@ evaluate: {classes: {background: [0], one: [1], two: [2]}, size_px: 64, batch: 2
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, shards_at: Callable[..., Path]) -> RunDir:
+def trained(tmp_path_factory: pytest.TempPathFactory, shards_at: ShardsAt) -> RunDir:
     """A run on twelve photos whose backbone is frozen, so that it is the initial one's."""
     root = tmp_path_factory.mktemp("trained")
     (root / "small.yaml").write_text(SMALL)
@@ -154,7 +154,7 @@ def test_a_store_of_other_settings_is_refused_with_the_difference(trained: RunDi
     assert evaluated(trained, store=alone.folder).num_photos == 12
 
 
-def test_shards_with_other_labels_of_the_same_photos_are_another_store(trained: RunDir, shards_at: Callable[..., Path], tmp_path: Path) -> None:
+def test_shards_with_other_labels_of_the_same_photos_are_another_store(trained: RunDir, shards_at: ShardsAt, tmp_path: Path) -> None:
     def relabelled(index: int) -> dict[str, bytes]:
         return {**draw_members(index), "seg.png": encode_map(numpy.full((40, 52), 1, dtype=numpy.int16))}
 
@@ -175,7 +175,7 @@ def test_patches_are_kept_on_demand_and_serve_an_evaluation_without(trained: Run
         embed_run(trained, overrides=["evaluate.limit=3"], which="newest", out=tmp_path / "plain", patches=True)
 
 
-def test_other_shards_are_embedded_with_their_ground_truth(trained: RunDir, shards_at: Callable[..., Path], tmp_path: Path) -> None:
+def test_other_shards_are_embedded_with_their_ground_truth(trained: RunDir, shards_at: ShardsAt, tmp_path: Path) -> None:
     other = shards_at(tmp_path / "other", 3)
     store = embed_run(trained, overrides=[], which="newest", shards=str(other), out=tmp_path / "store")
     assert store is not None and store.num_photos == 3 and store.has("proposals", "histogram")

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import webdataset
 
 from mcdist.data.readers.webdataset import WebDatasetReader
+from tests.fixture_types import MakeShards, MembersOf
 
 
 def read_folder(folder: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
@@ -37,12 +38,12 @@ def read_folder(folder: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
 
 
 @pytest.fixture
-def folder(make_shards: Callable[..., Path], members_of: Callable[..., dict[str, bytes]]) -> Path:
+def folder(make_shards: MakeShards, members_of: MembersOf) -> Path:
     """Twelve samples in three shards, every other one without ground truth."""
     return make_shards(12, members_of=lambda index: {name: content for name, content in members_of(index).items() if index % 2 or name != "seg.png"})
 
 
-def test_a_reader_written_from_the_document_finds_what_was_written(folder: Path, members_of: Callable[..., dict[str, bytes]]) -> None:
+def test_a_reader_written_from_the_document_finds_what_was_written(folder: Path, members_of: MembersOf) -> None:
     samples = list(read_folder(folder))
     assert [key for key, _ in samples] == [f"photo_{index:04d}" for index in range(12)]
     for index, (_, members) in enumerate(samples):

@@ -1,7 +1,6 @@
 """A run writes down whether the GPU kernels were trusted: in its metrics, its environment and its report."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from mcdist.ops.verdict import Verdict, verdict_for
 from mcdist.report.html import write_report
 from mcdist.report.jsonl import read_metrics
 from mcdist.run_dir import RunDir
+from tests.fixture_types import MakeShards
 
 SMALL = """
 data: {num_workers: 0, block: 4, num_lanes: 4}
@@ -33,7 +33,7 @@ SAID = "Some GPU: the fused operators are not used, compact ones are: mask_pool 
 
 
 @pytest.fixture
-def config(tmp_path: Path, make_shards: Callable[..., Path]) -> Config:
+def config(tmp_path: Path, make_shards: MakeShards) -> Config:
     (tmp_path / "small.yaml").write_text(SMALL)
     return load_config(tmp_path / "small.yaml", overrides=[f"data.train={make_shards(8)}", f"run.dir={tmp_path / 'run'}"])
 

@@ -18,6 +18,7 @@ from mcdist.data.batch import Batch
 from mcdist.report.jsonl import read_metrics
 from mcdist.resilience.attempts import list_attempts
 from mcdist.run_dir import RunDir, list_checkpoints
+from tests.fixture_types import MakeShards
 
 NUM_SAMPLES, GLOBAL_BATCH, EPOCHS, NUM_KILLS = 20, 4, 4, 4
 NUM_STEPS = EPOCHS * NUM_SAMPLES // GLOBAL_BATCH
@@ -62,7 +63,7 @@ def _num_lines(path: Path) -> int:
 
 
 @pytest.fixture
-def start(tmp_path: Path, make_shards: Callable[..., Path]) -> Callable[..., multiprocessing.process.BaseProcess]:
+def start(tmp_path: Path, make_shards: MakeShards) -> Callable[..., multiprocessing.process.BaseProcess]:
     """Starts the run in folder `name`, in a process of its own that writes what it sees to `name`.jsonl."""
     (tmp_path / "config.yaml").write_text(CONFIG)
     shards = make_shards(NUM_SAMPLES)

@@ -15,6 +15,7 @@ import pytest
 from mcdist.report.jsonl import read_metrics
 from mcdist.resilience.attempts import attempts_without_progress, list_attempts
 from mcdist.run_dir import RunDir, list_checkpoints
+from tests.fixture_types import MakeShards
 
 CONFIG = """
 data: {num_workers: 1, block: 4, num_lanes: 4}
@@ -74,7 +75,7 @@ def told_by_mcdist(error: str) -> int:
     return sum(line.startswith(("mcdist:", "Traceback")) for line in error.splitlines())
 
 
-def test_a_rank_that_is_killed_ends_the_other_with_one_line_and_loses_no_more_than_an_interval(tmp_path: Path, make_shards: Callable[..., Path]) -> None:
+def test_a_rank_that_is_killed_ends_the_other_with_one_line_and_loses_no_more_than_an_interval(tmp_path: Path, make_shards: MakeShards) -> None:
     run_dir, shards = RunDir(tmp_path / "run"), make_shards(12)
     with two_ranks(tmp_path, shards) as processes:
         wait_for(lambda: _saved(run_dir) >= 5, processes=processes)
@@ -100,7 +101,7 @@ def test_a_rank_that_is_killed_ends_the_other_with_one_line_and_loses_no_more_th
 
 
 @pytest.mark.slow
-def test_a_rank_that_hangs_ends_the_other_which_tells_where_it_stood(tmp_path: Path, make_shards: Callable[..., Path]) -> None:
+def test_a_rank_that_hangs_ends_the_other_which_tells_where_it_stood(tmp_path: Path, make_shards: MakeShards) -> None:
     run_dir = RunDir(tmp_path / "run")
     with two_ranks(tmp_path, make_shards(12), "run.hang_timeout_s=20") as processes:
         wait_for(lambda: _saved(run_dir) >= 5, processes=processes)
@@ -114,7 +115,7 @@ def test_a_rank_that_hangs_ends_the_other_which_tells_where_it_stood(tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_job_on_a_held_folder_is_refused_on_all_ranks_and_told_once(tmp_path: Path, make_shards: Callable[..., Path]) -> None:
+def test_a_job_on_a_held_folder_is_refused_on_all_ranks_and_told_once(tmp_path: Path, make_shards: MakeShards) -> None:
     run_dir, shards = RunDir(tmp_path / "run"), make_shards(12)
     with two_ranks(tmp_path, shards) as first:
         wait_for(lambda: _saved(run_dir) >= 5, processes=first)

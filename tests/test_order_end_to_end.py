@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from mcdist.checkpoint import load_checkpoint
 from mcdist.data.order import micro_batches
 from mcdist.run_dir import RunDir, list_checkpoints
+from tests.fixture_types import MakeShards
 
 NUM_SAMPLES, GLOBAL_BATCH, NUM_LANES, BLOCK, EPOCHS, STOP_AFTER = 30, 12, 6, 2, 2, 2
 NUM_STEPS = EPOCHS * NUM_SAMPLES // GLOBAL_BATCH
@@ -48,7 +48,7 @@ def _train(folder: Path, *overrides: str, name: str, ranks: int, stop_after: int
 
 
 @pytest.mark.slow
-def test_a_run_stopped_within_an_epoch_goes_on_with_other_ranks_and_workers_and_misses_no_sample(tmp_path: Path, make_shards: Callable[..., Path]) -> None:
+def test_a_run_stopped_within_an_epoch_goes_on_with_other_ranks_and_workers_and_misses_no_sample(tmp_path: Path, make_shards: MakeShards) -> None:
     (tmp_path / "config.yaml").write_text(CONFIG)
     place = (f"data.train={make_shards(NUM_SAMPLES)}", f"run.dir={tmp_path / 'run'}")
     before = _train(tmp_path, *place, name="before", ranks=3, stop_after=STOP_AFTER)

@@ -32,6 +32,7 @@ from mcdist.resilience.attempts import list_attempts
 from mcdist.resilience.claim import Claim, claim_run
 from mcdist.run_dir import RunDir, list_checkpoints
 from mcdist.types import IMAGENET_MEAN, IMAGENET_STD
+from tests.fixture_types import MakeShards, ShardsAt
 from tests.judged_run import judged
 from tests.shard_server import serve
 from tests.tiny_shards import draw_members, photo_bytes
@@ -55,7 +56,7 @@ def _restore_determinism() -> Iterator[None]:
 
 
 @pytest.fixture
-def configure(tmp_path: Path, make_shards: Callable[..., Path]) -> Callable[..., Config]:
+def configure(tmp_path: Path, make_shards: MakeShards) -> Callable[..., Config]:
     """A small configuration over twelve photos, with overrides."""
     (tmp_path / "small.yaml").write_text(SMALL)
     shards = make_shards(12)
@@ -208,7 +209,7 @@ def test_what_a_message_tells_to_change_may_change_in_the_same_run_and_the_log_n
 
 
 def test_a_run_knows_its_samples_wherever_they_are(
-    configure: Callable[..., Config], shards_at: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    configure: Callable[..., Config], shards_at: ShardsAt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Stopped again and again, it goes on with its shards at home, moved, from a URL, staged, and as FFCV files; the end is that of one go."""
     home = shards_at(tmp_path / "home", 12)
@@ -235,7 +236,7 @@ def test_a_run_knows_its_samples_wherever_they_are(
 
 @pytest.mark.parametrize("num_asked", [2, 100])
 def test_a_run_whose_shards_were_rebuilt_with_other_photos_is_refused_with_both_facts(
-    configure: Callable[..., Config], shards_at: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_asked: int
+    configure: Callable[..., Config], shards_at: ShardsAt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_asked: int
 ) -> None:
     """Stopped or finished."""
     folder = shards_at(tmp_path / "rebuilt", 12)
@@ -337,7 +338,7 @@ def test_a_trained_run_is_evaluated_beside_its_baselines(configure: Callable[...
 
 
 def test_evaluating_without_classes_says_what_to_set_and_without_ground_truth_shows_clusters(
-    configure: Callable[..., Config], shards_at: Callable[..., Path], tmp_path: Path
+    configure: Callable[..., Config], shards_at: ShardsAt, tmp_path: Path
 ) -> None:
     config = configure("optim.epochs=1")
     run.train_run(config)
@@ -357,9 +358,7 @@ def test_evaluating_without_classes_says_what_to_set_and_without_ground_truth_sh
         assert list(run_dir.clusters.glob("*.png"))
 
 
-def test_photos_whose_masks_never_fit_keep_their_place_and_are_counted(
-    configure: Callable[..., Config], shards_at: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_photos_whose_masks_never_fit_keep_their_place_and_are_counted(configure: Callable[..., Config], shards_at: ShardsAt, tmp_path: Path) -> None:
     def members(index: int) -> dict[str, bytes]:
         blank = photo_bytes(numpy.zeros((40, 52), dtype=numpy.uint8))
         return draw_members(index) | ({"mask.png": blank} if index % 2 else {})
@@ -372,7 +371,7 @@ def test_photos_whose_masks_never_fit_keep_their_place_and_are_counted(
 
 
 @pytest.fixture
-def bad_shards(shards_at: Callable[..., Path], tmp_path: Path) -> Path:
+def bad_shards(shards_at: ShardsAt, tmp_path: Path) -> Path:
     """Eight photos, of which number 6 has no bytes."""
     return shards_at(tmp_path / "bad", 8, members_of=lambda index: draw_members(index) | ({"png": b""} if index == 6 else {}))
 

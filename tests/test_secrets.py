@@ -8,6 +8,7 @@ from mcdist import run
 from mcdist.config.file import load_config
 from mcdist.errors import ConfigError, MachineError
 from mcdist.location import without_secrets
+from tests.fixture_types import MakeShards
 from tests.shard_server import serve
 
 SMALL = """
@@ -29,7 +30,7 @@ def holders(folder: Path) -> list[Path]:
 @pytest.mark.parametrize("stage", [True, False])
 @pytest.mark.parametrize("key", ["data.train", "data.val"])
 @pytest.mark.parametrize("url", URLS)
-def test_training_refuses_it_before_it_writes_anything(url: str, key: str, stage: bool, make_shards, tmp_path: Path) -> None:
+def test_training_refuses_it_before_it_writes_anything(url: str, key: str, stage: bool, make_shards: MakeShards, tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(SMALL)
     others = {"data.train": str(make_shards(8)), "run.dir": str(tmp_path / "run")} | ({"data.stage_to": str(tmp_path / "here")} if stage else {}) | {key: url}
     with pytest.raises(ConfigError, match=f"{key} must be a URL without user, password, query and fragment") as caught:
@@ -39,7 +40,7 @@ def test_training_refuses_it_before_it_writes_anything(url: str, key: str, stage
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_whose_server_redirects_to_a_signed_address_keeps_it_nowhere(make_shards, tmp_path: Path) -> None:
+def test_a_run_whose_server_redirects_to_a_signed_address_keeps_it_nowhere(make_shards: MakeShards, tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(SMALL)
     with serve(make_shards(12)) as server:
         shards = [path.name for path in server.folder.glob("*.tar")]

@@ -23,6 +23,7 @@ from mcdist.proposals.patch_cuts.features import make_extractor
 from mcdist.report.jsonl import read_metrics
 from mcdist.run_dir import RunDir, list_checkpoints
 from mcdist.train import loop
+from tests.fixture_types import MakeShards
 
 TINY = """
 data: {num_workers: 0, block: 4, num_lanes: 4}
@@ -43,7 +44,7 @@ def _restore_determinism() -> Iterator[None]:
 
 
 @pytest.fixture
-def configure(tmp_path: Path, make_shards: Callable[..., Path]) -> Callable[..., Config]:
+def configure(tmp_path: Path, make_shards: MakeShards) -> Callable[..., Config]:
     """A tiny ViT's configuration over twelve photos, with overrides."""
     pytest.importorskip("timm", reason="pip install 'mcdist[vit]'")
     (tmp_path / "vit.yaml").write_text(TINY)

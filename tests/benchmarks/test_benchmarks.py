@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from mcdist.errors import ConfigError, McdistError
+from tests.fixture_types import MakeShards
 
 FIELDS = ["benchmark", "provider", "mode", "shape", "metric", "unit", "median", "p20", "p80", "num_runs", "machine", "versions", "commit", "date"]
 SMALL_MODEL = ["model.backbone=resnet18", "model.num_stages=3", "model.decoder=linear", "model.bank_size=4"]
@@ -189,7 +190,7 @@ def test_the_loaders_memory_is_measured_by_number_of_photos(benchmark_named: Cal
     assert all(row.median > 0 and row.mode == "300 photos" for row in rows)
 
 
-def test_the_step_is_measured_whole_and_by_part(run_benchmark: Callable[..., Rows], make_shards: Callable[..., Path], tmp_path: Path) -> None:
+def test_the_step_is_measured_whole_and_by_part(run_benchmark: Callable[..., Rows], make_shards: MakeShards, tmp_path: Path) -> None:
     config = tmp_path / "tiny.yaml"
     config.write_text("{}\n")
     rows = run_benchmark("benchmarks.step.step", str(config), f"data.train={make_shards(6)}", *SMALL_MODEL, *SMALL_STEP, "--num-runs", "2")
@@ -218,7 +219,7 @@ def test_peak_memory_counts_what_a_call_holds(benchmark_named: Callable[[str], M
     assert 12 <= peak <= 64
 
 
-def test_the_cost_of_a_checkpoint_is_measured_both_ways(run_benchmark: Callable[..., Rows], tmp_path: Path, make_shards: Callable[..., Path]) -> None:
+def test_the_cost_of_a_checkpoint_is_measured_both_ways(run_benchmark: Callable[..., Rows], tmp_path: Path, make_shards: MakeShards) -> None:
     (tmp_path / "config.yaml").write_text("")
     settings = [f"data.train={make_shards(4)}", *SMALL_MODEL, *SMALL_STEP]
     rows = run_benchmark(

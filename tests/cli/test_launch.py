@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixture_types import MakeShards
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCRIPT = ROOT / "launch" / "slurm.py"
 TIMEOUT_S = 300
@@ -43,7 +45,7 @@ def launch(tmp_path: Path, path: Path) -> Launch:
 
 
 @pytest.fixture
-def config(tmp_path: Path, make_shards: Callable[..., Path]) -> list[str]:
+def config(tmp_path: Path, make_shards: MakeShards) -> list[str]:
     """Words that train something tiny."""
     (tmp_path / "config.yaml").write_text(
         """

@@ -18,6 +18,7 @@ from mcdist.__main__ import main
 from mcdist.cli.main import app
 from mcdist.run_dir import RunDir, list_checkpoints
 from tests.endless_run import CONFIG
+from tests.fixture_types import MakeShards
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -47,7 +48,7 @@ def test_what_a_person_gets_wrong_is_one_sentence_and_an_exit_code(
     code: int,
     sentence: str,
     tmp_path: Path,
-    make_shards: Callable[..., Path],
+    make_shards: MakeShards,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -103,7 +104,7 @@ def test_the_clones_own_scripts_are_the_same_commands(program: list[str], words:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_and_leaves(number: signal.Signals, code: int, tmp_path: Path, make_shards: Callable[..., Path]) -> None:
+def test_a_signal_saves_and_leaves(number: signal.Signals, code: int, tmp_path: Path, make_shards: MakeShards) -> None:
     (tmp_path / "config.yaml").write_text(CONFIG)
     run_dir = RunDir(tmp_path / "run")
     command = [sys.executable, "-m", "mcdist", "train", str(tmp_path / "config.yaml"), f"data.train={make_shards(12)}", f"run.dir={run_dir.root}"]

@@ -21,6 +21,7 @@ from mcdist.data.shards.manifest import read_manifest
 from mcdist.data.shards.sample import decode_grey, decode_photo, decode_sample
 from mcdist.errors import ConfigError, MachineError, ShardError
 from mcdist.types import VOID
+from tests.fixture_types import MakeShards, MakeViewSettings, MembersOf, RelistShard
 
 BAD = 7
 RUN = dict(seed=5, global_batch=4, accumulation_steps=1, block=3, num_lanes=2, consumed=0, num_steps=3, rank=0, num_ranks=1, prefetch=2, pin_memory=False)
@@ -70,17 +71,17 @@ MEMBERS: dict[str, tuple[Callable[[dict[str, bytes]], dict[str, bytes]], str]] =
 
 
 @pytest.fixture(params=MEMBERS)
-def spoiled(request, make_shards, members_of) -> tuple[Path, str]:
+def spoiled(request, make_shards: MakeShards, members_of: MembersOf) -> tuple[Path, str]:
     """12 samples of which number 7 has a bad member, and what is said of it."""
     change, reason = MEMBERS[request.param]
     return make_shards(12, members_of=lambda index: change(members_of(index)) if index == BAD else members_of(index)), reason
 
 
-def loader_of(folder: Path, view_settings, **changes):
+def loader_of(folder: Path, view_settings: MakeViewSettings, **changes):
     return make_loader(WebDatasetReader(folder), views=view_settings(), **{**RUN, "num_workers": 0, **changes})
 
 
-def assert_skipped(folder: Path, view_settings, *, reason: str, bad: Collection[int] = (BAD,)) -> list[BadSample]:
+def assert_skipped(folder: Path, view_settings: MakeViewSettings, *, reason: str, bad: Collection[int] = (BAD,)) -> list[BadSample]:
     """One epoch of 12: every sample in its place, the bad ones void in both views, the others as ever."""
     batches = list(loader_of(folder, view_settings, bad_samples="skip"))
     indices = torch.cat([batch.indices for batch in batches]).tolist()
@@ -100,7 +101,7 @@ def assert_skipped(folder: Path, view_settings, *, reason: str, bad: Collection[
     return listed
 
 
-def test_a_bad_sample_stops_the_run_with_shard_key_and_byte(spoiled, view_settings):
+def test_a_bad_sample_stops_the_run_with_shard_key_and_byte(spoiled, view_settings: MakeViewSettings):
     folder, reason = spoiled
     with pytest.raises(ShardError, match=rf"shard-0001.tar, sample photo_0007.*{reason}.*data.bad_samples=skip") as caught:
         list(loader_of(folder, view_settings))
@@ -108,12 +109,12 @@ def test_a_bad_sample_stops_the_run_with_shard_key_and_byte(spoiled, view_settin
     assert "expected a photo" in str(caught.value) or "at byte" in str(caught.value)
 
 
-def test_a_bad_sample_that_is_skipped_keeps_its_place_and_is_listed(spoiled, view_settings):
+def test_a_bad_sample_that_is_skipped_keeps_its_place_and_is_listed(spoiled, view_settings: MakeViewSettings):
     (listed,) = assert_skipped(spoiled[0], view_settings, reason="")
     assert (listed.shard, listed.key, listed.epoch) == ("shard-0001.tar", "photo_0007", 0)
 
 
-def test_skipping_changes_nothing_for_the_other_samples(make_shards, members_of, view_settings):
+def test_skipping_changes_nothing_for_the_other_samples(make_shards: MakeShards, members_of: MembersOf, view_settings: MakeViewSettings):
     folder = make_shards(12, members_of=lambda index: {**members_of(index), "png": b""} if index == BAD else members_of(index))
     skipped = list(loader_of(folder, view_settings, bad_samples="skip"))
     sound = list(loader_of(make_shards(12), view_settings))
@@ -123,20 +124,20 @@ def test_skipping_changes_nothing_for_the_other_samples(make_shards, members_of,
         assert first.query_images[good].equal(second.query_images[good])
 
 
-def test_a_truncated_tar_costs_the_samples_that_are_gone(make_shards, view_settings):
+def test_a_truncated_tar_costs_the_samples_that_are_gone(make_shards: MakeShards, view_settings: MakeViewSettings):
     folder = make_shards(12)
     keys = {index: extent for index, extent in enumerate(WebDatasetReader(folder).read_index(1).extents["json"][:, 0].tolist(), start=5)}
     os.truncate(folder / "shard-0001.tar", keys[7])
     assert_skipped(folder, view_settings, reason="the tar ends after", bad={8, 9})
 
 
-def test_a_missing_shard_is_told(make_shards, view_settings):
+def test_a_missing_shard_is_told(make_shards: MakeShards, view_settings: MakeViewSettings):
     folder = make_shards(12)
     (folder / "shard-0001.tar").unlink()
     assert_skipped(folder, view_settings, reason="cannot open the shard (No such file or directory)", bad={5, 6, 7, 8, 9})
 
 
-def test_an_index_of_another_build_costs_its_shard(make_shards, view_settings):
+def test_an_index_of_another_build_costs_its_shard(make_shards: MakeShards, view_settings: MakeViewSettings):
     folder = make_shards(12)
     path = folder / "shard-0001.index.json"
     path.write_bytes(path.read_bytes().replace(b'"schema_version":2', b'"schema_version":1'))
@@ -144,12 +145,12 @@ def test_an_index_of_another_build_costs_its_shard(make_shards, view_settings):
     assert {sample.key for sample in listed} == {""}
 
 
-def test_two_equal_keys_in_a_shard_are_refused(make_shards, relist_shard, view_settings):
+def test_two_equal_keys_in_a_shard_are_refused(make_shards: MakeShards, relist_shard: RelistShard, view_settings: MakeViewSettings):
     folder = relist_shard(make_shards(12), place=1, change=lambda samples: [replace(entry, key="photo_0005") for entry in samples])
     assert_skipped(folder, view_settings, reason="the key photo_0005 comes twice", bad={5, 6, 7, 8, 9})
 
 
-def test_a_manifest_that_promises_other_samples_than_the_index_is_refused(make_shards, relist_shard, view_settings):
+def test_a_manifest_that_promises_other_samples_than_the_index_is_refused(make_shards: MakeShards, relist_shard: RelistShard, view_settings: MakeViewSettings):
     folder = make_shards(12)
     sound = (folder / "shard-0001.index.json").read_bytes()
     relist_shard(folder, place=1, change=lambda samples: samples[:-1])
@@ -158,7 +159,7 @@ def test_a_manifest_that_promises_other_samples_than_the_index_is_refused(make_s
         WebDatasetReader(folder).read(6)
 
 
-def test_a_machine_that_fails_is_no_bad_sample(make_shards, view_settings, monkeypatch):
+def test_a_machine_that_fails_is_no_bad_sample(make_shards: MakeShards, view_settings: MakeViewSettings, monkeypatch):
     loader = loader_of(make_shards(12), view_settings, bad_samples="skip")
 
     def fail(index, **options):
@@ -169,7 +170,7 @@ def test_a_machine_that_fails_is_no_bad_sample(make_shards, view_settings, monke
         list(loader)
 
 
-def test_the_shard_of_a_sample_is_known_from_the_manifest(make_shards):
+def test_the_shard_of_a_sample_is_known_from_the_manifest(make_shards: MakeShards):
     manifest = read_manifest(make_shards(12))
     assert [shard_name(manifest, index=index) for index in (0, 4, 5, 11)] == ["shard-0000.tar", "shard-0000.tar", "shard-0001.tar", "shard-0002.tar"]
 
@@ -181,7 +182,7 @@ def test_a_stand_in_has_no_pixel_that_counts():
 
 
 @pytest.mark.parametrize("member", ["png", "mask.png"])
-def test_a_damaged_png_never_ends_the_process(members_of, member):
+def test_a_damaged_png_never_ends_the_process(members_of: MembersOf, member):
     """torchvision's decoder of PNG does, on most flipped bits, also where the checksum was made to fit."""
     sound = members_of(3)[member]
     for place in range(0, len(sound), max(1, len(sound) // 100)):

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.fixture_types import MakeShards
+
 CODE = """
 from pathlib import Path
 from mcdist.config import Config, DataConfig
@@ -33,7 +35,7 @@ for call in (
 """
 
 
-def test_a_mistyped_choice_is_an_error_where_types_are_not_checked(make_shards, tmp_path: Path) -> None:
+def test_a_mistyped_choice_is_an_error_where_types_are_not_checked(make_shards: MakeShards, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", CODE.format(folder=str(make_shards(3)))], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
         "verify must be one of never, open, got 'opne'",

@@ -14,18 +14,19 @@ from mcdist.data.loader import BatchLoader, _raising, make_loader, read_sample
 from mcdist.data.order import micro_batches
 from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.errors import ConfigError, MachineError, ShardError
+from tests.fixture_types import MakeShards, MakeViewSettings, MembersOf, RelistShard, ShardsAt
 
 RUN = dict(seed=5, global_batch=8, accumulation_steps=2, block=3, num_lanes=4, consumed=0, num_steps=5)
 ALONE = dict(rank=0, num_ranks=1, num_workers=0, prefetch=2, pin_memory=False)
 
 
 @pytest.fixture(scope="module")
-def folder(shards_at, tmp_path_factory) -> WebDatasetReader:
+def folder(shards_at: ShardsAt, tmp_path_factory) -> WebDatasetReader:
     """23 samples that no test changes."""
     return WebDatasetReader(shards_at(tmp_path_factory.mktemp("tiny") / "shards", 23))
 
 
-def loader_of(folder: WebDatasetReader, view_settings, **changes) -> BatchLoader:
+def loader_of(folder: WebDatasetReader, view_settings: MakeViewSettings, **changes) -> BatchLoader:
     return make_loader(folder, views=view_settings(), **{**RUN, **ALONE, **changes})
 
 
@@ -45,7 +46,7 @@ def by_place(loader: BatchLoader, *, rank: int, num_ranks: int) -> dict[tuple[in
     return seen
 
 
-def test_batches_come_in_the_order_of_the_run(folder, view_settings):
+def test_batches_come_in_the_order_of_the_run(folder, view_settings: MakeViewSettings):
     loader = loader_of(folder, view_settings)
     wanted = micro_batches(num_samples=23, rank=0, num_ranks=1, **RUN)
     assert len(loader) == 10
@@ -54,13 +55,13 @@ def test_batches_come_in_the_order_of_the_run(folder, view_settings):
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker processes:UserWarning")  # torch's advice where there are fewer cores
 @pytest.mark.parametrize("num_workers", [1, 3])
-def test_workers_do_not_change_what_is_seen(folder, view_settings, num_workers):
+def test_workers_do_not_change_what_is_seen(folder, view_settings: MakeViewSettings, num_workers):
     alone = list(loader_of(folder, view_settings))
     for first, second in zip(alone, loader_of(folder, view_settings, num_workers=num_workers), strict=True):
         assert_same(first, second)
 
 
-def test_ranks_do_not_change_what_is_seen(folder, view_settings):
+def test_ranks_do_not_change_what_is_seen(folder, view_settings: MakeViewSettings):
     alone = by_place(loader_of(folder, view_settings), rank=0, num_ranks=1)
     shared: dict = {}
     for rank in (0, 1):
@@ -72,7 +73,7 @@ def test_ranks_do_not_change_what_is_seen(folder, view_settings):
         assert torch.equal(shared[place][2], instances)
 
 
-def test_a_loader_started_later_gives_the_rest(folder, view_settings):
+def test_a_loader_started_later_gives_the_rest(folder, view_settings: MakeViewSettings):
     whole = list(loader_of(folder, view_settings))
     rest = list(loader_of(folder, view_settings, consumed=3 * 8, num_steps=2))
     for first, second in zip(whole[6:], rest, strict=True):
@@ -80,7 +81,7 @@ def test_a_loader_started_later_gives_the_rest(folder, view_settings):
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
-def test_three_ranks_of_two_workers_stop_and_two_ranks_of_one_worker_see_the_rest(folder, view_settings):
+def test_three_ranks_of_two_workers_stop_and_two_ranks_of_one_worker_see_the_rest(folder, view_settings: MakeViewSettings):
     """The loader's side of tests/test_order_end_to_end.py, within the first epoch of 23 and into the second."""
     run = dict(global_batch=6, num_lanes=6, block=2, accumulation_steps=1)
 
@@ -99,20 +100,20 @@ def test_three_ranks_of_two_workers_stop_and_two_ranks_of_one_worker_see_the_res
     assert sorted(shown[:23]) == sorted(shown[23:46]) == list(range(23))
 
 
-def test_the_next_epoch_draws_other_views(folder, view_settings):
+def test_the_next_epoch_draws_other_views(folder, view_settings: MakeViewSettings):
     batches = loader_of(folder, view_settings, num_steps=6, accumulation_steps=1)
     seen = [(int(index), image) for batch in batches for index, image in zip(batch.indices, batch.query_images, strict=True)]
     first = dict(seen[:23])
     assert all(not torch.equal(first[index], image) for index, image in seen[23:46])
 
 
-def test_loading_leaves_the_random_numbers_of_the_run_alone(folder, view_settings):
+def test_loading_leaves_the_random_numbers_of_the_run_alone(folder, view_settings: MakeViewSettings):
     state = torch.get_rng_state()
     list(loader_of(folder, view_settings))
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_training_never_reads_ground_truth(folder, view_settings, monkeypatch):
+def test_training_never_reads_ground_truth(folder, view_settings: MakeViewSettings, monkeypatch):
     read = os.pread
     truths = {sample.members["seg.png"] for place in range(len(folder.manifest.shards)) for sample in folder.read_index(place)}
     extents: list[tuple[int, int]] = []
@@ -128,7 +129,7 @@ def test_training_never_reads_ground_truth(folder, view_settings, monkeypatch):
 
 
 @pytest.fixture
-def cut(make_shards, relist_shard) -> WebDatasetReader:
+def cut(make_shards: MakeShards, relist_shard: RelistShard) -> WebDatasetReader:
     """23 samples, where the tar was cut inside the map of sample 7."""
     folder = make_shards(23)
     shard = WebDatasetReader(folder).manifest.shards[1]
@@ -144,7 +145,7 @@ def cut(make_shards, relist_shard) -> WebDatasetReader:
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_an_error_in_a_worker_arrives_as_its_one_sentence(cut, view_settings, num_workers):
+def test_an_error_in_a_worker_arrives_as_its_one_sentence(cut, view_settings: MakeViewSettings, num_workers):
     with pytest.raises(ShardError, match=r"photo_0007 \(png at byte \d+, mask.png at byte \d+\): mask.png should be 100 bytes, the tar ends after 4") as caught:
         list(loader_of(cut, view_settings, num_workers=num_workers))
     assert type(caught.value) is ShardError
@@ -170,7 +171,7 @@ def test_another_error_of_torch_stays_what_it_is():
         list(_raising(batches()))
 
 
-def test_workers_leave_interrupts_and_notices_to_the_main_process(folder, view_settings):
+def test_workers_leave_interrupts_and_notices_to_the_main_process(folder, view_settings: MakeViewSettings):
     batches = iter(loader_of(folder, view_settings, num_workers=2))
     seen = [next(batches), next(batches)]  # one of each worker: both have started
     for worker in multiprocessing.active_children():
@@ -180,7 +181,7 @@ def test_workers_leave_interrupts_and_notices_to_the_main_process(folder, view_s
     assert len(seen + list(batches)) == 10
 
 
-def test_closing_a_pass_ends_its_workers(folder, view_settings):
+def test_closing_a_pass_ends_its_workers(folder, view_settings: MakeViewSettings):
     batches = iter(loader_of(folder, view_settings, num_workers=2))
     next(batches)
     assert multiprocessing.active_children()
@@ -188,7 +189,7 @@ def test_closing_a_pass_ends_its_workers(folder, view_settings):
     assert not multiprocessing.active_children()
 
 
-def test_ranks_that_do_not_fit_are_refused_before_any_worker_starts(folder, view_settings):
+def test_ranks_that_do_not_fit_are_refused_before_any_worker_starts(folder, view_settings: MakeViewSettings):
     with pytest.raises(ConfigError, match="3 ranks cannot share 4 lanes"):
         loader_of(folder, view_settings, num_ranks=3)
 
@@ -201,7 +202,7 @@ def test_evaluation_gives_photos_with_ground_truth_in_index_order(folder):
     assert read_sample(folder, 4).segments is None
 
 
-def test_evaluation_wants_ground_truth(make_shards, members_of):
+def test_evaluation_wants_ground_truth(make_shards: MakeShards, members_of: MembersOf):
     without: Path = make_shards(2, members_of=lambda index: {name: content for name, content in members_of(index).items() if name != "seg.png"})
     with pytest.raises(ShardError, match="evaluation needs the ground truth seg.png"):
         read_sample(WebDatasetReader(without), 0, with_segments=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mcdist.report.jsonl import read_metrics
+from tests.fixture_types import MakeShards
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TIMEOUT_S = 200
@@ -25,7 +26,7 @@ report: {mlflow: "off", console: "off", log_every_steps: 1}
 
 
 @pytest.fixture
-def job(tmp_path: Path, make_shards: Callable[..., Path]) -> Iterator["subprocess.Popen[str]"]:
+def job(tmp_path: Path, make_shards: MakeShards) -> Iterator["subprocess.Popen[str]"]:
     """A training on two local ranks that would take for ever."""
     (tmp_path / "config.yaml").write_text(CONFIG)
     command = [sys.executable, str(ROOT / "launch" / "slurm.py"), "--cluster", "local", "--nodes", "2", "config.yaml", f"data.train={make_shards(16)}"]

@@ -1,12 +1,12 @@
 """The generated run of these tests claims nothing that no run writes."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from mcdist import run
 from mcdist.config.file import load_config
 from mcdist.report.jsonl import read_metrics
 from mcdist.run_dir import RunDir
+from tests.fixture_types import MakeShards
 from tests.report.fake_run import make_records
 
 CONFIG = """
@@ -19,7 +19,7 @@ report: {mlflow: "off", console: "off", log_every_steps: 1}
 """
 
 
-def test_every_record_of_the_generated_run_is_one_that_a_real_run_writes(tmp_path: Path, make_shards: Callable[..., Path]) -> None:
+def test_every_record_of_the_generated_run_is_one_that_a_real_run_writes(tmp_path: Path, make_shards: MakeShards) -> None:
     (tmp_path / "config.yaml").write_text(CONFIG)
     config = load_config(tmp_path / "config.yaml", overrides=[f"data.train={make_shards(4)}", f"run.dir={tmp_path / 'run'}"])
     assert run.train_run(config) == 0

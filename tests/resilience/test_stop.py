@@ -16,6 +16,7 @@ from mcdist.report.jsonl import read_metrics
 from mcdist.resilience.stop import NOTICES, StopWish
 from mcdist.run_dir import RunDir, list_checkpoints
 from tests.endless_run import CONFIG
+from tests.fixture_types import MakeShards
 
 USR1, USR2, TERM, INT = signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT
 DEADLINE_S = 240
@@ -150,9 +151,7 @@ def _has_logged(run_dir: RunDir) -> bool:
     return run_dir.metrics.is_file() and run_dir.metrics.stat().st_size > 0
 
 
-def test_a_whole_job_signalled_from_its_first_instruction_on_leaves_before_its_first_step_and_asks_for_a_start(
-    tmp_path: Path, make_shards: Callable[..., Path]
-) -> None:
+def test_a_whole_job_signalled_from_its_first_instruction_on_leaves_before_its_first_step_and_asks_for_a_start(tmp_path: Path, make_shards: MakeShards) -> None:
     with training(tmp_path, make_shards(12)) as process:
         ends_s = time.monotonic() + DEADLINE_S
         while process.poll() is None and time.monotonic() < ends_s:
@@ -166,7 +165,7 @@ def test_a_whole_job_signalled_from_its_first_instruction_on_leaves_before_its_f
     assert not list_checkpoints(RunDir(tmp_path / "run").checkpoints)
 
 
-def test_a_whole_job_signalled_while_it_trains_saves_and_continues_where_it_stood(tmp_path: Path, make_shards: Callable[..., Path]) -> None:
+def test_a_whole_job_signalled_while_it_trains_saves_and_continues_where_it_stood(tmp_path: Path, make_shards: MakeShards) -> None:
     run_dir = RunDir(tmp_path / "run")
     shards = make_shards(12)
     with training(tmp_path, shards) as process:
@@ -192,7 +191,7 @@ def _children(pid: int) -> list[int]:
     return found
 
 
-def test_a_run_that_is_killed_leaves_no_process_behind(tmp_path: Path, make_shards: Callable[..., Path]) -> None:
+def test_a_run_that_is_killed_leaves_no_process_behind(tmp_path: Path, make_shards: MakeShards) -> None:
     run_dir = RunDir(tmp_path / "run")
     with training(tmp_path, make_shards(12)) as process:
         _wait_for(lambda: _has_logged(run_dir), process=process)
@@ -203,7 +202,7 @@ def test_a_run_that_is_killed_leaves_no_process_behind(tmp_path: Path, make_shar
 
 
 @pytest.mark.slow
-def test_workers_and_their_server_live_through_signals_that_a_cluster_sends_them(tmp_path: Path, make_shards: Callable[..., Path]) -> None:
+def test_workers_and_their_server_live_through_signals_that_a_cluster_sends_them(tmp_path: Path, make_shards: MakeShards) -> None:
     """Only the children get them, so the run trains on to its end."""
     with training(tmp_path, make_shards(12), "optim.epochs=30") as process:
         reached: set[int] = set()

@@ -18,7 +18,6 @@ from mcdist.train.state import TrainState
 from mcdist.train.step import train_step
 from tests.train.step_case import SETTINGS, batch_of, make_batch, make_encoder, part_of, tensors_of
 
-NAMES = ("query_images", "key_images", "query_instances", "key_instances", "indices")
 GLOBAL_BATCH = 8
 
 

@@ -7,7 +7,6 @@ change the next loss by a thousandth.
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from mcdist.config import Config
 from mcdist.config.file import load_config
 from mcdist.report.jsonl import read_metrics
 from mcdist.run_dir import RunDir, list_checkpoints
+from tests.fixture_types import MakeShards
 from tests.many_ranks import on_ranks, skip_without_deepspeed
 
 GLOBAL_BATCH, NUM_SAMPLES, EPOCHS = 8, 24, 3
@@ -113,7 +113,7 @@ def _check(tmp_path: Path, shards: Path, starts: list[tuple[int, str]]) -> None:
 
 
 @pytest.mark.slow
-def test_a_deterministic_run_that_was_continued_on_as_many_ranks_ends_bit_equal(tmp_path: Path, make_shards: Callable[..., Path]) -> None:
+def test_a_deterministic_run_that_was_continued_on_as_many_ranks_ends_bit_equal(tmp_path: Path, make_shards: MakeShards) -> None:
     """Four ranks, since two numbers add up the same in either order; small buckets, which DDP lays out anew after a start's first step."""
     (tmp_path / "config.yaml").write_text(CONFIG)
     shards = make_shards(NUM_SAMPLES)
@@ -139,9 +139,9 @@ def test_a_deterministic_run_that_was_continued_on_as_many_ranks_ends_bit_equal(
     ],
     ids=lambda starts: "-".join(f"{engine}x{ranks}" for ranks, engine in starts),
 )
-def test_a_run_goes_on_on_other_ranks_and_engines(tmp_path: Path, make_shards: Callable[..., Path], starts: list[tuple[int, str]]) -> None:
+def test_a_run_goes_on_on_other_ranks_and_engines(tmp_path: Path, make_shards: MakeShards, starts: list[tuple[int, str]]) -> None:
     _check(tmp_path, make_shards(NUM_SAMPLES), starts)
 
 
-def test_a_run_goes_on_from_two_ranks_to_one(tmp_path: Path, make_shards: Callable[..., Path]) -> None:
+def test_a_run_goes_on_from_two_ranks_to_one(tmp_path: Path, make_shards: MakeShards) -> None:
     _check(tmp_path, make_shards(NUM_SAMPLES), [(2, "ddp"), (1, "ddp")])

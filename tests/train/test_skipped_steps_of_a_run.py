@@ -21,6 +21,7 @@ from mcdist.report.jsonl import read_metrics
 from mcdist.run_dir import RunDir, list_checkpoints
 from mcdist.train.state import TrainState
 from mcdist.types import IMAGENET_MEAN, IMAGENET_STD
+from tests.fixture_types import MakeShards
 from tests.judged_run import judged
 
 CONFIG = """
@@ -36,7 +37,7 @@ evaluate: {classes: {background: [0], one: [1], two: [2]}, size_px: 64, num_seed
 
 
 @pytest.fixture
-def configure(tmp_path: Path, make_shards: Callable[..., Path]) -> Callable[..., Config]:
+def configure(tmp_path: Path, make_shards: MakeShards) -> Callable[..., Config]:
     """Six steps, each logged and saved."""
     (tmp_path / "config.yaml").write_text(CONFIG)
     given = [f"data.train={(shards := make_shards(12))}", f"data.val={shards}", f"run.dir={tmp_path / 'run'}"]

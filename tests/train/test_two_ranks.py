@@ -21,6 +21,7 @@ from mcdist.train.state import TrainState
 from mcdist.train.step import gather, train_step
 from mcdist.types import Pooled
 from tests.collectives import Collectives
+from tests.fixture_types import MakeShards
 from tests.many_ranks import on_ranks
 from tests.train import step_case
 from tests.train.step_case import SETTINGS, make_batch, make_state
@@ -119,7 +120,7 @@ def _three_steps(rank: int, config: Config, stop: bool) -> None:
     assert run.train_run(config) == (143 if stop else 0)
 
 
-def test_the_bank_goes_on_from_two_ranks_to_one_and_back(tmp_path: Path, make_shards: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bank_goes_on_from_two_ranks_to_one_and_back(tmp_path: Path, make_shards: MakeShards, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config.yaml").write_text(CONFIG)
     shards = make_shards(12)
     whole, parts = (load_config(tmp_path / "config.yaml", overrides=[f"data.train={shards}", f"run.dir={tmp_path / name}"]) for name in ("whole", "parts"))

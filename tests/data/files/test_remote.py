@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -23,6 +23,7 @@ from mcdist.data.readers.reader import SampleReader
 from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.sample import RawSample, decode_sample
 from mcdist.errors import ConfigError, MachineError, MissingExtraError, ShardError
+from tests.fixture_types import MakeShards, MakeViewSettings, MembersOf
 from tests.shard_server import ShardServer, serve
 
 GIB = 2**30
@@ -36,7 +37,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def local(make_shards: Callable[..., Path]) -> Path:
+def local(make_shards: MakeShards) -> Path:
     """Twelve samples in three shards."""
     return make_shards(12)
 
@@ -167,7 +168,7 @@ def test_a_damaged_copy_of_an_index_is_fetched_again(server: ShardServer, local:
     assert_same(opened(server.url, tmp_path / "cache"), WebDatasetReader(local))
 
 
-def test_a_sample_that_is_bad_at_its_source_stays_bad(make_shards: Callable[..., Path], members_of: Callable[..., dict[str, bytes]], tmp_path: Path) -> None:
+def test_a_sample_that_is_bad_at_its_source_stays_bad(make_shards: MakeShards, members_of: MembersOf, tmp_path: Path) -> None:
     folder = make_shards(5, members_of=lambda index: {**members_of(index), "png": b""} if index == 3 else members_of(index))
     with serve(folder) as server:
         remote = opened(server.url, tmp_path / "cache")
@@ -194,7 +195,9 @@ def test_a_full_disk_while_fetching_is_told(tmp_path: Path, local: Path, server:
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_training_reads_a_url_as_it_reads_the_folder(server: ShardServer, local: Path, tmp_path: Path, view_settings, num_workers: int) -> None:
+def test_training_reads_a_url_as_it_reads_the_folder(
+    server: ShardServer, local: Path, tmp_path: Path, view_settings: MakeViewSettings, num_workers: int
+) -> None:
     wanted = list(make_loader(WebDatasetReader(local), views=view_settings(), num_workers=0, **RUN))
     found = list(make_loader(opened(server.url, tmp_path / "cache"), views=view_settings(), num_workers=num_workers, **RUN))
     for first, second in zip(wanted, found, strict=True):
@@ -203,7 +206,7 @@ def test_training_reads_a_url_as_it_reads_the_folder(server: ShardServer, local:
     assert not [thread for thread in threading.enumerate() if thread.name == "fetch-ahead"]
 
 
-def test_a_network_that_fails_is_never_skipped_as_a_bad_sample(server: ShardServer, tmp_path: Path, view_settings) -> None:
+def test_a_network_that_fails_is_never_skipped_as_a_bad_sample(server: ShardServer, tmp_path: Path, view_settings: MakeViewSettings) -> None:
     server.faults["shard-0001.tar"] = [500] * 100
     with pytest.raises(MachineError, match=r"cannot fetch .*shard-0001.tar, in 6 tries"):
         list(make_loader(opened(server.url, tmp_path / "cache"), views=view_settings(), num_workers=0, bad_samples="skip", **RUN))

@@ -1,7 +1,6 @@
 """Content: the same samples in the same order have one digest, wherever they are and in whatever format."""
 
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from mcdist.data.readers.content import content_of
 from mcdist.data.readers.open import open_shards
 from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.manifest import read_manifest, write_manifest
+from tests.fixture_types import MakeShards, ShardsAt
 from tests.shard_server import serve
 
 
@@ -71,7 +71,7 @@ def test_what_the_manifest_says_is_enough(demo: Path, monkeypatch: pytest.Monkey
     assert len(content_of(reader).digest) == 64
 
 
-def test_keys_are_content_where_the_manifest_says_nothing(make_shards: Callable[..., Path], shards_at: Callable[..., Path], tmp_path: Path) -> None:
+def test_keys_are_content_where_the_manifest_says_nothing(make_shards: MakeShards, shards_at: ShardsAt, tmp_path: Path) -> None:
     twelve = digest(make_shards(12))
     assert digest(shards_at(tmp_path / "again", 12, shard_size=3)) == twelve
     assert digest(shards_at(tmp_path / "more", 13)) != twelve

@@ -19,6 +19,7 @@ from mcdist.data.batch import Batch
 from mcdist.data.loader import make_loader
 from mcdist.data.readers.open import open_shards
 from mcdist.data.readers.reader import SampleReader
+from tests.fixture_types import MakeViewSettings
 
 RUN = dict(seed=3, global_batch=8, accumulation_steps=2, block=4, num_lanes=4, num_steps=4, num_workers=0, prefetch=2, pin_memory=False)
 
@@ -72,7 +73,7 @@ def voc(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Folders:
     return folders_of(source, out=tmp_path_factory.mktemp("voc"))
 
 
-def seen(reader: SampleReader, view_settings, *, rank: int = 0, num_ranks: int = 1, consumed: int = 0, **changes) -> list[Batch]:
+def seen(reader: SampleReader, view_settings: MakeViewSettings, *, rank: int = 0, num_ranks: int = 1, consumed: int = 0, **changes) -> list[Batch]:
     return list(make_loader(reader, views=view_settings(size_px=64), rank=rank, num_ranks=num_ranks, consumed=consumed, **{**RUN, **changes}))
 
 
@@ -88,7 +89,7 @@ def assert_same(tars: list[Batch], betons: list[Batch]) -> None:
 @pytest.mark.parametrize("mode", ["jpg", "raw", "smart"])
 @pytest.mark.parametrize("cache", ["os", "process"])
 @pytest.mark.parametrize("photos", ["generated", "coco", "voc"])
-def test_a_run_sees_the_same_from_both_formats(photos, mode, cache, view_settings, request):
+def test_a_run_sees_the_same_from_both_formats(photos, mode, cache, view_settings: MakeViewSettings, request):
     folders = request.getfixturevalue(photos)
     tars, betons = open_shards(folders.tars), open_shards(folders.betons[mode], ffcv_cache=cache)
     assert [tars.key(index) for index in range(len(tars))] == [betons.key(index) for index in range(len(betons))]
@@ -96,18 +97,18 @@ def test_a_run_sees_the_same_from_both_formats(photos, mode, cache, view_setting
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_rank_sees_its_part_of_it(generated, rank, view_settings):
+def test_a_rank_sees_its_part_of_it(generated, rank, view_settings: MakeViewSettings):
     tars, betons = open_shards(generated.tars), open_shards(generated.betons["raw"])
     assert_same(seen(tars, view_settings, rank=rank, num_ranks=2), seen(betons, view_settings, rank=rank, num_ranks=2))
 
 
-def test_a_run_that_began_on_tars_goes_on_with_ffcv_files(generated, view_settings):
+def test_a_run_that_began_on_tars_goes_on_with_ffcv_files(generated, view_settings: MakeViewSettings):
     whole = seen(open_shards(generated.tars), view_settings)
     rest = seen(open_shards(generated.betons["raw"]), view_settings, consumed=2 * 8, num_steps=2)
     assert_same(whole[4:], rest)
 
 
 @pytest.mark.parametrize("cache", ["os", "process"])
-def test_worker_processes_see_the_same(generated, cache, view_settings):
+def test_worker_processes_see_the_same(generated, cache, view_settings: MakeViewSettings):
     alone = seen(open_shards(generated.tars), view_settings)
     assert_same(alone, seen(open_shards(generated.betons["raw"], ffcv_cache=cache), view_settings, num_workers=1))

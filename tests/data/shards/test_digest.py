@@ -5,10 +5,11 @@ import numpy
 from mcdist.data.pictures.png import encode_map
 from mcdist.data.readers.open import open_shards
 from mcdist.data.shards.digest import bytes_digest, keys_digest
+from tests.fixture_types import MembersOf, ShardsAt
 from tests.tiny_betons import tiny_betons
 
 
-def test_the_keys_digest_depends_on_samples_and_order_alone(shards_at, tmp_path, members_of):
+def test_the_keys_digest_depends_on_samples_and_order_alone(shards_at: ShardsAt, tmp_path, members_of: MembersOf):
     one, same = open_shards(shards_at(tmp_path / "one", 7)), open_shards(shards_at(tmp_path / "same", 7, shard_size=3))
     betons = open_shards(tiny_betons(tmp_path / "betons", 7))
     assert keys_digest(one) == keys_digest(same) == keys_digest(betons)
@@ -28,7 +29,7 @@ def test_the_keys_digest_depends_on_samples_and_order_alone(shards_at, tmp_path,
     assert keys_digest(Reader(["ab", "c"])) != keys_digest(Reader(["a", "bc"]))
 
 
-def test_the_bytes_digest_sees_other_masks_of_the_same_photos(shards_at, tmp_path, members_of):
+def test_the_bytes_digest_sees_other_masks_of_the_same_photos(shards_at: ShardsAt, tmp_path, members_of: MembersOf):
     def with_other_masks(index):
         return {**members_of(index), "mask.png": encode_map(numpy.ones((40, 52), dtype=numpy.int16))}
 

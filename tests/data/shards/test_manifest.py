@@ -7,6 +7,7 @@ import pytest
 
 from mcdist.data.shards.manifest import MANIFEST_NAME, read_manifest
 from mcdist.errors import ShardError
+from tests.fixture_types import MakeShards
 
 
 def _spoil(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -32,7 +33,7 @@ def _spoil(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
         lambda content: content.pop("source"),
     ],
 )
-def test_a_hostile_manifest_is_one_sentence(make_shards: Callable[..., Path], change: Callable[[dict[str, Any]], object]) -> None:
+def test_a_hostile_manifest_is_one_sentence(make_shards: MakeShards, change: Callable[[dict[str, Any]], object]) -> None:
     folder = make_shards(3)
     _spoil(folder, change)
     with pytest.raises(ShardError, match="manifest.json is damaged") as caught:
@@ -40,7 +41,7 @@ def test_a_hostile_manifest_is_one_sentence(make_shards: Callable[..., Path], ch
     assert "\n" not in str(caught.value)
 
 
-def test_a_manifest_that_is_no_object_is_one_sentence(make_shards: Callable[..., Path]) -> None:
+def test_a_manifest_that_is_no_object_is_one_sentence(make_shards: MakeShards) -> None:
     folder = make_shards(3)
     (folder / MANIFEST_NAME).write_text("[1, 2]")
     with pytest.raises(ShardError, match="manifest.json is damaged"):
@@ -48,7 +49,7 @@ def test_a_manifest_that_is_no_object_is_one_sentence(make_shards: Callable[...,
 
 
 @pytest.mark.parametrize("version", [1, 3])
-def test_another_schema_version_says_what_to_do(make_shards: Callable[..., Path], version: int) -> None:
+def test_another_schema_version_says_what_to_do(make_shards: MakeShards, version: int) -> None:
     folder = make_shards(3)
     _spoil(folder, lambda content: content.update(schema_version=version))
     with pytest.raises(ShardError, match=f"schema version {version}, this mcdist reads 2; rebuild the shards with: mcdist shards build"):

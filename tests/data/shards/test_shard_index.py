@@ -14,6 +14,7 @@ from mcdist.data.shards.index import SampleEntry, encode_index, index_name, pars
 from mcdist.data.shards.manifest import ShardEntry
 from mcdist.data.shards.sample import decode_sample
 from mcdist.errors import ShardError
+from tests.fixture_types import MakeShards, ShardsAt
 
 SAMPLES = [SampleEntry("a", {"jpg": (512, 10), "mask.png": (1536, 5)}), SampleEntry("b", {"png": (2560, 7), "mask.png": (3584, 5), "seg.png": (4608, 5)})]
 SHARD = ShardEntry("shard-000000.tar", num_samples=2, num_bytes=10_240, sha256="0" * 64, index_num_bytes=1, index_sha256="0" * 64)
@@ -60,7 +61,7 @@ def test_a_hostile_index_is_one_sentence(change: Callable[[dict[str, Any]], obje
     assert "\n" not in str(caught.value)
 
 
-def test_an_index_of_another_build_is_refused(make_shards: Callable[..., Path]) -> None:
+def test_an_index_of_another_build_is_refused(make_shards: MakeShards) -> None:
     folder = make_shards(10)
     path = folder / "shard-0001.index.json"
     path.write_bytes(path.read_bytes().replace(b"photo_0005", b"photo_1005"))
@@ -70,12 +71,12 @@ def test_an_index_of_another_build_is_refused(make_shards: Callable[..., Path]) 
         reader.key(5)
 
 
-def test_the_manifest_does_not_grow_with_the_samples_of_a_shard(shards_at: Callable[..., Path], tmp_path: Path) -> None:
+def test_the_manifest_does_not_grow_with_the_samples_of_a_shard(shards_at: ShardsAt, tmp_path: Path) -> None:
     few, many = (len((shards_at(tmp_path / str(num), num, shard_size=num) / "manifest.json").read_bytes()) for num in (2, 200))
     assert many - few < 20, "some digits"
 
 
-def test_what_travels_to_a_worker_does_not_grow_with_what_was_read(make_shards: Callable[..., Path]) -> None:
+def test_what_travels_to_a_worker_does_not_grow_with_what_was_read(make_shards: MakeShards) -> None:
     reader = WebDatasetReader(make_shards(20))
     before = len(pickle.dumps(reader))
     for index in range(20):
@@ -83,14 +84,14 @@ def test_what_travels_to_a_worker_does_not_grow_with_what_was_read(make_shards: 
     assert len(pickle.dumps(reader)) == before
 
 
-def test_a_missing_index_is_named(make_shards: Callable[..., Path]) -> None:
+def test_a_missing_index_is_named(make_shards: MakeShards) -> None:
     folder = make_shards(5)
     (folder / "shard-0000.index.json").unlink()
     with pytest.raises(ShardError, match=r"cannot read .*shard-0000.index.json \(No such file or directory\)"):
         WebDatasetReader(folder).read(0)
 
 
-def test_a_reader_travels_without_what_it_holds_open(make_shards: Callable[..., Path]) -> None:
+def test_a_reader_travels_without_what_it_holds_open(make_shards: MakeShards) -> None:
     reader = WebDatasetReader(make_shards(10))
     wanted = decode_sample(reader.read(7))
     again = pickle.loads(pickle.dumps(reader))
@@ -99,7 +100,7 @@ def test_a_reader_travels_without_what_it_holds_open(make_shards: Callable[..., 
     assert decode_sample(again.read(7)).photo.equal(wanted.photo)
 
 
-def test_indexes_and_descriptors_held_open_are_bounded(make_shards: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_indexes_and_descriptors_held_open_are_bounded(make_shards: MakeShards, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mcdist.data.readers.webdataset.MAX_INDEXED_SAMPLES", 4)
     monkeypatch.setattr("mcdist.data.files.files.MAX_DESCRIPTORS", 3)
     reader = WebDatasetReader(make_shards(20, shard_size=2))

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcdist.data.views.draw import Colour, draw_colour, draw_geometry, uniforms_of
+from tests.fixture_types import MakeViewSettings
 
 
 def test_random_parameters_depend_on_seed_epoch_index_view_and_try():
@@ -14,7 +15,7 @@ def test_random_parameters_depend_on_seed_epoch_index_view_and_try():
     assert numpy.array_equal(uniforms_of(*base), uniforms_of(*base))
 
 
-def test_random_parameters_never_change_between_versions(view_settings):
+def test_random_parameters_never_change_between_versions(view_settings: MakeViewSettings):
     uniforms = uniforms_of(0, 0, 0, 0, 0)
     geometry = draw_geometry(uniforms, height=375, width=500, settings=view_settings())
     assert (geometry.top, geometry.left, geometry.height, geometry.width, geometry.flip) == GOLDEN_GEOMETRY
@@ -27,7 +28,7 @@ GOLDEN_JITTER = ["hue", "brightness", "saturation", "contrast"]
 
 
 @given(height=st.integers(1, 300), width=st.integers(1, 300), seed=st.integers(0, 1000))
-def test_a_crop_lies_inside_the_photo_with_the_asked_area(view_settings, height, width, seed):
+def test_a_crop_lies_inside_the_photo_with_the_asked_area(view_settings: MakeViewSettings, height, width, seed):
     settings = view_settings(crop_scale_min=0.2)
     crop = draw_geometry(uniforms_of(seed), height=height, width=width, settings=settings)
     assert 0 <= crop.top <= crop.top + crop.height <= height
@@ -39,14 +40,14 @@ def test_a_crop_lies_inside_the_photo_with_the_asked_area(view_settings, height,
 
 
 @pytest.mark.parametrize(("height", "width", "crop"), [(10, 1000, (10, 13)), (1000, 10, (13, 10)), (1, 1, (1, 1))])
-def test_a_photo_too_long_for_any_crop_gives_its_centre(view_settings, height, width, crop):
+def test_a_photo_too_long_for_any_crop_gives_its_centre(view_settings: MakeViewSettings, height, width, crop):
     geometry = draw_geometry(uniforms_of(0), height=height, width=width, settings=view_settings(crop_scale_min=0.9))
     assert (geometry.height, geometry.width) == crop
     assert abs(2 * geometry.left + geometry.width - width) <= 1
     assert abs(2 * geometry.top + geometry.height - height) <= 1
 
 
-def test_colour_changes_stay_in_their_ranges_and_come_in_every_order(view_settings):
+def test_colour_changes_stay_in_their_ranges_and_come_in_every_order(view_settings: MakeViewSettings):
     drawn = [draw_colour(uniforms_of(seed), settings=view_settings()) for seed in range(400)]
     jittered = [dict(colour.jitter) for colour in drawn if colour.jitter]
     assert 0.7 < len(jittered) / 400 < 0.9
@@ -59,7 +60,7 @@ def test_colour_changes_stay_in_their_ranges_and_come_in_every_order(view_settin
     assert draw_colour(uniforms_of(0), settings=view_settings(jitter_probability=0.0, grey_probability=0.0)) == Colour((), False)
 
 
-def test_a_blur_is_drawn_only_where_asked_for_and_leaves_the_other_parameters_alone(view_settings):
+def test_a_blur_is_drawn_only_where_asked_for_and_leaves_the_other_parameters_alone(view_settings: MakeViewSettings):
     blurred = [draw_colour(uniforms_of(seed), settings=view_settings(blur_probability=0.5)) for seed in range(200)]
     sigmas_px = [colour.blur_sigma_px for colour in blurred if colour.blur_sigma_px]
     assert 70 < len(sigmas_px) < 130
