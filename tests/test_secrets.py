@@ -9,6 +9,7 @@ from mcdist.config.file import load_config
 from mcdist.errors import ConfigError, MachineError
 from mcdist.location import without_secrets
 from tests.fixture_types import MakeShards
+from tests.servers import starts_a_server
 from tests.shard_server import serve
 
 SMALL = """
@@ -40,6 +41,7 @@ def test_training_refuses_it_before_it_writes_anything(url: str, key: str, stage
     assert not (tmp_path / "run").exists()
 
 
+@starts_a_server
 def test_a_run_whose_server_redirects_to_a_signed_address_keeps_it_nowhere(make_shards: MakeShards, tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(SMALL)
     with serve(make_shards(12)) as server:

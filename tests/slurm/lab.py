@@ -16,6 +16,7 @@ import torch
 from mcdist.checkpoint import Checkpoint, load_checkpoint
 from mcdist.report.jsonl import read_metrics
 from mcdist.run_dir import RunDir, list_checkpoints
+from tests.servers import LateError
 from tests.slurm.slurm_cluster import SlurmCluster
 from tests.tiny_shards import tiny_shards
 
@@ -96,7 +97,8 @@ class Lab:
         """Wait for a moment; a failure shows all that the jobs and daemons wrote."""
         until_s = time.monotonic() + timeout_s
         while not is_so():
-            assert time.monotonic() < until_s, f"waited {timeout_s:g} s for {what}\n{self.everything()}"
+            if time.monotonic() > until_s:
+                raise LateError(f"waited {timeout_s:g} s for {what}\n{self.everything()}")
             time.sleep(0.1)
 
     def wait_for_end(self, job_id: str, *, state: str = "COMPLETED") -> None:

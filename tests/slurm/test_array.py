@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers import starts_a_server
 from tests.slurm.lab import ROOT, Lab
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, starts_a_server]
 
 BUILDER = ["demo", "--num-train", "24", "--num-val", "4", "--size-px", "32", "--shard-size", "4", "--workers", "1"]
 

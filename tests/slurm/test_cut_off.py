@@ -4,9 +4,10 @@ import pytest
 
 from mcdist.checkpoint import load_checkpoint
 from mcdist.run_dir import RunDir, list_checkpoints
+from tests.servers import starts_a_server
 from tests.slurm.lab import Lab
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, starts_a_server]
 
 
 def test_what_was_cut_off_and_replaced_writes_nothing_any_more(isolated_lab: Lab) -> None:

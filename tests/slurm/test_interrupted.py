@@ -7,9 +7,10 @@ from functools import partial
 
 import pytest
 
+from tests.servers import starts_a_server
 from tests.slurm.lab import Lab, Undisturbed
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, starts_a_server]
 
 
 def test_a_cancelled_job_is_not_requeued_and_a_second_one_goes_on(lab: Lab, undisturbed: Undisturbed) -> None:

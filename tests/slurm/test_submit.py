@@ -2,9 +2,10 @@
 
 import pytest
 
+from tests.servers import starts_a_server
 from tests.slurm.lab import NUM_STEPS, Lab, Undisturbed
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, starts_a_server]
 
 
 def test_a_job_on_two_nodes_comes_to_what_two_local_processes_come_to(lab: Lab, undisturbed: Undisturbed) -> None:

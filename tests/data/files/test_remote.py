@@ -24,7 +24,10 @@ from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.sample import RawSample, decode_sample
 from mcdist.errors import ConfigError, MachineError, MissingExtraError, ShardError
 from tests.fixture_types import MakeShards, MakeViewSettings, MembersOf
+from tests.servers import starts_a_server
 from tests.shard_server import ShardServer, serve
+
+pytestmark = starts_a_server
 
 GIB = 2**30
 RUN: dict[str, Any] = dict(seed=5, global_batch=4, accumulation_steps=1, block=2, num_lanes=2)
@@ -84,7 +87,7 @@ def test_a_transfer_that_fails_is_tried_again(server: ShardServer, local: Path, 
 
 def test_a_server_that_falls_silent_is_not_waited_for(server: ShardServer, local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = opened(server.url, tmp_path / "cache")
-    monkeypatch.setattr(fetch, "SILENCE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(fetch, "SILENCE_TIMEOUT_S", 0.5)
     server.faults["shard-0000.tar"] = ["delay"]
     assert folder.read(0).key == "photo_0000"
     assert server.counts["shard-0000.tar"] == 2

@@ -15,6 +15,7 @@ from mcdist.data.readers.open import open_shards
 from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.manifest import read_manifest, write_manifest
 from tests.fixture_types import MakeShards, ShardsAt
+from tests.servers import starts_a_server
 from tests.shard_server import serve
 
 
@@ -36,6 +37,7 @@ def folder(request: pytest.FixtureRequest, demo: Path) -> Path:
     return demo
 
 
+@starts_a_server
 def test_moved_served_staged_and_converted_shards_have_the_same_content(folder: Path, tmp_path: Path) -> None:
     here = content_of(open_shards(folder))
     assert (here.num_samples, here.where) == (6, str(folder))
