@@ -211,7 +211,7 @@ def test_every_configuration_loads_and_opens_with_command_expected_score_and_cos
     head = path.read_text().partition("\n\n")[0]
     assert all(line.startswith("#") for line in head.splitlines())
     assert all(f"# {word} " in head for word in ("Command", "Expected", "Cost"))
-    assert path.name in head or path.stem == "demo"
+    assert (f"configs/{path.name}" in head) and ("mcdist demo" in head) == (path.stem == "demo")
     assert next(iter(config.evaluate.classes), "background") == "background"
 
 

@@ -1,5 +1,6 @@
 """The saliency term against the naive loop, and the counts that ranks sum."""
 
+import inspect
 import math
 
 import pytest
@@ -65,15 +66,16 @@ def test_the_shares_of_two_ranks_with_global_counts_sum_to_the_whole() -> None:
     [
         ({"num_positive": torch.tensor(3)}, "num_positive and num_negative must be given together"),
         ({"num_positive": torch.tensor(3), "num_negative": torch.tensor(3, device="meta")}, "num_negative must be on cpu"),
-        ({"num_positive": torch.tensor(3.0), "num_negative": torch.tensor(3)}, "num_positive must be"),
+        ({"num_positive": torch.tensor(3.0), "num_negative": torch.tensor(3)}, "num_positive must be integer"),
         ({"logits_B1hw": torch.zeros(2, 2, 3, 2)}, "one saliency logit a pixel"),
         ({"instances_BHW": torch.zeros(2, 12, 9, dtype=torch.int16)}, "one integer s, got 12 x 9"),
     ],
 )
 def test_operands_that_do_not_fit_are_refused_by_name(changes: dict, message: str) -> None:
+    """Without the run-time type check of the tests, which refuses some of them first."""
     logits, instances = operands(7)
-    with pytest.raises((ValueError, TypeError), match=f"{message}|[Tt]ype-check"):
-        saliency_loss(**{"logits_B1hw": logits, "instances_BHW": instances, **changes})
+    with pytest.raises(ValueError, match=message):
+        inspect.unwrap(saliency_loss)(**{"logits_B1hw": logits, "instances_BHW": instances, **changes})
 
 
 def test_pixels_are_counted_by_target_and_not_where_they_take_no_part() -> None:

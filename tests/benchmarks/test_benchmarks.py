@@ -49,6 +49,7 @@ def same_threads() -> Any:
 
 
 def check_rows(rows: Rows, *, benchmark: str) -> None:
+    assert rows
     for row in rows:
         assert list(row) == FIELDS
         assert row["benchmark"] == benchmark
@@ -167,7 +168,7 @@ def test_a_trial_runs_in_a_process_of_its_own(benchmark_named: Callable[[str], M
     module = benchmark_named("benchmarks.loader.pipeline")
     source = module.generate_check(tmp_path / "check")
     found = module.run_trial("libjpeg-turbo decode", source, batch=2, size_px=32, workers=0, stretch_s=0.01)
-    assert all(rate > 0 for rate in found["rates"])
+    assert found["rates"] and min(found["rates"]) > 0
     with pytest.raises(McdistError, match="PIL . torchvision could not be measured: .*nowhere/photos"):
         module.run_trial("PIL + torchvision", replace(source, folder=tmp_path / "nowhere"), check=True)
 

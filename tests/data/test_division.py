@@ -35,11 +35,10 @@ def test_a_share_that_is_no_multiple_is_refused_with_what_fits() -> None:
 @given(lanes=st.integers(1, 12), times=st.integers(1, 8), micro_batch=st.integers(1, 40), num_ranks=st.integers(1, 12))
 def test_every_answer_cuts_every_share_into_equal_parts_no_larger_than_asked(lanes: int, times: int, micro_batch: int, num_ranks: int) -> None:
     batch = lanes * times
-    try:
-        steps = number(global_batch=batch, micro_batch=micro_batch, num_lanes=lanes, num_ranks=num_ranks)
-    except ConfigError as error:
-        assert str(micro_batch) in str(error) or "cannot share" in str(error)
+    if lanes % num_ranks or (batch // num_ranks > micro_batch and batch // num_ranks % micro_batch):
+        with pytest.raises(ConfigError, match="cannot share" if lanes % num_ranks else f"no multiple of optim.micro_batch {micro_batch};"):
+            number(global_batch=batch, micro_batch=micro_batch, num_lanes=lanes, num_ranks=num_ranks)
         return
-    assert lanes % num_ranks == 0
+    steps = number(global_batch=batch, micro_batch=micro_batch, num_lanes=lanes, num_ranks=num_ranks)
     assert batch // num_ranks % steps == 0
     assert batch // num_ranks // steps <= micro_batch

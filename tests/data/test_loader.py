@@ -174,7 +174,9 @@ def test_another_error_of_torch_stays_what_it_is():
 def test_workers_leave_interrupts_and_notices_to_the_main_process(folder, view_settings: MakeViewSettings):
     batches = iter(loader_of(folder, view_settings, num_workers=2))
     seen = [next(batches), next(batches)]  # one of each worker: both have started
-    for worker in multiprocessing.active_children():
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    for worker in workers:
         for notice in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
             assert worker.pid is not None
             os.kill(worker.pid, notice)

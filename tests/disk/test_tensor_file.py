@@ -41,7 +41,9 @@ def test_the_file_is_as_long_as_safetensors_own_and_every_tensor_lies_where_its_
     content = (tmp_path / "ours").read_bytes()
     assert len(content) == (tmp_path / "theirs").stat().st_size
     length = int.from_bytes(content[:8], "little")
-    for name, about in json.loads(content[8 : 8 + length]).items():
+    header = json.loads(content[8 : 8 + length])
+    assert header.keys() == plain.keys()
+    for name, about in header.items():
         assert (8 + length + about["data_offsets"][0]) % plain[name].element_size() == 0
 
 
@@ -56,4 +58,6 @@ def test_a_write_that_takes_less_than_it_was_given_goes_on(tmp_path: Path, monke
     wanted = tensors()
     write_tensors(tmp_path / "a", wanted)
     monkeypatch.undo()
-    assert all(torch.equal(tensor, wanted[name]) for name, tensor in load_file(tmp_path / "a").items())
+    got = load_file(tmp_path / "a")
+    assert got.keys() == wanted.keys()
+    assert all(torch.equal(tensor, wanted[name]) for name, tensor in got.items())

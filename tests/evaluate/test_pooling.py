@@ -1,4 +1,3 @@
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -74,8 +73,6 @@ def test_weights_of_one_over_the_length_give_the_mean_of_unit_pixel_embeddings()
 
 
 def test_the_mean_embedding_is_what_mask_pool_defines() -> None:
-    if not callable(getattr(ops, "mask_pool", None)):
-        pytest.skip("mcdist.ops.mask_pool is not there")
     features, objects, _ = make_case()
     weight = 1 / pixel_lengths(features, height=16, width=24)
     found = weighted_pool(features, grid_weights(objects, weight=weight, max_objects=3, height=4, width=6))

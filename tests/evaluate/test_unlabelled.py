@@ -27,6 +27,7 @@ def test_three_colours_become_three_clear_clusters_with_their_objects(tmp_path):
     assert quoted.details["sizes"] == [10, 10, 10]
     assert quoted.mean > 0.7
     assert quoted.details["agreement"] == 1.0
+    assert len(examples) == 3
     for cluster in examples:
         assert len({example.sample % 3 for example in cluster}) == 1
         assert all(0 <= example.box[0] < example.box[2] <= 1 for example in cluster)

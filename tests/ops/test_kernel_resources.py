@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mcdist.errors import ConfigError
 from tests.ops.triton_process import triton_process
 
 RECORD = json.loads(Path(__file__).with_name("kernel_resources.json").read_text())
@@ -90,5 +91,5 @@ def test_occupancy_is_what_the_limits_of_an_architecture_allow(
 def test_the_compiler_is_told_from_the_interpreter() -> None:
     pytest.importorskip("triton")
     point = {"architecture": 90, "D": 32, "stride": 8, "dtype": "float32", "by_target": False}
-    with triton_process(interpret=True, check_shapes=False) as call, pytest.raises(Exception, match="unset TRITON_INTERPRET"):
+    with triton_process(interpret=True, check_shapes=False) as call, pytest.raises(ConfigError, match="unset TRITON_INTERPRET"):
         call("resources", points=[point])

@@ -42,6 +42,7 @@ def meet_all(those: list[Place], *, timeout_s: int = 60, gpus: dict[int, str] | 
     for thread in threads:
         thread.join(timeout=120)
         assert not thread.is_alive(), "a rank hangs in its rendezvous"
+    assert len(got) == len(those), "a rank ended in an error of another kind"
     return got
 
 

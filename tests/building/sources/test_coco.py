@@ -24,6 +24,7 @@ from mcdist.building.sources.coco.plan import CocoFiles, coco_source
 from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.manifest import read_manifest
 from mcdist.data.shards.sample import Sample, decode_sample
+from mcdist.errors import DataError
 from tests.building.made_coco import HEIGHT, WIDTH, annotation, make_coco, rectangle, write_coco, write_panoptic
 from tests.building.made_pictures import save_mask, save_photo
 
@@ -310,7 +311,7 @@ def test_an_annotation_file_that_changes_during_the_build_is_noticed(tmp_path: P
     path = write_coco(tmp_path, make_coco(tmp_path))
     source = coco_source(CocoFiles(tmp_path / "images", path), treatment=Treatment())
     path.write_text(" " + path.read_text())
-    with pytest.raises(Exception, match="is not what it was when the build began"):
+    with pytest.raises(DataError, match="is not what it was when the build began"):
         source.make(source.items[0])
 
 

@@ -78,7 +78,8 @@ def test_an_unsound_segmentation_names_its_annotation(segmentation: Any, why: st
 def test_any_text_of_run_lengths_is_a_mask_or_an_error(text: str) -> None:
     try:
         found = decode({"size": [10, 20], "counts": text})
-    except DataError:
+    except DataError as error:
+        assert "instances.json, annotation 7: " in str(error)
         return
     assert found.shape == (10, 20) and set(numpy.unique(found)) <= {0, 1}
 

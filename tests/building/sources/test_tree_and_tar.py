@@ -14,6 +14,7 @@ from mcdist.building.sources.tar import tar_source
 from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.manifest import read_manifest
 from mcdist.data.shards.sample import decode_sample
+from mcdist.errors import DataError
 from tests.building.made_pictures import save_mask, save_photo
 
 Run = Callable[..., Result]
@@ -122,7 +123,7 @@ def test_tars_that_cannot_be_read_by_offset_are_said(tree: Path, tmp_path: Path)
         (spoilt(tmp_path / "empty.tar", bytes(10240)), "expected photos in"),
     ]
     for path, why in cases:
-        with pytest.raises(Exception, match=why):
+        with pytest.raises(DataError, match=why):
             tar_source([path], masks=[tmp_path / "masks"], labels=[], treatment=Treatment())
 
 
@@ -132,7 +133,7 @@ def test_a_tar_that_shrinks_after_planning_is_noticed(tree: Path, tmp_path: Path
     with tarfile.open(tar) as opened:
         first = opened.getmembers()[0]
     tar.write_bytes(tar.read_bytes()[: first.offset_data + 88])
-    with pytest.raises(Exception, match=r"n01/a.JPEG should be \d+ bytes, the tar ends after 88"):
+    with pytest.raises(DataError, match=r"n01/a.JPEG should be \d+ bytes, the tar ends after 88"):
         source.make(source.items[0])
 
 
