@@ -207,8 +207,8 @@ def _starts(path: Path) -> list[dict[str, Any]]:
 
 def _start_facts(start: dict[str, Any]) -> list[Fact]:
     """One start of the run. Missing keys are left out, unknown keys are shown unchanged."""
-    known = ("time", "command", "commit", "host_cpu", "num_cores", "memory_gib", "device", "num_ranks", "precision", "versions")
-    labels = {"host_cpu": "processor", "num_cores": "cores", "memory_gib": "memory", "num_ranks": "ranks"}
+    known = ("time", "command", "commit", "host_cpu", "num_cores", "memory_gib", "device", "num_ranks", "precision", "gpu_kernels", "versions")
+    labels = {"host_cpu": "processor", "num_cores": "cores", "memory_gib": "memory", "num_ranks": "ranks", "gpu_kernels": "GPU kernels"}
     ordered = [key for key in known if key in start] + [key for key in start if key not in known]
     return [Fact(labels.get(key, key), _shown(key, start[key])) for key in ordered]
 
