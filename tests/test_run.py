@@ -393,7 +393,7 @@ def test_bad_samples_are_skipped_counted_and_listed_as_often_as_they_come(
     assert (counts["count/bad_samples"], counts["count/emptied"]) == (2, 0)
     listed = read_bad_samples(run_dir.bad_samples)
     assert [(line["epoch"], line["shard"], line["key"], line["index"]) for line in listed] == [(epoch, "shard-0001.tar", "photo_0006", 6) for epoch in (0, 1)]
-    assert all("the photo has no bytes" in line["reason"] for line in listed)
+    assert all("the photo is empty" in line["reason"] for line in listed)
     assert "1 samples could not be read and took part void everywhere" in run_dir.log.read_text()
     assert "photo_0006" in write_report(run_dir).read_text()
 
@@ -406,7 +406,7 @@ def test_more_bad_samples_than_allowed_stop_the_run_with_their_number(configure:
 
 
 def test_a_bad_sample_stops_the_run_unless_it_may_be_skipped(configure: Callable[..., Config], bad_shards: Path) -> None:
-    with pytest.raises(ShardError, match=r"shard-0001.tar, sample photo_0006 \(png at byte \d+, mask.png at byte \d+\): the photo has no bytes"):
+    with pytest.raises(ShardError, match=r"shard-0001.tar, sample photo_0006 \(png at byte \d+, mask.png at byte \d+\): the photo is empty"):
         run.train_run(configure(f"data.train={bad_shards}"))
 
 

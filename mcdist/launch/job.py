@@ -98,10 +98,8 @@ class _Parent:
     def run(self, command: list[str], *, environment: dict[str, str]) -> int:
         """The work's exit code, or 128 + the signal that killed it."""
         for number in NOTICES:
-            signal.signal(number, signal.SIG_IGN)  # inherited: the work ignores notices until it has a handler
-        child = subprocess.Popen(command, env=environment, preexec_fn=_die_with_parent)
-        for number in NOTICES:
-            signal.signal(number, self._note)
+            signal.signal(number, self._note)  # before the work starts: a notice of its first instant is not lost
+        child = subprocess.Popen(command, env=environment, preexec_fn=_as_work)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda got, _: child.send_signal(got) if got == signal.SIGTERM or "MCDIST_LOCAL" in os.environ else None)
         while True:
@@ -116,8 +114,10 @@ class _Parent:
         self.notice = number
 
 
-def _die_with_parent() -> None:
-    """In the child: it is killed when its parent is, so that no rank works on unseen."""
+def _as_work() -> None:
+    """In the child: it ignores notices until it has a handler, and is killed when its parent is, so that no rank works on unseen."""
+    for number in NOTICES:
+        signal.signal(number, signal.SIG_IGN)
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

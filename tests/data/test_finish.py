@@ -62,7 +62,7 @@ def test_images_at_a_time_change_no_values(monkeypatch, piece):
 
 
 def test_colours_that_do_not_match_the_images_are_refused(device):
-    with pytest.raises(ValueError, match="want as many colour changes"):
+    with pytest.raises(ValueError, match="need as many colour changes"):
         finish(replace(batch_of(2, device=device), query_colours=()), **PIXELS)
 
 
