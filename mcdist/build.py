@@ -11,7 +11,6 @@ import numpy
 import torch
 from torch.optim import Optimizer
 
-from mcdist.checkpoint import find_checkpoint
 from mcdist.config import Config, DataConfig, ModelConfig
 from mcdist.data import loader
 from mcdist.data.division import num_micro_batches
@@ -21,6 +20,7 @@ from mcdist.data.order import WINDOW_BLOCKS
 from mcdist.data.readers import open as readers
 from mcdist.data.readers.reader import SampleReader
 from mcdist.data.views.draw import ViewSettings
+from mcdist.disk.checkpoint import find_checkpoint
 from mcdist.distributed import World
 from mcdist.errors import ConfigError
 from mcdist.evaluate.settings import ExtractSettings, JudgeSettings
@@ -32,12 +32,12 @@ from mcdist.model.encoder import Encoder
 from mcdist.model.norms.convert import convert_norm
 from mcdist.model.norms.sync import SumOverRanks
 from mcdist.ranks.join import join_world
-from mcdist.train.deepspeed_settings import deepspeed_settings
-from mcdist.train.engine import Engine
-from mcdist.train.engine_ddp import EngineDDP
-from mcdist.train.engine_deepspeed import EngineDeepSpeed
+from mcdist.train.engines.ddp import EngineDDP
+from mcdist.train.engines.deepspeed import EngineDeepSpeed
+from mcdist.train.engines.deepspeed_settings import deepspeed_settings
+from mcdist.train.engines.engine import Engine
+from mcdist.train.engines.optimizer import make_optimizer
 from mcdist.train.loop import LoopSettings
-from mcdist.train.optimizer import make_optimizer
 from mcdist.train.state import TrainState, load_module
 from mcdist.train.step import StepSettings
 from mcdist.train.terms import Term, contrast_term, saliency_term

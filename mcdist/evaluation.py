@@ -21,10 +21,10 @@ from mcdist.outputs import publish
 from mcdist.ranks.agree import lost_ranks_explained
 from mcdist.ranks.join import leave_world
 from mcdist.records import Evaluation, Example, Panel
-from mcdist.report.clusters import save_clusters
 from mcdist.report.console import Console
-from mcdist.report.html import write_report
-from mcdist.report.panels import save_panels
+from mcdist.report.page.html import write_report
+from mcdist.report.pictures.clusters import save_clusters
+from mcdist.report.pictures.panels import save_panels
 from mcdist.run_dir import RunDir, write_atomically
 from mcdist.store.store import FeatureStore
 

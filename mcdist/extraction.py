@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from mcdist import build
-from mcdist.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from mcdist.config import Config
 from mcdist.config.file import load_config
 from mcdist.data.loader import read_sample
@@ -16,6 +15,7 @@ from mcdist.data.readers.content import content_of
 from mcdist.data.readers.reader import SampleReader
 from mcdist.data.shards.digest import bytes_digest
 from mcdist.data.shards.sample import SEGMENTS_MEMBER
+from mcdist.disk.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from mcdist.distributed import World
 from mcdist.errors import ConfigError, DataError
 from mcdist.evaluate.extract.encoders import EncoderPair, equal_weights

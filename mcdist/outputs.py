@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mcdist.checkpoint import mark_best, prune, save_checkpoint
 from mcdist.config import Config
 from mcdist.config.file import dump_config
 from mcdist.config.keys import as_flat
 from mcdist.data.readers.content import Content
+from mcdist.disk.checkpoint import mark_best, prune, save_checkpoint
 from mcdist.disk.saver import Saver
 from mcdist.distributed import World
 from mcdist.errors import ConfigError, McdistError, MissingExtraError

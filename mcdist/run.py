@@ -5,10 +5,10 @@ from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 
 from mcdist import build
-from mcdist.checkpoint import Checkpoint, load_newest, save_checkpoint
 from mcdist.config import Config
 from mcdist.config.science import check_same_science
 from mcdist.data.readers.content import Content, content_of
+from mcdist.disk.checkpoint import Checkpoint, load_newest, save_checkpoint
 from mcdist.distributed import World
 from mcdist.errors import ConfigError
 from mcdist.outputs import Outputs, header_facts

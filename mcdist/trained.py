@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from mcdist.build import build_encoder
-from mcdist.checkpoint import find_checkpoint
 from mcdist.config.file import load_config
 from mcdist.data.views.normalise import normalise
+from mcdist.disk.checkpoint import find_checkpoint
 from mcdist.errors import ConfigError
 from mcdist.model.encoder import Encoder
 from mcdist.run_dir import RunDir

@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from mcdist.data.views.draw import ViewSettings
 from tests.fixture_types import MakeShards, MakeViewSettings, MembersOf, RelistShard, ShardsAt
-from tests.tiny_shards import draw_members, relist, tiny_shards
+from tests.makers.tiny_shards import draw_members, relist, tiny_shards
 
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 ROOT = Path(__file__).parent.parent

@@ -2,7 +2,7 @@
 
     python -m benchmarks.loss.kernels --json tests/ops/kernel_resources.json
 
-Compiles each kernel ahead of time for sm_80, sm_90 and sm_100. `tests/ops/test_kernel_resources.py` compares with the rows that this
+Compiles each kernel ahead of time for sm_80, sm_90 and sm_100. `tests/ops/kernels/test_kernel_resources.py` compares with the rows that this
 command has written: nothing may spill, and nothing may take more than is recorded there without someone writing it anew.
 """
 

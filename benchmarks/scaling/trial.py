@@ -28,11 +28,11 @@ from benchmarks.harness.pretend_run import fill, pretend_batches, pretend_steps
 from benchmarks.harness.ranks import bind_to_core
 from benchmarks.scaling.traffic import needed_bytes, traffic, wire_bytes
 from mcdist import build
-from mcdist.checkpoint import save_checkpoint
 from mcdist.config import Config, DataConfig, ModelConfig, OptimConfig, ReportConfig, RunConfig, ViewsConfig
+from mcdist.disk.checkpoint import save_checkpoint
 from mcdist.distributed import World, all_gather_flat
 from mcdist.ranks.join import leave_world
-from mcdist.train import engine_ddp
+from mcdist.train.engines import ddp as engine_ddp
 from mcdist.train.state import TrainState
 
 WARMUP_STEPS = 3

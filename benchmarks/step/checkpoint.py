@@ -21,9 +21,9 @@ import typer
 from benchmarks.harness.measurement import Measurement, measurement, publish, run, wait_for
 from benchmarks.step.step import endless_steps, fill, first_batches
 from mcdist import build
-from mcdist.checkpoint import save_checkpoint
 from mcdist.config import Config
 from mcdist.config.file import load_config
+from mcdist.disk.checkpoint import save_checkpoint
 from mcdist.disk.saver import Saver
 from mcdist.distributed import World
 from mcdist.ranks.join import leave_world

@@ -31,7 +31,7 @@ def demo_command(
     Example: mcdist demo --out demo
     """
     from mcdist.config.file import load_config
-    from mcdist.presets import presets_folder
+    from mcdist.config.presets import presets_folder
 
     for override in overrides or []:
         if override.partition("=")[0] in PLACES:

@@ -15,7 +15,7 @@ def train_command(config: Config, overrides: Overrides = None) -> None:
     8 the run folder is held by another job, 9 replaced by a newer one, 75 start me again.
     """
     from mcdist.config.file import load_config
-    from mcdist.presets import find_preset
+    from mcdist.config.presets import find_preset
 
     loaded = load_config(find_preset(config), overrides=overrides)
     from mcdist.run import train_run

@@ -3,17 +3,17 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from mcdist.config.checkpoint import CheckpointConfig
 from mcdist.config.checks import require
-from mcdist.config.data import DataConfig
-from mcdist.config.evaluate import EvaluateConfig
-from mcdist.config.loss import LossConfig
-from mcdist.config.model import ModelConfig
-from mcdist.config.ops import OpsConfig
-from mcdist.config.optim import OptimConfig
-from mcdist.config.report import ReportConfig
-from mcdist.config.run import RunConfig
-from mcdist.config.views import ViewsConfig
+from mcdist.config.sections.checkpoint import CheckpointConfig
+from mcdist.config.sections.data import DataConfig
+from mcdist.config.sections.evaluate import EvaluateConfig
+from mcdist.config.sections.loss import LossConfig
+from mcdist.config.sections.model import ModelConfig
+from mcdist.config.sections.ops import OpsConfig
+from mcdist.config.sections.optim import OptimConfig
+from mcdist.config.sections.report import ReportConfig
+from mcdist.config.sections.run import RunConfig
+from mcdist.config.sections.views import ViewsConfig
 
 SCHEMA_VERSION = 1
 

@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from mcdist.config.presets import presets_folder
 from mcdist.errors import ConfigError
-from mcdist.presets import presets_folder
 from mcdist.yaml_text import read_yaml
 
 PRESETS = presets_folder() / "cluster"

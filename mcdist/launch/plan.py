@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mcdist.config import Config
 from mcdist.config.file import dump_config, load_config
+from mcdist.config.presets import find_preset, presets_folder
 from mcdist.config.science import check_same_science
 from mcdist.data.division import num_micro_batches
 from mcdist.data.order import check_division
@@ -13,7 +14,6 @@ from mcdist.data.shards.manifest import MANIFEST_NAME
 from mcdist.errors import ConfigError
 from mcdist.launch.cluster import Cluster
 from mcdist.launch.spec import JobSpec, Work
-from mcdist.presets import find_preset, presets_folder
 from mcdist.run_dir import RunDir
 
 DEMO = presets_folder() / "demo.yaml"

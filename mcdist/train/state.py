@@ -10,7 +10,7 @@ from mcdist.distributed import World
 from mcdist.errors import CheckpointError
 from mcdist.model.bank import MemoryBank
 from mcdist.model.encoder import Encoder
-from mcdist.train.engine import Engine
+from mcdist.train.engines.engine import Engine
 
 COUNTERS = ("redrawn", "emptied", "dropped_objects", "bad_samples", "nonfinite_steps")
 

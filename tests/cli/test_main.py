@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from mcdist.__main__ import main
 from mcdist.cli.main import app
 from mcdist.run_dir import RunDir, list_checkpoints
-from tests.endless_run import CONFIG
 from tests.fixture_types import MakeShards
+from tests.makers.endless_run import CONFIG
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

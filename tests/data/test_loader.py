@@ -82,7 +82,7 @@ def test_a_loader_started_later_gives_the_rest(folder, view_settings: MakeViewSe
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 def test_three_ranks_of_two_workers_stop_and_two_ranks_of_one_worker_see_the_rest(folder, view_settings: MakeViewSettings):
-    """The loader's side of tests/test_order_end_to_end.py, within the first epoch of 23 and into the second."""
+    """The loader's side of tests/runs/test_order_end_to_end.py, within the first epoch of 23 and into the second."""
     run = dict(global_batch=6, num_lanes=6, block=2, accumulation_steps=1)
 
     def global_batches(*, num_ranks, num_workers, consumed, num_steps):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mcdist.checkpoint import load_newest, save_checkpoint
+from mcdist.disk.checkpoint import load_newest, save_checkpoint
 from mcdist.disk.saver import Saver
 from mcdist.errors import MachineError
 from mcdist.run_dir import list_checkpoints, name_of

@@ -11,7 +11,7 @@ from mcdist.errors import REQUEUE, HeldError
 from mcdist.ranks.agree import agreed_exit_code, all_together, as_lost_rank, run_on_first
 from mcdist.ranks.join import join_world, leave_world
 from mcdist.resilience.stop import StopWish
-from tests.many_ranks import on_ranks
+from tests.makers.many_ranks import on_ranks
 
 
 def _refused() -> int:

@@ -9,7 +9,7 @@ import numpy
 
 from mcdist.records import Evaluation, Panel, Record, Row, Subject
 from mcdist.report.jsonl import MetricsFile
-from mcdist.report.panels import save_panels
+from mcdist.report.pictures.panels import save_panels
 from mcdist.run_dir import RunDir
 
 CLASSES = ("background", "cat", "dog", "person", "horse", "cow", "sheep")

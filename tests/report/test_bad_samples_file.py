@@ -5,7 +5,7 @@ import pytest
 
 from mcdist.errors import DataError, MachineError
 from mcdist.report.bad_samples import BadSamplesFile, read_bad_samples
-from mcdist.report.html import _bad_samples
+from mcdist.report.page.html import _bad_samples
 
 LINE = {"epoch": 0, "shard": "shard-000003.tar", "key": "cat", "index": 800, "reason": "the photo has no bytes"}
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mcdist.report.palette import class_colours
-from mcdist.report.panels import panel_files, panel_key, panel_strip, save_panels
+from mcdist.report.pictures.panels import panel_files, panel_key, panel_strip, save_panels
 from tests.report.fake_run import CLASSES, make_panel
 
 

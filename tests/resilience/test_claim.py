@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mcdist.checkpoint import load_checkpoint, save_checkpoint
+from mcdist.disk.checkpoint import load_checkpoint, save_checkpoint
 from mcdist.errors import REQUEUE, ConfigError, HeldError, MachineError, SupersededError
 from mcdist.records import Record
 from mcdist.report.jsonl import MetricsFile, read_metrics

@@ -15,8 +15,8 @@ from mcdist.errors import REQUEUE
 from mcdist.report.jsonl import read_metrics
 from mcdist.resilience.stop import NOTICES, StopWish
 from mcdist.run_dir import RunDir, list_checkpoints
-from tests.endless_run import CONFIG
 from tests.fixture_types import MakeShards
+from tests.makers.endless_run import CONFIG
 
 USR1, USR2, TERM, INT = signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT
 DEADLINE_S = 240

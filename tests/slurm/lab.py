@@ -13,12 +13,12 @@ from pathlib import Path
 
 import torch
 
-from mcdist.checkpoint import Checkpoint, load_checkpoint
+from mcdist.disk.checkpoint import Checkpoint, load_checkpoint
 from mcdist.report.jsonl import read_metrics
 from mcdist.run_dir import RunDir, list_checkpoints
+from tests.makers.tiny_shards import tiny_shards
 from tests.servers import LateError
 from tests.slurm.slurm_cluster import SlurmCluster
-from tests.tiny_shards import tiny_shards
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NUM_SAMPLES, GLOBAL_BATCH, EPOCHS = 48, 8, 3

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcdist.checkpoint import load_checkpoint
+from mcdist.disk.checkpoint import load_checkpoint
 from mcdist.run_dir import RunDir, list_checkpoints
 from tests.servers import starts_a_server
 from tests.slurm.lab import Lab

@@ -16,8 +16,8 @@ from mcdist.model.bank import MemoryBank
 from mcdist.model.decoder import make_decoder
 from mcdist.model.encoder import Encoder
 from mcdist.model.norms.convert import convert_norm
-from mcdist.train.engine_ddp import EngineDDP
-from mcdist.train.optimizer import make_optimizer
+from mcdist.train.engines.ddp import EngineDDP
+from mcdist.train.engines.optimizer import make_optimizer
 from mcdist.train.state import TrainState
 from mcdist.train.step import StepSettings
 from mcdist.train.terms import Term, contrast_term, saliency_term

@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from mcdist.errors import ConfigError
-from mcdist.train.deepspeed_settings import deepspeed_settings
-from mcdist.train.engine_base import EngineBase
-from mcdist.train.engine_ddp import EngineDDP
-from mcdist.train.exchange import register_exchange
-from mcdist.train.optimizer import make_optimizer
+from mcdist.train.engines.base import EngineBase
+from mcdist.train.engines.ddp import EngineDDP
+from mcdist.train.engines.deepspeed_settings import deepspeed_settings
+from mcdist.train.engines.exchange import register_exchange
+from mcdist.train.engines.optimizer import make_optimizer
 from mcdist.train.schedule import lr_at
 from mcdist.train.step import StepSettings
 from tests.train.step_case import ALONE, SETTINGS, make_encoder

@@ -22,8 +22,8 @@ from mcdist.ranks.join import join_world, leave_world
 from mcdist.train.shuffle import inverse, shuffled
 from mcdist.train.state import TrainState
 from mcdist.train.step import encode_keys, train_step
-from tests.collectives import Collectives
-from tests.many_ranks import on_ranks
+from tests.makers.collectives import Collectives
+from tests.makers.many_ranks import on_ranks
 from tests.train import step_case
 from tests.train.step_case import SETTINGS, make_batch, named
 

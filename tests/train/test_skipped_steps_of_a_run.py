@@ -16,8 +16,8 @@ from mcdist.config.file import load_config
 from mcdist.data.batch import Batch
 from mcdist.data.finish import finish
 from mcdist.errors import TrainingError
-from mcdist.report.html import write_report
 from mcdist.report.jsonl import read_metrics
+from mcdist.report.page.html import write_report
 from mcdist.run_dir import RunDir, list_checkpoints
 from mcdist.train.state import TrainState
 from mcdist.types import IMAGENET_MEAN, IMAGENET_STD

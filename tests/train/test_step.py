@@ -15,7 +15,7 @@ from mcdist.distributed import World, pack, unpack
 from mcdist.errors import ConfigError
 from mcdist.model.bank import MemoryBank
 from mcdist.model.momentum import follow
-from mcdist.train.engine_ddp import EngineDDP
+from mcdist.train.engines.ddp import EngineDDP
 from mcdist.train.state import TrainState
 from mcdist.train.step import choose_candidates, count_pixels, encode_keys, gather, query_terms, train_step
 from mcdist.train.terms import Balance, Candidates, Term, TermValue, weighted_sum

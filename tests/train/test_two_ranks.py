@@ -20,9 +20,9 @@ from mcdist.run_dir import RunDir, list_checkpoints
 from mcdist.train.state import TrainState
 from mcdist.train.step import gather, train_step
 from mcdist.types import Pooled
-from tests.collectives import Collectives
 from tests.fixture_types import MakeShards
-from tests.many_ranks import on_ranks
+from tests.makers.collectives import Collectives
+from tests.makers.many_ranks import on_ranks
 from tests.train import step_case
 from tests.train.step_case import SETTINGS, make_batch, make_state
 

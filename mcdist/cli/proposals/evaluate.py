@@ -95,7 +95,7 @@ def _write_sheet(masks: Path, *, photos: Path, path: Path, num: int = 24) -> Non
     from mcdist.data.pictures.folder import pictures_in
     from mcdist.proposals.folder.read_photo import read_photo
     from mcdist.proposals.quality.evaluate_folder import photo_of, read_instances, spread
-    from mcdist.report.contact_sheet import Tile, write_contact_sheet
+    from mcdist.report.pictures.contact_sheet import Tile, write_contact_sheet
 
     tiles = []
     for name in spread([name for name in pictures_in(masks) if name.endswith(".png")], num=num):

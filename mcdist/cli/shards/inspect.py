@@ -21,7 +21,7 @@ def inspect_command(
     from mcdist.building.overview import overview_of, spread_samples, table_of
     from mcdist.data.readers.open import open_shards
     from mcdist.report.console import show
-    from mcdist.report.contact_sheet import Tile, write_contact_sheet
+    from mcdist.report.pictures.contact_sheet import Tile, write_contact_sheet
 
     reader = open_shards(folder)
     show(table_of(overview_of(reader, folder=folder, num=NUM_LOOKED_AT)), wrap=False)

@@ -23,7 +23,7 @@ from mcdist.data.shards.manifest import read_manifest
 from mcdist.data.shards.sample import decode_sample
 from mcdist.errors import DataError
 from tests.building.made_pictures import save_photo
-from tests.tiny_betons import jpeg_members
+from tests.makers.tiny_betons import jpeg_members
 
 Run = Callable[..., Result]
 

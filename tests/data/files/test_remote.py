@@ -24,8 +24,8 @@ from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.sample import RawSample, decode_sample
 from mcdist.errors import ConfigError, MachineError, MissingExtraError, ShardError
 from tests.fixture_types import MakeShards, MakeViewSettings, MembersOf
+from tests.makers.shard_server import ShardServer, serve
 from tests.servers import starts_a_server
-from tests.shard_server import ShardServer, serve
 
 pytestmark = starts_a_server
 

@@ -15,8 +15,8 @@ from mcdist.data.readers.open import open_shards
 from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.manifest import read_manifest, write_manifest
 from tests.fixture_types import MakeShards, ShardsAt
+from tests.makers.shard_server import serve
 from tests.servers import starts_a_server
-from tests.shard_server import serve
 
 
 def digest(folder: Path) -> str:

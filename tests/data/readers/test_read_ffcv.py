@@ -15,9 +15,9 @@ from mcdist.data.readers.open import open_shards
 from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.sample import decode_sample
 from mcdist.errors import ShardError
-from tests.ffcv_or_skip import ffcv_or_skip
-from tests.tiny_betons import jpeg_members, tiny_betons
-from tests.tiny_shards import draw_members, tiny_shards
+from tests.makers.ffcv_or_skip import ffcv_or_skip
+from tests.makers.tiny_betons import jpeg_members, tiny_betons
+from tests.makers.tiny_shards import draw_members, tiny_shards
 
 TESTS = Path(__file__).parents[2]
 MODES = ["jpg", "raw", "smart"]
@@ -136,7 +136,7 @@ def test_fetched_files_are_read_the_same_and_a_damaged_copy_is_fetched_again(tmp
 def test_plain_ffcv_reads_the_files(tmp_path, mode, cache, tolerance):
     ffcv_or_skip()
     betons = FfcvReader(tiny_betons(tmp_path, 6, shard_size=6, members_of=lambda index: jpeg_members(5 * index), packing=Packing(mode)))
-    command = [sys.executable, TESTS / "plain_ffcv.py", tmp_path / "shard-000000.beton", cache, tmp_path / "read.npz"]
+    command = [sys.executable, TESTS / "makers" / "plain_ffcv.py", tmp_path / "shard-000000.beton", cache, tmp_path / "read.npz"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     with numpy.load(tmp_path / "read.npz") as read:

@@ -10,7 +10,7 @@ from mcdist.data.readers.ffcv import FfcvReader
 from mcdist.data.shards.beton import ALLOCATION, FIELD, HEADER, Beton, read_beton
 from mcdist.data.shards.sample import decode_sample
 from mcdist.errors import ShardError
-from tests.tiny_betons import jpeg_members, tiny_betons
+from tests.makers.tiny_betons import jpeg_members, tiny_betons
 
 
 @pytest.fixture(scope="module")

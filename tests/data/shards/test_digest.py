@@ -6,7 +6,7 @@ from mcdist.data.pictures.png import encode_map
 from mcdist.data.readers.open import open_shards
 from mcdist.data.shards.digest import bytes_digest, keys_digest
 from tests.fixture_types import MembersOf, ShardsAt
-from tests.tiny_betons import tiny_betons
+from tests.makers.tiny_betons import tiny_betons
 
 
 def test_the_keys_digest_depends_on_samples_and_order_alone(shards_at: ShardsAt, tmp_path, members_of: MembersOf):

@@ -15,8 +15,8 @@ from mcdist.distributed import World
 from mcdist.model.norms.convert import convert_norm
 from mcdist.model.norms.sync import SyncBatchNorm2d, global_moments
 from mcdist.ranks.join import join_world, leave_world
-from tests.collectives import Collectives
-from tests.many_ranks import on_ranks
+from tests.makers.collectives import Collectives
+from tests.makers.many_ranks import on_ranks
 
 PARTS = (slice(0, 2), slice(2, 6))
 """The images of each of two ranks; not equally many."""

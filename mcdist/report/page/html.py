@@ -1,0 +1,254 @@
+"""report.html: one self-contained file made from a run folder's files alone; each file may be missing.
+
+Everything shown is escaped, since keys, paths and settings are untrusted text. Pictures and figures are part of the page, so nothing is fetched.
+"""
+
+import base64
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+
+from mcdist.errors import ConfigError, DataError
+from mcdist.records import Evaluation, Record
+from mcdist.records.names import BASELINE
+from mcdist.report import palette, table
+from mcdist.report.bad_samples import read_bad_samples
+from mcdist.report.jsonl import read_metrics
+from mcdist.report.page import figures
+from mcdist.report.pictures.clusters import cluster_files, cluster_number
+from mcdist.report.pictures.panels import COLUMNS, panel_files, panel_key
+from mcdist.run_dir import RunDir, write_atomically
+from mcdist.yaml_text import read_yaml
+
+_COUNTS = (
+    ("count/redrawn", "views drawn again (too little or too much foreground)"),
+    ("count/emptied", "samples without usable foreground (void)"),
+    ("count/dropped_objects", "objects left out (more than views.max_objects)"),
+    ("count/bad_samples", "samples that could not be read (void everywhere)"),
+    ("count/nonfinite_steps", "steps with a non-finite loss or gradient"),
+)
+
+_SHOWN_BAD_SAMPLES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One line of a list of facts."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One panel: the photo's key and the PNG as text."""
+
+    key: str
+    base64: str
+
+
+def write_report(run_dir: RunDir) -> Path:
+    """Write `run_dir.report` from the run's files and return its path.
+
+    Raises:
+        DataError: a file that is there is damaged.
+        MachineError: the report cannot be written.
+    """
+    if not run_dir.root.is_dir():
+        raise DataError(f"expected a run's folder at {run_dir.root}, found none; train first: mcdist train CONFIG run.dir={run_dir.root}")
+    write_atomically(run_dir.report, _template().render(_content(run_dir)).encode())
+    return run_dir.report
+
+
+@cache
+def _template() -> Template:
+    text = Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8")
+    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(text)
+
+
+def _content(run_dir: RunDir) -> dict[str, Any]:
+    records = read_metrics(run_dir.metrics)
+    config_text = _text(run_dir.config)
+    starts = _starts(run_dir.environment)
+    return {
+        "name": run_dir.root.resolve().name,
+        "setup": _setup(_sections(config_text)),
+        "last_step": max((record.step for record in records), default=0),
+        "curves": [Markup(svg) for svg in figures.curves_svg(records)],
+        "last_values": _last_values(records),
+        "counts": _counts(records),
+        "bad_samples": _bad_samples(read_bad_samples(run_dir.bad_samples)),
+        "starts": [_start_facts(start) for start in starts],
+        "config_text": config_text,
+        "pictures": [Picture(panel_key(path), _png(path)) for path in panel_files(run_dir.panels)],
+        "typical": [Picture(str(cluster_number(path)), _png(path)) for path in cluster_files(run_dir.clusters)],
+        **_evaluated(_evaluation(run_dir.evaluation)),
+    }
+
+
+def _evaluated(evaluation: Evaluation | None) -> dict[str, Any]:
+    if evaluation is None:
+        return {"evaluation": None, "legend": [], "columns": COLUMNS}
+    if not evaluation.has_truth:
+        return _clustered(evaluation)
+    row = table.headline(evaluation)
+    groups = table.evaluation_groups(evaluation)
+    return {
+        "evaluation": evaluation,
+        "columns": COLUMNS,
+        "headline": row,
+        "baseline": None if row is None else table.baseline_of(evaluation, row=row),
+        "groups": groups,
+        "beside": [compared for compared in groups[0].rows if not compared.is_headline] if groups and row else [],
+        "mean_and_std": table.mean_and_std,
+        "legend": list(zip(evaluation.classes, palette.class_colours(len(evaluation.classes)), strict=True))[1:],
+        "bars": Markup(figures.class_bars_svg(evaluation)),
+        "confusion": Markup(figures.confusion_svg(evaluation)),
+        "evaluation_facts": _evaluation_facts(evaluation),
+        "BASELINE": BASELINE,
+    }
+
+
+def _clustered(evaluation: Evaluation) -> dict[str, Any]:
+    """Without ground truth: clusters by number, their sizes and measures."""
+    quoted = evaluation.rows[evaluation.headline]
+    colours = palette.class_colours(len(evaluation.classes))
+    return {
+        "evaluation": evaluation,
+        "columns": COLUMNS[:-1],
+        "headline": None,
+        "quoted": quoted,
+        "cluster_rows": table.cluster_rows(evaluation),
+        "legend": list(zip(evaluation.classes, colours, strict=True))[1:],
+        "sizes": {number: (size, colours[number]) for number, size in enumerate(quoted.details["sizes"], start=1)},
+        "bars": "",
+        "confusion": "",
+        "evaluation_facts": _evaluation_facts(evaluation),
+    }
+
+
+def _evaluation_facts(evaluation: Evaluation) -> list[Fact]:
+    settings = [Fact(key, str(value)) for key, value in evaluation.settings.items()]
+    protocols = [Fact(name, table.switches_text(switches)) for name, switches in evaluation.protocols.items()]
+    return [*settings, *protocols, *_clustered_with(evaluation), Fact("time", _duration(evaluation.wall_s))]
+
+
+def _clustered_with(evaluation: Evaluation) -> list[Fact]:
+    """What the rows say about their own clustering, each once: the number of clusters, and dimensions fewer than asked for."""
+    facts: dict[tuple[str, str], str] = {}
+    for row in evaluation.rows:
+        for name in ("num_clusters", "chosen_by", "matching"):
+            if name in row.details:
+                facts[row.protocol, name] = str(row.details[name])
+        asked = evaluation.protocols.get(row.protocol, {}).get("pca_dim", 0)
+        if row.details.get("num_dims", asked) < asked:
+            facts[row.protocol, f"dimensions of {row.subject.masks}, {row.subject.encoder}"] = f"{row.details['num_dims']} of {asked}"
+    return [Fact(f"{protocol}, {name}", value) for (protocol, name), value in facts.items()]
+
+
+def _evaluation(path: Path) -> Evaluation | None:
+    text = _text(path)
+    return Evaluation.from_json(text, where=str(path)) if text else None
+
+
+def _text(path: Path) -> str:
+    """The file's text; empty where there is no file."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path} for the report: {getattr(error, 'strerror', None) or 'it is not text'}; restore or remove it") from error
+
+
+def _png(path: Path) -> str:
+    try:
+        return base64.b64encode(path.read_bytes()).decode("ascii")
+    except OSError as error:
+        raise DataError(f"cannot read the panel {path}: {error.strerror}; run: mcdist evaluate RUN") from error
+
+
+def _sections(config_text: str) -> dict[str, dict[str, Any]]:
+    """The configuration as plain sections; none if it is not YAML, since the report shows its text anyway."""
+    try:
+        content = read_yaml(config_text, where="config.yaml")
+    except ConfigError:
+        return {}
+    return {key: value for key, value in content.items() if isinstance(value, dict)} if isinstance(content, dict) else {}
+
+
+def _setup(sections: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What the first sentence says about the run; a missing key is None."""
+    wanted = {
+        "backbone": ("model", "backbone"),
+        "weights": ("model", "weights"),
+        "decoder": ("model", "decoder"),
+        "train": ("data", "train"),
+        "global_batch": ("optim", "global_batch"),
+        "epochs": ("optim", "epochs"),
+    }
+    setup = {name: sections.get(section, {}).get(key) for name, (section, key) in wanted.items()}
+    return {**setup, "train": Path(str(setup["train"])).name if setup["train"] else None}
+
+
+def _starts(path: Path) -> list[dict[str, Any]]:
+    text = _text(path)
+    try:
+        content = json.loads(text) if text else []
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON ({error}); restore or remove it") from error
+    listed = content if isinstance(content, list) else [content]
+    return [start for start in listed if isinstance(start, dict)]
+
+
+def _start_facts(start: dict[str, Any]) -> list[Fact]:
+    """One start of the run. Missing keys are left out, unknown keys are shown unchanged."""
+    known = ("time", "command", "commit", "host_cpu", "num_cores", "memory_gib", "device", "num_ranks", "precision", "gpu_kernels", "versions")
+    labels = {"host_cpu": "processor", "num_cores": "cores", "memory_gib": "memory", "num_ranks": "ranks", "gpu_kernels": "GPU kernels"}
+    ordered = [key for key in known if key in start] + [key for key in start if key not in known]
+    return [Fact(labels.get(key, key), _shown(key, start[key])) for key in ordered]
+
+
+def _shown(key: str, value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {version}" for name, version in value.items())
+    return f"{value:.1f} GiB" if key == "memory_gib" and isinstance(value, int | float) else str(value)
+
+
+def _counts(records: list[Record]) -> list[Fact]:
+    """The last value of each cumulative count."""
+    last = {record.name: record.value for record in records if record.name.startswith("count/")}
+    labels = {**{name: name.removeprefix("count/").replace("_", " ") for name in last}, **dict(_COUNTS)}
+    return [Fact(label, f"{last[name]:,.0f}") for name, label in labels.items() if name in last]
+
+
+def _bad_samples(listed: list[dict[str, Any]]) -> list[Fact]:
+    """Each sample once, though it may have occurred in every epoch; only the first few."""
+    by_place = {(line["shard"], line["index"]): line for line in listed}
+    facts = [Fact(f"{line['shard']}, {line['key'] or line['index']}", str(line["reason"])) for line in by_place.values()]
+    left = len(facts) - _SHOWN_BAD_SAMPLES
+    return facts[:_SHOWN_BAD_SAMPLES] + ([Fact(f"{left:,} more", "see bad_samples.jsonl")] if left > 0 else [])
+
+
+def _last_values(records: list[Record]) -> list[Fact]:
+    last = {record.name: record for record in records}
+    wanted = {
+        "loss": "loss",
+        "accuracy_percent": "pixels that pick their own object",
+        "images_per_s": "images a second",
+        "memory_resident_gib": "peak memory of a process",
+        "memory_device_gib": "peak memory of a device",
+    }
+    facts = [(label, last[name]) for name, label in wanted.items() if name in last]
+    return [Fact(label, f"{record.value:,.3g}{' ' + record.unit if record.unit in ('%', 'GiB') else ''}") for label, record in facts]
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest_s = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest_s:02d} s" if minutes else f"{rest_s} s"

@@ -1,0 +1,106 @@
+"""report.html: one file, self-contained, escaped, made from whatever the run folder holds."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mcdist.errors import DataError
+from mcdist.records import Subject
+from mcdist.report.page.html import write_report
+from mcdist.run_dir import RunDir
+from tests.report.fake_run import make_evaluation, make_run, make_start
+
+
+def test_the_report_holds_headline_table_pictures_curves_and_the_run(fake_run: RunDir) -> None:
+    page = write_report(fake_run).read_text()
+    row = make_evaluation().rows[4]
+    assert f"{row.mean:.1f}<small> ± {row.std:.1f} %</small>" in page
+    assert page.count("data:image/png;base64,") == 3
+    assert page.count("<svg") == 15
+    for text in (
+        "437 of the 1,449 photos",
+        "Intel Xeon Platinum 8481C",
+        "mcdist train configs/voc_animals.yaml",
+        "torch 2.14.1",
+        "e114e73",
+        "412",
+        "global_batch: 64",
+    ):
+        assert text in page
+
+
+def test_the_report_fetches_nothing(fake_run: RunDir) -> None:
+    page = write_report(fake_run).read_text()
+    assert not re.search(r"https?:|//\w+\.|@import|<script|<link|<iframe", page)
+    sources = re.findall(r'src="([^"]*)"', page)
+    assert sources and [source for source in sources if not source.startswith("data:image/png;base64,")] == []
+
+
+def test_hostile_names_are_escaped_everywhere(fake_run: RunDir) -> None:
+    hostile = "<script>alert(1)</script>\"'"
+    evaluation = make_evaluation(classes=("background", *[f"{hostile}{place}" for place in range(6)]), dataset=hostile)
+    rows = tuple(replace(row, subject=Subject(hostile, hostile), protocol=hostile) for row in evaluation.rows)
+    fake_run.evaluation.write_text(
+        replace(evaluation, rows=rows, protocols={hostile: {hostile: hostile}}, settings={hostile: hostile}, mask_iou_percent={hostile: 1.0}).to_json()
+    )
+    fake_run.config.write_text(f"data:\n  train: {json.dumps(hostile)}\nmodel: {{backbone: {json.dumps(hostile)}}}\n")
+    fake_run.environment.write_text(json.dumps([{**make_start(), "command": hostile, hostile: {hostile: hostile}}]))
+    with fake_run.metrics.open("a") as file:
+        file.write(json.dumps({"step": 1, "name": hostile, "value": 1.0, "unit": hostile}) + "\n")
+        file.write(json.dumps({"step": 1, "name": f"count/{hostile}", "value": 1.0, "unit": hostile}) + "\n")
+    (fake_run.panels / "07_<script>alert(1)<.png").write_bytes(b"png")
+    page = write_report(fake_run).read_text()
+    assert "<script" not in page and "&lt;script&gt;" in page
+
+
+def test_a_run_without_evaluation_says_how_to_evaluate(tmp_path: Path) -> None:
+    page = write_report(make_run(tmp_path / "run", with_evaluation=False)).read_text()
+    assert "mcdist evaluate RUN" in page and page.count("<svg") == 13 and "data:image" not in page
+
+
+def test_an_empty_folder_has_a_report_too(tmp_path: Path) -> None:
+    page = write_report(RunDir(tmp_path)).read_text()
+    assert "No metrics were recorded" in page and "environment.json is missing" in page
+
+
+@pytest.mark.parametrize("starts", [{}, [], [{}], ["odd"], [{"versions": "odd", "memory_gib": "much"}], make_start(), [make_start()] * 3])
+def test_missing_and_odd_facts_about_the_machine_are_tolerated(tmp_path: Path, starts: object) -> None:
+    (tmp_path / "environment.json").write_text(json.dumps(starts))
+    assert "This run" in write_report(RunDir(tmp_path)).read_text()
+
+
+@pytest.mark.parametrize("text", ["", "]", "- a", "data: 3", "a: !!python/object:os.system {}"])
+def test_a_configuration_that_is_none_is_shown_as_text(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    assert "An encoder" in write_report(RunDir(tmp_path)).read_text()
+
+
+@pytest.mark.parametrize(("name", "content"), [("environment.json", b"{"), ("evaluation.json", b"{"), ("config.yaml", b"\xff"), ("metrics.jsonl", b"{\n")])
+def test_a_damaged_file_is_an_error_that_names_it(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=name):
+        write_report(RunDir(tmp_path))
+    assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize("case", ["no rows", "no baseline", "the baseline itself", "no headline"])
+def test_an_evaluation_without_rows_or_baselines_is_shown(tmp_path: Path, case: str) -> None:
+    evaluation = make_evaluation()
+    rows = {"no rows": (), "no baseline": evaluation.rows[4:5], "the baseline itself": evaluation.rows[1:2], "no headline": evaluation.rows}[case]
+    (tmp_path / "evaluation.json").write_text(replace(evaluation, rows=rows, headline=-1 if case == "no headline" else 0).to_json())
+    assert "Every row" in write_report(RunDir(tmp_path)).read_text()
+
+
+def test_the_switches_of_each_protocol_are_on_the_page(fake_run: RunDir) -> None:
+    page = write_report(fake_run).read_text()
+    assert "<dt>maskcontrast-kmeans</dt><dd>pca_dim=32, num_seeds=5</dd>" in page
+    assert "mean-embedding · mIoU %" in page
+
+
+def test_an_evaluation_of_an_earlier_mcdist_says_how_to_write_it_again(fake_run: RunDir) -> None:
+    fake_run.evaluation.write_text('{"step": 3, "scores": []}')
+    with pytest.raises(DataError, match="schema version 1, this mcdist reads 2; write it again with: mcdist evaluate RUN"):
+        write_report(fake_run)
