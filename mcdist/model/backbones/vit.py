@@ -123,8 +123,11 @@ def known_names() -> list[str]:
     return [PREFIX + name for name in _plain_vits(timm)]
 
 
-def make_network(name: str, *, fetch: bool = False) -> nn.Module:
+def make_network(name: str, *, fetch: bool = False, **options: Any) -> nn.Module:
     """timm's network, random or with the weights that timm fetches.
+
+    `options` are arguments of timm's own, for a backbone that is a variant of one of timm's: `patch_size`, `depth`, or
+    `pretrained_cfg_overlay={"mean": ..., "std": ...}`, the statistics of the pixels that its weights were trained on.
 
     Raises:
         ConfigError: it is no plain ViT, or takes images of one size only.
@@ -132,7 +135,7 @@ def make_network(name: str, *, fetch: bool = False) -> nn.Module:
     """
     timm = _import_timm(name)
     try:
-        network: Any = timm.create_model(name.removeprefix(PREFIX), pretrained=fetch, num_classes=0, dynamic_img_size=True)
+        network: Any = timm.create_model(name.removeprefix(PREFIX), pretrained=fetch, num_classes=0, dynamic_img_size=True, **options)
     except TypeError as error:
         raise ConfigError(f"the backbone {name} takes photos of one size only; use a plain ViT, such as {PREFIX}vit_small_patch16_224") from error
     except (OSError, RuntimeError) as error:

@@ -12,7 +12,7 @@ from mcdist.choices import DecoderKind, Norm
 from mcdist.errors import ConfigError, MachineError, MissingExtraError
 from mcdist.model.backbones.freeze import freeze_before
 from mcdist.model.backbones.registry import make_backbone
-from mcdist.model.backbones.vit import ViT
+from mcdist.model.backbones.vit import ViT, make_network
 from mcdist.model.decoder import make_decoder
 from mcdist.model.encoder import Encoder
 from mcdist.model.norms.convert import convert_norm
@@ -145,6 +145,13 @@ def test_a_vit_is_found_by_its_name_with_its_own_statistics() -> None:
     assert (len(vit.blocks()), vit.num_blocks) == (2, 13)
     assert (vit.mean, vit.std) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     assert make_backbone("timm/vit_small_patch16_224.dino", num_stages=2).mean == (0.485, 0.456, 0.406)
+
+
+def test_a_variant_of_a_vit_has_its_own_patches_and_statistics() -> None:
+    pytest.importorskip("timm", reason="pip install 'mcdist[vit]'")
+    statistics = {"mean": (0.3, 0.4, 0.5), "std": (0.1, 0.2, 0.3)}
+    vit = ViT(make_network("timm/vit_tiny_patch16_224", patch_size=8, depth=2, pretrained_cfg_overlay=statistics))
+    assert (vit.stride, vit.num_blocks, vit.mean, vit.std) == (8, 3, statistics["mean"], statistics["std"])
 
 
 @pytest.mark.parametrize(
