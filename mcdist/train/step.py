@@ -164,16 +164,18 @@ def choose_candidates(pooled: list[Pooled], everyone: Pooled, *, state: TrainSta
 
 
 def count_pixels(micro_batches: list[Batch], candidates: list[Candidates], *, world: World, settings: StepSettings) -> Balance:
-    """Pixels of each target and of foreground and background, over everything that the loss is a mean of; one collective."""
+    """Pixels of each target and of foreground and background, and photos, over everything that the loss is a mean of; one collective."""
     num_prototypes, at_most = len(candidates[0].valid), settings.pixels_per_object or None
     counts = torch.zeros(num_prototypes + 2, dtype=torch.int64, device=candidates[0].valid.device)
     for batch, chosen in zip(micro_batches, candidates, strict=True):
         own = pixel_counts(batch.query_instances, target_of=chosen.target_of, num_prototypes=num_prototypes, pixels_per_object=at_most)
         positive, negative = saliency_counts(batch.query_instances)
         counts += torch.cat([own, positive[None], negative[None]])
-    counts = world.sum(counts) if settings.scope == "global" else counts
+    num_photos = sum(len(batch.indices) for batch in micro_batches)  # the same on all ranks
+    if settings.scope == "global":
+        counts, num_photos = world.sum(counts), num_photos * world.num_ranks
     target_weight, weight_sum = target_weights(counts[:-2])
-    return Balance(target_weight, weight_sum, counts[-2], counts[-1])
+    return Balance(target_weight, weight_sum, num_positive=counts[-2], num_negative=counts[-1], num_photos=num_photos)
 
 
 def query_terms(embedded: Embedded, batch: Batch, candidates: Candidates, balance: Balance, *, terms: tuple[Term, ...]) -> dict[str, TermValue]:

@@ -35,12 +35,16 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What the loss divides by: weights of the targets and saliency counts over all micro-batches, and over all ranks in global scope."""
+    """What the loss divides by: weights of the targets, saliency counts and photos over all micro-batches, and over all ranks in global scope.
+
+    A term that is a mean over photos divides the sum over its own ones by `num_photos`.
+    """
 
     target_weight: Float[Tensor, " P"]
     weight_sum: Float[Tensor, ""]
     num_positive: Int[Tensor, ""]
     num_negative: Int[Tensor, ""]
+    num_photos: int
 
 
 @dataclass(frozen=True, slots=True)

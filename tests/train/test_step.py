@@ -166,6 +166,17 @@ def test_a_new_term_is_one_more_function_in_the_list() -> None:
     assert float(result.grad_norm) != float(plain.grad_norm), "its gradient reaches the query"
 
 
+def test_a_term_that_is_a_mean_over_photos_is_the_same_whatever_the_accumulation() -> None:
+    def length_term(embedded: Embedded, batch: Batch, candidates: Candidates, balance: Balance) -> TermValue:
+        return TermValue(embedded.features.square().mean(dim=(1, 2, 3)).sum() / balance.num_photos)
+
+    batch = make_batch(4)
+    settings = replace(SETTINGS, terms=(*SETTINGS.terms, Term("length", 0.25, length_term)))
+    whole, halves = (train_step(make_state(norm="group"), given, lr=0.1, settings=settings) for given in ([batch], _halves(batch)))
+    torch.testing.assert_close(halves.terms["length"], whole.terms["length"])
+    torch.testing.assert_close(halves.grad_norm, whole.grad_norm)
+
+
 def test_two_terms_of_one_name_are_refused() -> None:
     with pytest.raises(ConfigError, match="names of the loss terms must differ, got contrast, contrast"):
         replace(SETTINGS, terms=SETTINGS.terms[:1] * 2)

@@ -19,12 +19,13 @@ from mcdist.ranks.join import join_world, leave_world
 from mcdist.run_dir import RunDir, list_checkpoints
 from mcdist.train.state import TrainState
 from mcdist.train.step import gather, train_step
-from mcdist.types import Pooled
+from mcdist.train.terms import Balance, Candidates, Term, TermValue
+from mcdist.types import Embedded, Pooled
 from tests.fixture_types import MakeShards
 from tests.makers.collectives import Collectives
 from tests.makers.many_ranks import on_ranks
 from tests.train import step_case
-from tests.train.step_case import SETTINGS, make_batch, make_state
+from tests.train.step_case import SETTINGS, make_batch, make_settings, make_state
 
 COUNTS = ((2**24 + 1, 0, 2**31 + 5), (2**24 + 3, 2**40 + 1, 0))
 """Pixels of three objects on each of two ranks: none of the large ones is exact in float32, and the ranks have other rows empty."""
@@ -52,6 +53,7 @@ def _gather_and_train(rank: int, folder: Path) -> None:
     world = join_world(device="cpu", timeout_s=60)
     try:
         _check_gather(world)
+        _check_photos(world)
         state = make_state(world=world, norm="group")
         take_steps(state, lambda batch: part_of(batch, rank))
         save_file(state.bank.state_dict(), folder / f"bank_{rank}")
@@ -67,6 +69,20 @@ def _check_gather(world: World) -> None:
         assert everyone.num_pixels.tolist() == [*COUNTS[0], *COUNTS[1]]
         want = torch.cat([part.prototypes for rank in (0, 1) for part in pooled_on(rank, dtype=dtype)])
         torch.testing.assert_close(everyone.prototypes, want, rtol=0, atol=0, equal_nan=True)
+
+
+def _check_photos(world: World) -> None:
+    """A term divides by the photos that the loss is a mean of: those of all ranks, or in scope `rank` its own."""
+    seen = []
+
+    def watching_term(embedded: Embedded, batch: Batch, candidates: Candidates, balance: Balance) -> TermValue:
+        seen.append(balance.num_photos)
+        return TermValue(embedded.features.sum())
+
+    for scope in ("global", "rank"):
+        settings = make_settings(scope=scope, terms=(Term("watching", 1.0, watching_term),))
+        train_step(make_state(world=world, norm="group"), [part_of(make_batch(6), world.rank)], lr=0.0, settings=settings)
+    assert seen == [6, 3]
 
 
 def test_one_collective_gathers_exactly_and_every_rank_holds_the_bank_of_one(tmp_path: Path) -> None:
