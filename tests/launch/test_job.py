@@ -6,9 +6,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mcdist.launch import job
 from mcdist.launch.spec import JobSpec, JobStart, TaskEnd, Work, read_ends, write_end, write_spec
 from mcdist.run_dir import META_NAME, name_of
 
@@ -84,6 +86,23 @@ def test_a_notice_that_comes_before_the_work_listens_is_not_lost(tmp_path: Path)
         process.kill()
         process.wait()
     assert _ended(folder) == [75]
+
+
+def test_a_notice_that_comes_while_the_work_is_started_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    work = "import signal, sys, time; signal.signal(12, lambda *_: sys.exit(75)); time.sleep(20)"
+    begin, before = subprocess.Popen, {number: signal.getsignal(number) for number in (*job.NOTICES, signal.SIGTERM, signal.SIGINT)}
+
+    def started(*arguments: Any, **options: Any) -> Any:
+        child = begin(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGUSR2)
+        return child
+
+    monkeypatch.setattr(subprocess, "Popen", started)
+    try:
+        assert job._Parent().run([sys.executable, "-c", work], environment=dict(os.environ)) == 75
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_a_work_dies_with_its_parent(tmp_path: Path) -> None:
