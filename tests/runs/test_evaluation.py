@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy
 import pytest
+from typer.testing import CliRunner
 
 from mcdist import run
+from mcdist.cli.main import app
 from mcdist.config.file import load_config
 from mcdist.data.pictures.png import encode_map
 from mcdist.errors import ConfigError, DataError
@@ -226,7 +228,7 @@ def test_the_commands_say_what_they_did(trained: RunDir, tmp_path: Path) -> None
     done = call("embed", trained.root, "--out", tmp_path / "store", "evaluate.limit=3")
     assert done.returncode == 0, done.stderr
     assert f"{tmp_path / 'store'}: 3 photos, objects: " in done.stdout and "6 proposals" in done.stdout
-    listed = call("protocols").stdout
+    listed = CliRunner().invoke(app, ["protocols"]).stdout
     assert "maskcontrast-kmeans: K-means of whitened object vectors" in listed and "needs: objects, truth" in listed and "pca_dim=32" in listed
     refused = call("evaluate", trained.root, "--protocol", "nearest")
     assert refused.returncode == 2 and "unknown protocol 'nearest'" in refused.stderr
