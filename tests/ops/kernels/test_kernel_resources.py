@@ -47,7 +47,7 @@ def take_no_more_than_recorded(call: Call, points: list[Row]) -> None:
             assert row["shared_bytes"] <= bounds[place_of(row)]["shared_bytes"], row
 
 
-@pytest.mark.parametrize("architecture", [80, 90, 100])
+@pytest.mark.parametrize("architecture", [90, *(pytest.param(other, marks=pytest.mark.slow) for other in (80, 100))])
 def test_no_kernel_spills_or_grows_at_the_default_setting(call: Call, architecture: int) -> None:
     take_no_more_than_recorded(call, [{"architecture": architecture, "D": 32, "stride": 8, "dtype": "float32", "by_target": False}])
 
