@@ -6,7 +6,7 @@ import numpy
 import pytest
 
 from mcdist.errors import ConfigError, DataError
-from mcdist.evaluate.metrics.silhouette import adjusted_rand, silhouette
+from mcdist.evaluate.metrics.silhouette import silhouette
 from mcdist.records import Evaluation
 from tests.evaluate.colour_world import EXTRACT, judge_store, make_sample, make_store, panels_of
 
@@ -60,11 +60,3 @@ def test_a_silhouette_is_that_of_the_definition():
     wanted = numpy.mean([(11 - 1) / 11, (10 - 1) / 10, (9.5 - 2) / 9.5, (11.5 - 2) / 11.5])
     assert silhouette(points, clusters=clusters) == pytest.approx(wanted)
     assert silhouette(points, clusters=numpy.zeros(4, dtype=int)) == 0
-
-
-def test_the_rand_index_is_1_for_the_same_and_0_by_chance():
-    one = numpy.array([0, 0, 1, 1, 2, 2])
-    assert adjusted_rand(one, other=(one + 1) % 3) == 1
-    random = numpy.random.default_rng(0)
-    many = [adjusted_rand(random.integers(0, 4, 400), other=random.integers(0, 4, 400)) for _ in range(20)]
-    assert abs(numpy.mean(many)) < 0.02

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy
 from jaxtyping import Float, Int
 
-from mcdist.evaluate.kmeans import NUM_ITERATIONS, NUM_STARTS, kmeans
+from mcdist.groups.kmeans import NUM_ITERATIONS, NUM_STARTS, kmeans
 from mcdist.evaluate.metrics.assign import assign, matching_for
 from mcdist.evaluate.metrics.confusion import class_confusion, class_iou, cluster_confusion
 from mcdist.evaluate.painting import Painting

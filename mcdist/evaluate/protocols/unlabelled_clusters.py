@@ -8,13 +8,14 @@ import numpy
 from jaxtyping import Float, Int
 
 from mcdist.errors import ConfigError, DataError
-from mcdist.evaluate.kmeans import kmeans
-from mcdist.evaluate.metrics.silhouette import adjusted_rand, silhouette
+from mcdist.evaluate.metrics.silhouette import silhouette
 from mcdist.evaluate.painting import Painting
 from mcdist.evaluate.protocols.protocol import Need
 from mcdist.evaluate.settings import JudgeSettings
 from mcdist.evaluate.view import StoreView
 from mcdist.evaluate.whiten import whiten
+from mcdist.groups.agreement import adjusted_rand
+from mcdist.groups.kmeans import kmeans
 from mcdist.records import Row, Subject
 from mcdist.records.names import ENCODERS, LOGIT_SUM, MASKS, POOLINGS, PREDICTED, PROPOSALS, SILHOUETTE, TRAINED, UNIT_MEAN, UNLABELLED_CLUSTERS
 
