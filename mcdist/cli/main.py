@@ -13,6 +13,7 @@ from mcdist.cli.demo import demo_command
 from mcdist.cli.doctor import doctor_command
 from mcdist.cli.embed import embed_command
 from mcdist.cli.evaluate import evaluate_command
+from mcdist.cli.group import group_command
 from mcdist.cli.launch import launch_command
 from mcdist.cli.proposals.app import proposals
 from mcdist.cli.protocols import protocols_command
@@ -45,6 +46,7 @@ app.add_typer(shards, name="shards")
 app.add_typer(proposals, name="proposals")
 app.command("train")(train_command)
 app.command("embed")(embed_command)
+app.command("group")(group_command)
 app.command("evaluate")(evaluate_command)
 app.command("protocols")(protocols_command)
 app.command("report")(report_command)

@@ -96,5 +96,8 @@ def _asked_nodes(piece_of: Int[numpy.ndarray, " M"], *, pieces: Int[numpy.ndarra
     by_piece = numpy.argsort(piece_of, kind="stable")
     starts = numpy.searchsorted(piece_of[by_piece], pieces)
     ends = numpy.searchsorted(piece_of[by_piece], pieces, side="right")
-    chosen = [by_piece[numpy.unique(numpy.linspace(start, end - 1, min(end - start, ASKED_NODES)).round().astype(numpy.int64))] for start, end in zip(starts, ends, strict=True)]
+    chosen = [
+        by_piece[numpy.unique(numpy.linspace(start, end - 1, min(end - start, ASKED_NODES)).round().astype(numpy.int64))]
+        for start, end in zip(starts, ends, strict=True)
+    ]
     return numpy.sort(numpy.concatenate(chosen)) if chosen else numpy.zeros(0, dtype=numpy.int64)

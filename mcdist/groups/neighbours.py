@@ -1,6 +1,6 @@
 """Neighbours: for each node its nearest nodes by cosine, exactly, or approximately with a recall that is measured and reported."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy
 from jaxtyping import Float, Int
@@ -42,6 +42,10 @@ class Neighbours:
     recall: float = 1.0
     num_checked: int = 0
     num_completed: int = 0
+
+    def nearest(self, num: int) -> "Neighbours":
+        """Only the first `num` of each node. The recall stays that of the whole list."""
+        return replace(self, index=self.index[:, :num], cosine=self.cosine[:, :num])
 
 
 def find_neighbours(
@@ -95,7 +99,7 @@ def exact_neighbours(
     width: int,
     excluded_of: list[Int[numpy.ndarray, " M"]],
 ) -> tuple[Int[numpy.ndarray, "Q k"], Float[numpy.ndarray, "Q k"]]:
-    """(index, cosine) of the nearest nodes that share no number of `excluded_of` with the query, by comparing with all. O(Q M D), nothing but blocks in memory."""
+    """(index, cosine) of the nearest nodes that share no number of `excluded_of` with the query, by comparing with all: O(Q M D), in blocks."""
     index = numpy.full((len(queries), width), -1, dtype=numpy.int64)
     cosine = numpy.full((len(queries), width), -numpy.inf, dtype=numpy.float32)
     blocks = vectors.blocks()
@@ -141,8 +145,6 @@ def _inverted_lists(vectors: UnitRows, *, seed: int) -> object:
     sample = numpy.sort(numpy.random.default_rng(seed).choice(num_nodes, size=min(num_nodes, num_lists * TRAINING_PER_LIST), replace=False))
     coarse = faiss.IndexFlatIP(vectors.num_dims)
     index = faiss.IndexIVFFlat(coarse, vectors.num_dims, num_lists, faiss.METRIC_INNER_PRODUCT)
-    index.own_fields = False
-    index.coarse = coarse  # Python would free it otherwise
     index.cp.seed, index.cp.niter, index.cp.min_points_per_centroid, index.cp.spherical = seed, TRAINING_ITERATIONS, 1, True
     index.nprobe = min(PROBED_LISTS, num_lists)
     index.train(numpy.concatenate([vectors.take(block) for block in vectors.blocks(sample)]))

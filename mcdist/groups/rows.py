@@ -60,6 +60,10 @@ class UnitRows:
         """The same rows of one source."""
         return self if len(self.sources) == 1 else UnitRows((self.sources[view],), kept=self.kept)
 
+    def subset(self, rows: Int[numpy.ndarray, " R"]) -> "UnitRows":
+        """Some of the rows as rows of their own."""
+        return UnitRows(self.sources, kept=rows if self.kept is None else self.kept[rows])
+
     def blocks(self, rows: Int[numpy.ndarray, " R"] | None = None) -> list[Int[numpy.ndarray, " B"]]:
         """`rows`, or all, in consecutive pieces of which each one's vectors fit into a block."""
         chosen = numpy.arange(len(self)) if rows is None else rows

@@ -26,7 +26,7 @@ class Spread:
 
     @property
     def entropy(self) -> float:
-        """Of the sizes, as a share of the most that so many groups can have: 1 all the same size, 0 all objects in one group; 1 for a single group asked for."""
+        """Of the sizes, as a share of the most that so many groups can have: 1 all the same size, 0 all objects in one group. 1 where one was asked for."""
         if len(self.sizes) < 2 or not self.num_grouped:
             return 1.0 if self.num_grouped else 0.0
         shares = [size / self.num_grouped for size in self.sizes if size]

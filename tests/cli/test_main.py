@@ -78,7 +78,7 @@ def test_every_command_explains_itself(words: tuple[str, ...]) -> None:
 
 def test_the_commands_are_those_that_are_documented() -> None:
     first = {words[0] for words in _every_command(typer.main.get_command(app)) if words}
-    assert first >= {"demo", "shards", "proposals", "train", "embed", "evaluate", "protocols", "report", "launch", "doctor"}
+    assert first >= {"demo", "shards", "proposals", "train", "embed", "group", "evaluate", "protocols", "report", "launch", "doctor"}
 
 
 @pytest.mark.parametrize("words", [["--help"], ["shards", "build", "coco", "--help"], ["launch", "--help"], ["proposals", "--help"]])

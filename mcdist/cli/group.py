@@ -1,0 +1,129 @@
+"""mcdist group: objects of a feature store to groups, by a graph over their vectors."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mcdist.cli.option_groups import spread
+from mcdist.errors import ConfigError
+from mcdist.records.names import INITIAL_BACKBONE, PROPOSALS, UNIT_MEAN
+
+if TYPE_CHECKING:
+    from mcdist.groups.record import Grouping
+
+
+class Symmetry(StrEnum):
+    """Which neighbours make an edge."""
+
+    maximum = "maximum"
+    mutual = "mutual"
+
+
+class Search(StrEnum):
+    """How neighbours are found."""
+
+    auto = "auto"
+    exact = "exact"
+    approximate = "approximate"
+
+
+@dataclass(frozen=True, slots=True)
+class GraphOptions:
+    """The switches of the graph; `mcdist.groups.settings` holds the same defaults."""
+
+    neighbours: Annotated[str, typer.Option(metavar="K[,K...]", help="Nearest neighbours; of several the most stable is chosen, without labels.")] = "10"
+    groups: Annotated[str, typer.Option(metavar="N[,N...]", help="Numbers of groups, all from one decomposition.")] = "6,12,25"
+    tau: Annotated[float, typer.Option(help="Of the weight exp((cosine - 1) / tau).")] = 0.3
+    symmetry: Annotated[Symmetry, typer.Option(help="An edge where one is a neighbour of the other, or only where both are.")] = Symmetry.maximum
+    search: Annotated[Search, typer.Option(help="auto: exact up to 30,000 objects.")] = Search.auto
+    extra_dims: Annotated[int, typer.Option(help="Eigenvectors to cluster beyond the number of groups.")] = 0
+    seeds: Annotated[int, typer.Option(help="Runs of K-means; the best one counts.")] = 3
+    subsamples: Annotated[int, typer.Option(help="Graphs of 80 % of the objects that measure stability; 0 for none.")] = 4
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0
+
+
+@spread
+def group_command(
+    source: Annotated[Path, typer.Argument(metavar="STORE|RUN", help="A feature store, or a run, whose newest one is taken.", show_default=False)],
+    masks: Annotated[str, typer.Option(metavar="TABLE", help="Whose objects: proposals, predicted, or another table of the store.")] = PROPOSALS,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Kind of object vectors; repeat it to average the graphs of several.", show_default=f"{UNIT_MEAN}/{INITIAL_BACKBONE}"
+        ),
+    ] = None,
+    exclude: Annotated[str, typer.Option(metavar="COLUMN", help='Objects with equal values are never neighbours; "" for none.')] = "photo",
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the groups; default: STORE-groups.")] = None,
+    *,
+    options: GraphOptions,
+) -> None:
+    """Group the objects of a feature store, without labels: nearest neighbours, a graph, its eigenvectors, K-means.
+
+    Writes the groups and how sure they are beside the store, and prints sizes, entropy, stability and the pieces of the graph.
+
+    Example: mcdist group runs/demo --neighbours 5,10,20 --groups 6,12
+    """
+    from mcdist.groups.file import write_groups
+    from mcdist.groups.find import find_groups
+    from mcdist.groups.record import Groups
+    from mcdist.groups.settings import GroupSettings
+    from mcdist.groups.source import default_folder, find_store_of, objects_of
+
+    settings = GroupSettings(
+        neighbours=_numbers(options.neighbours, name="--neighbours"),
+        num_groups=_numbers(options.groups, name="--groups"),
+        tau=options.tau,
+        symmetry=options.symmetry.value,
+        search=options.search.value,
+        extra_dims=options.extra_dims,
+        num_seeds=options.seeds,
+        num_subsamples=options.subsamples,
+        seed=options.seed,
+    )
+    store = find_store_of(source)
+    objects = objects_of(store, table=masks, kinds=tuple(kind or [f"{UNIT_MEAN}/{INITIAL_BACKBONE}"]), excluded_by=exclude)
+    grouping = find_groups(objects.views, source_of=objects.source_of, settings=settings)
+    folder = out or default_folder(store)
+    write_groups(Groups(source=objects.source, grouping=grouping), folder=folder)
+    for line in described(grouping):
+        typer.echo(line)
+    typer.echo(f"groups: {folder}")
+
+
+def described(grouping: "Grouping") -> list[str]:
+    """What a person reads about groups: the graph, a line for each number of groups, the table of stability and the choice."""
+    facts = grouping.facts
+    lines = [
+        f"{facts.num_objects:,} objects, {facts.num_nodes:,} distinct; without a direction: {facts.num_without_direction:,}, isolated: {facts.num_isolated:,}",
+        f"graph: {grouping.choice.num_neighbours} neighbours ({facts.search}, recall {facts.recall:.3f}), {facts.num_edges:,} edges, "
+        f"pieces: {facts.num_pieces:,}, joined by {facts.num_bridges:,} bridges, left: {facts.num_left:,}",
+        "",
+        "  k   groups  seeds  subsamples      eigengap",
+    ]
+    for row in grouping.stability:
+        stable = f"{row.seed_agreement:5.2f}  {row.subsample_agreement:5.2f} ± {row.subsample_std:4.2f}  {row.eigengap:8.4f}"
+        lines.append(f"{row.num_neighbours:3d}  {row.num_groups:7d}  {stable}")
+    lines += [f"chosen: {grouping.choice.num_neighbours} neighbours, {grouping.choice.num_groups} groups: {grouping.choice.reason}", ""]
+    for found in grouping.sets:
+        spread_of_set, sizes = found.spread, ", ".join(map(str, found.spread.sizes))
+        lines.append(
+            f"{found.num_groups} groups: entropy {spread_of_set.entropy:.2f}, largest {100 * spread_of_set.largest_share:.0f} %, "
+            f"empty {spread_of_set.num_empty}, without a group {spread_of_set.num_ungrouped:,}, mean confidence {_mean(found.confidence):.2f}; sizes: {sizes}"
+        )
+        lines += [f"  warning: {sign}" for sign in found.signs_of_collapse]
+    return lines
+
+
+def _mean(values: Any) -> float:
+    return float(values.mean()) if len(values) else 0.0
+
+
+def _numbers(text: str, *, name: str) -> tuple[int, ...]:
+    """`6,12,25` as numbers."""
+    words = text.replace(",", " ").split()
+    if not words or not all(word.isdecimal() for word in words):
+        raise ConfigError(f"{name} must be whole numbers with commas, such as 6,12,25, got {text!r}")
+    return tuple(map(int, words))
