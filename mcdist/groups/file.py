@@ -22,6 +22,8 @@ MANIFEST_NAME = "groups.json"
 SCHEMA_VERSION = 1
 _Kind = TypeVar("_Kind")
 
+PLAIN_TYPES: dict[Any, tuple[type, ...]] = {int: (int,), float: (int, float), str: (str,)}
+
 GROUP_TYPE, CONFIDENCE_TYPE = numpy.dtype("<i4"), numpy.dtype("<f4")
 
 
@@ -158,7 +160,7 @@ def _record(kind: type[_Kind], content: dict[str, Any]) -> _Kind:
     """A dataclass of plain values; ValueError where one is of another type than its field, TypeError where the names differ."""
     for field in fields(kind):  # type: ignore[arg-type]
         value = content.get(field.name)
-        allowed = {int: (int,), float: (int, float), str: (str,)}.get(field.type)  # type: ignore[call-overload]
+        allowed = PLAIN_TYPES.get(field.type)
         if allowed and (not isinstance(value, allowed) or isinstance(value, bool)):
             raise ValueError(f"{field.name} is {value!r}")
     return kind(**content)

@@ -86,9 +86,9 @@ def _step(path: Path) -> int:
 
 
 def _column_name(store: FeatureStore, *, table: str, kind: str) -> str:
-    for name in (kind, f"{VECTORS}{kind}"):
-        if store.has(table, name):
-            return name
+    name = kind if kind.startswith(VECTORS) else f"{VECTORS}{kind}"
+    if store.has(table, name):
+        return name
     raise DataError(f"the feature store {store.folder} has no object vectors {kind!r} of {table}; it has: {_kinds(store, table)}")
 
 

@@ -4,7 +4,7 @@ import numpy
 import pytest
 
 from mcdist.errors import MissingExtraError
-from mcdist.groups.kmeans import fit_centres, kmeans, nearest_centres
+from mcdist.groups.kmeans import kmeans
 
 
 def test_kmeans_finds_blobs_and_gives_the_same_for_the_same_seed() -> None:

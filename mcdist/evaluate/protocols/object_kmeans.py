@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import numpy
 from jaxtyping import Float, Int
 
-from mcdist.groups.kmeans import NUM_ITERATIONS, NUM_STARTS, kmeans
 from mcdist.evaluate.metrics.assign import assign, matching_for
 from mcdist.evaluate.metrics.confusion import class_confusion, class_iou, cluster_confusion
 from mcdist.evaluate.painting import Painting
@@ -21,6 +20,7 @@ from mcdist.evaluate.settings import JudgeSettings
 from mcdist.evaluate.truth import MaskCounts
 from mcdist.evaluate.view import StoreView
 from mcdist.evaluate.whiten import whiten
+from mcdist.groups.kmeans import NUM_ITERATIONS, NUM_STARTS, kmeans
 from mcdist.records import Row, Subject
 from mcdist.records.names import ENCODERS, LOGIT_SUM, MASKCONTRAST_KMEANS, MASKS, MEAN_EMBEDDING, MIOU, PREDICTED, RANDOM_LABELS, TRAINED, UNIT_MEAN
 

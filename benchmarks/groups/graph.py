@@ -1,0 +1,125 @@
+"""How long does the object graph take, in how much memory, and how much of the true neighbours does it find?
+
+    python -m benchmarks.groups.graph --objects 100000 --json benchmarks/groups/results/graph_100000.json
+    python -m benchmarks.groups.graph --objects 2000 --search exact
+
+Objects are generated: vectors around clustered directions, two of a photo, which are never neighbours. A memory-mapped file in half precision, as a
+feature store has them, is grouped as `mcdist group` does, without the subsamples that measure stability. One process for each size: the peak is that of the
+process, beyond what it held when it began, and counts the pages of the map that it touched. Where at most 2,000 objects are asked for, the graph is
+compared with a dense one first.
+"""
+
+import ctypes
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import numpy
+import torch
+import typer
+
+from benchmarks.harness.measurement import Measurement, measurement, publish, run, status_kib
+from mcdist.choices import GraphSearch, require_choice
+from mcdist.errors import ConfigError, DataError
+from mcdist.groups.affinity import affinity, normalised
+from mcdist.groups.agreement import adjusted_rand
+from mcdist.groups.find import find_groups
+from mcdist.groups.neighbours import find_neighbours
+from mcdist.groups.nodes import make_nodes
+from mcdist.groups.record import Grouping
+from mcdist.groups.rows import ArrayRows
+from mcdist.groups.settings import GroupSettings
+
+STAGES = ("vectors", "neighbours", "graph and groups")
+NUM_KINDS = 60
+DENSE_MAX = 2_000
+BLOCK = 10_000
+
+
+def generate(path: Path, *, num_objects: int, num_dims: int, noise: float, seed: int = 0) -> numpy.ndarray:
+    """Write the vectors in blocks as a memory map, and return the kind of each object. Directions of a kind spread along 8 directions of its own."""
+    random = numpy.random.default_rng(seed)
+    centres = random.standard_normal((NUM_KINDS, num_dims), dtype=numpy.float32)
+    spread = random.standard_normal((NUM_KINDS, 8, num_dims), dtype=numpy.float32) / 8**0.5
+    kind = random.integers(0, NUM_KINDS, num_objects)
+    mapped = numpy.lib.format.open_memmap(path, mode="w+", dtype=numpy.float16, shape=(num_objects, num_dims))
+    for start in range(0, num_objects, BLOCK):
+        here = kind[start : start + BLOCK]
+        inner = random.standard_normal((len(here), 8), dtype=numpy.float32)
+        own = random.standard_normal((len(here), num_dims), dtype=numpy.float32)
+        mapped[start : start + BLOCK] = centres[here] + numpy.einsum("ns,nsd->nd", inner, spread[here]) + noise * own
+    mapped.flush()
+    return kind
+
+
+def check(vectors: numpy.ndarray, *, source_of: numpy.ndarray, settings: GroupSettings) -> None:
+    """Refuse to time a graph that is not that of a dense computation."""
+    nodes = make_nodes([ArrayRows(vectors)], source_of=source_of)
+    found = find_neighbours(nodes.vectors, num_neighbours=settings.neighbours[0], source_of=nodes.source_of, search="exact")
+    unit = nodes.vectors.take(numpy.arange(len(nodes.vectors))).astype(numpy.float64)
+    cosine = unit @ unit.T
+    cosine[nodes.source_of[:, None] == nodes.source_of[None, :]] = -numpy.inf
+    least = numpy.sort(cosine, axis=1)[:, -found.index.shape[1]][:, None]
+    dense = numpy.where(cosine >= least, numpy.exp((numpy.minimum(cosine, 1) - 1) / settings.tau), 0)
+    dense = numpy.maximum(dense, dense.T)
+    scale = 1 / numpy.sqrt(dense.sum(axis=1))
+    error = float(numpy.abs(normalised(affinity(found, tau=settings.tau)).toarray() - scale[:, None] * dense * scale[None, :]).max())
+    if error > 1e-4:
+        raise DataError(f"the graph differs from the dense one by {error:.2g}, expected at most 1e-4")
+
+
+def timed(path: Path, *, settings: GroupSettings) -> tuple[Grouping, dict[str, float], float]:
+    """(grouping, seconds of each stage, peak memory beyond the start in MiB)."""
+    vectors = numpy.load(path, mmap_mode="r")
+    source_of = numpy.arange(len(vectors)) // 2
+    if len(vectors) <= DENSE_MAX:
+        check(vectors, source_of=source_of, settings=settings)
+    find_groups([ArrayRows(vectors[:500])], settings=settings)  # libraries and threads are there before the clock starts
+    began: dict[str, float] = {}
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    before_kib = status_kib("VmRSS")
+    grouping = find_groups([ArrayRows(vectors)], source_of=source_of, settings=settings, on_stage=lambda stage: began.__setitem__(stage, time.perf_counter()))
+    ends = [*began.values()]
+    seconds = {stage: end - start for stage, start, end in zip(STAGES, ends[:-1], ends[1:], strict=True)}
+    return grouping, seconds, (status_kib("VmHWM") - before_kib) / 1024
+
+
+def rows_of(grouping: Grouping, *, seconds: dict[str, float], peak_mib: float, shape: str, kind: numpy.ndarray) -> list[Measurement]:
+    """The stages, their sum, the peak, the recall and how much of the planted kinds was found."""
+    row = partial(measurement, benchmark="graph", provider=f"mcdist, {grouping.facts.search}", shape=shape, device=torch.device("cpu"))
+    rows = [row([value], mode=stage, metric="time", unit="s") for stage, value in seconds.items()]
+    rows.append(row([sum(seconds.values())], mode="whole", metric="time", unit="s"))
+    rows.append(row([peak_mib], mode="whole", metric="peak extra memory", unit="MiB"))
+    rows.append(row([100 * grouping.facts.recall], mode="neighbours", metric="recall", unit="%"))
+    rows.append(row([float(grouping.facts.num_pieces)], mode="graph and groups", metric="pieces before bridges", unit="pieces"))
+    largest = max(grouping.settings.num_groups)
+    rows.append(row([adjusted_rand(grouping.of(largest).group, other=kind)], mode=f"{largest} groups", metric="adjusted Rand index", unit="1"))
+    return rows
+
+
+def main(
+    objects: Annotated[int, typer.Option(min=10, help="Objects to generate.")] = 100_000,
+    dims: Annotated[int, typer.Option(min=8, help="Length of a vector.")] = 320,
+    noise: Annotated[float, typer.Option(help="Of each object, beside centres of length sqrt(dims).")] = 1.0,
+    neighbours: Annotated[int, typer.Option(min=1, help="k.")] = 10,
+    search: Annotated[str, typer.Option(help="auto, exact or approximate.")] = "auto",
+    json: Annotated[Path | None, typer.Option(help="Write all rows to this file.")] = None,
+) -> None:
+    """Time, memory and recall of the object graph with 6, 12, 25 and 60 groups."""
+    require_choice("--search", search, choices=GraphSearch)
+    if not Path("/proc/self/clear_refs").exists():
+        raise ConfigError("the peak of memory is read from Linux' /proc/self, which this system lacks; run it on Linux")
+    settings = GroupSettings(neighbours=(neighbours,), num_groups=(6, 12, 25, NUM_KINDS), search=search, num_subsamples=0)  # type: ignore[arg-type]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "vectors.npy"
+        kind = generate(path, num_objects=objects, num_dims=dims, noise=noise)
+        grouping, seconds, peak_mib = timed(path, settings=settings)
+    shape = f"{objects:,} objects of {dims} dimensions, k = {neighbours}, K = 6, 12, 25, {NUM_KINDS}"
+    publish(rows_of(grouping, seconds=seconds, peak_mib=peak_mib, shape=shape, kind=kind), json_path=json)
+
+
+if __name__ == "__main__":
+    run(main)
