@@ -71,7 +71,8 @@ def _read_view(view: Rows, *, keys: numpy.ndarray, has_direction: Bool[numpy.nda
     head = view.take(numpy.zeros(0, dtype=numpy.int64))
     if head.ndim != 2 or head.shape[1] == 0 or head.dtype.kind != "f":
         raise DataError(f"{name} must be rows of floating-point numbers, got {head.dtype} with shape (N, {', '.join(map(str, head.shape[1:]))})")
-    multipliers: numpy.ndarray = numpy.random.default_rng(HASH_SEED).integers(0, 2**64, size=head.shape[1], dtype=numpy.uint64) | numpy.uint64(1)
+    drawn = numpy.random.default_rng(HASH_SEED).integers(0, 2**64, size=head.shape[1], dtype=numpy.uint64)
+    multipliers = numpy.bitwise_or(drawn, numpy.uint64(1))
     num_bad, first_bad = 0, -1
     for rows in split(numpy.arange(len(view)), num_dims=head.shape[1]):
         values = view.take(rows)
