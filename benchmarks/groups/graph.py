@@ -100,7 +100,7 @@ def timed(path: Path, *, settings: GroupSettings) -> Trial:
         [ArrayRows(vectors)], source_of=source_of, settings=settings, on_stage=lambda stage: began.append((time.perf_counter(), time.process_time()))
     )
     peak_mib = (status_kib("VmHWM") - before_kib) / 1024
-    wall_s, cpu_s = ({stage: end - start for stage, start, end in zip(STAGES, ends, ends[1:], strict=True)} for ends in zip(*began, strict=True))
+    wall_s, cpu_s = ({stage: end - start for stage, start, end in zip(STAGES, ends[:-1], ends[1:], strict=True)} for ends in zip(*began, strict=True))
     return Trial(grouping, wall_s, cpu_s, peak_mib)
 
 
