@@ -9,10 +9,13 @@ import typer
 
 from mcdist.cli.option_groups import spread
 from mcdist.errors import ConfigError
-from mcdist.records.names import INITIAL_BACKBONE, PROPOSALS, UNIT_MEAN
 
 if TYPE_CHECKING:
     from mcdist.groups.record import Grouping
+
+
+KIND = "unit-mean/initial backbone"
+"""What a run started from; the names are those of `mcdist.records.names`, which imports too much for --help."""
 
 
 class Symmetry(StrEnum):
@@ -48,12 +51,10 @@ class GraphOptions:
 @spread
 def group_command(
     source: Annotated[Path, typer.Argument(metavar="STORE|RUN", help="A feature store, or a run, whose newest one is taken.", show_default=False)],
-    masks: Annotated[str, typer.Option(metavar="TABLE", help="Whose objects: proposals, predicted, or another table of the store.")] = PROPOSALS,
+    masks: Annotated[str, typer.Option(metavar="TABLE", help="Whose objects: proposals, predicted, or another table of the store.")] = "proposals",
     kind: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME", help="Kind of object vectors; repeat it to average the graphs of several.", show_default=f"{UNIT_MEAN}/{INITIAL_BACKBONE}"
-        ),
+        typer.Option(metavar="NAME", help="Kind of object vectors; repeat it to average the graphs of several.", show_default=KIND),
     ] = None,
     exclude: Annotated[str, typer.Option(metavar="COLUMN", help='Objects with equal values are never neighbours; "" for none.')] = "photo",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the groups; default: STORE-groups.")] = None,
@@ -84,7 +85,7 @@ def group_command(
         seed=options.seed,
     )
     store = find_store_of(source)
-    objects = objects_of(store, table=masks, kinds=tuple(kind or [f"{UNIT_MEAN}/{INITIAL_BACKBONE}"]), excluded_by=exclude)
+    objects = objects_of(store, table=masks, kinds=tuple(kind or [KIND]), excluded_by=exclude)
     grouping = find_groups(objects.views, source_of=objects.source_of, settings=settings)
     folder = out or default_folder(store)
     write_groups(Groups(source=objects.source, grouping=grouping), folder=folder)

@@ -1,14 +1,18 @@
 """mcdist group: a store or a run in, groups beside it and their numbers on the screen out; mistakes are one sentence."""
 
+import re
 from pathlib import Path
 
 import numpy
 import pytest
 
+from mcdist.cli.group import KIND, GraphOptions
 from mcdist.cli.main import main
 from mcdist.groups.file import read_groups
+from mcdist.groups.settings import GroupSettings
 from mcdist.groups.source import find_store_of, store_digest
 from mcdist.records.names import INITIAL_BACKBONE
+from mcdist.records.names import UNIT_MEAN as POOLING
 from mcdist.run_dir import RunDir
 from mcdist.store.plan import StorePlan
 from mcdist.store.store import FeatureStore
@@ -41,6 +45,19 @@ def group(*words: str) -> int:
     with pytest.raises(SystemExit) as leaving:
         main(["group", *words])
     return int(leaving.value.code or 0)
+
+
+def test_the_options_defaults_are_those_of_the_settings_and_the_names() -> None:
+    options, settings = GraphOptions(), GroupSettings()
+    assert KIND == f"{POOLING}/{INITIAL_BACKBONE}"
+    assert (options.neighbours, options.groups) == (",".join(map(str, settings.neighbours)), ",".join(map(str, settings.num_groups)))
+    assert (options.tau, options.symmetry.value, options.search.value) == (settings.tau, settings.symmetry, settings.search)
+    assert (options.extra_dims, options.seeds, options.subsamples, options.seed) == (
+        settings.extra_dims,
+        settings.num_seeds,
+        settings.num_subsamples,
+        settings.seed,
+    )
 
 
 def test_groups_of_a_store_lie_beside_it_and_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,6 +99,15 @@ def test_the_newest_store_of_a_run_is_taken(tmp_path: Path) -> None:
     assert group(str(run.root), "--groups", "3", "--subsamples", "0") == 0
     assert (run.features / "step_00000030-abc-groups" / "groups.json").is_file()
     assert find_store_of(run.root).folder.name == "step_00000030-abc"  # groups are no store
+
+
+def test_the_python_of_the_page_on_groups_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    make_store(tmp_path / "features")
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[2] / "docs" / "groups.md").read_text()
+    (block,) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    exec(compile(block, "docs/groups.md", "exec"), {})
+    assert re.fullmatch(r"(6|12|25) \([\d, ]+\)\n", capsys.readouterr().out)
 
 
 def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
