@@ -49,7 +49,7 @@ def group(*words: str) -> int:
 
 def test_the_options_defaults_are_those_of_the_settings_and_the_names() -> None:
     options, settings = GraphOptions(), GroupSettings()
-    assert KIND == f"{POOLING}/{INITIAL_BACKBONE}"
+    assert f"{POOLING}/{INITIAL_BACKBONE}" == KIND
     assert (options.neighbours, options.groups) == (",".join(map(str, settings.neighbours)), ",".join(map(str, settings.num_groups)))
     assert (options.tau, options.symmetry.value, options.search.value) == (settings.tau, settings.symmetry, settings.search)
     assert (options.extra_dims, options.seeds, options.subsamples, options.seed) == (
