@@ -32,8 +32,8 @@ def test_every_stage_has_its_time_and_the_whole_its_memory(tmp_path: Path, monke
 
 
 def test_kinds_are_drawn_the_same_again(tmp_path: Path) -> None:
-    kinds = [graph.generate(tmp_path / name, num_objects=30, num_dims=16, spread=0.6) for name in ("one.npy", "two.npy")]
-    assert numpy.array_equal(*kinds)
+    one, two = (graph.generate(tmp_path / name, num_objects=30, num_dims=16, spread=0.6) for name in ("one.npy", "two.npy"))
+    assert numpy.array_equal(one, two)
     assert (tmp_path / "one.npy").read_bytes() == (tmp_path / "two.npy").read_bytes()
 
 

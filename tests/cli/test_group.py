@@ -30,14 +30,15 @@ def make_store(folder: Path, *, num_photos: int = 60, per_photo: int = 2, settin
     vectors, _ = blobs(num_photos * per_photo, num_blobs=3)
     for place, photos in enumerate(plan.chunks):
         here = vectors[photos.start * per_photo : photos.stop * per_photo]
-        objects = {
+        objects: dict[str, numpy.ndarray] = {
             "photo": numpy.repeat(numpy.array(photos, dtype=numpy.int64), per_photo),
             "box": numpy.zeros((len(here), 4), dtype=numpy.float32),
             UNIT_MEAN: here,
             "vectors/zoom": here[:, ::-1].astype(numpy.float16),
             "vectors/tiles": here.reshape(-1, 2, 8).astype(numpy.float16),
         }
-        writer.write(place, {"photos": {"height": numpy.array(photos, dtype=numpy.int32)}, "proposals": objects})
+        heights: dict[str, numpy.ndarray] = {"height": numpy.array(photos, dtype=numpy.int32)}
+        writer.write(place, {"photos": heights, "proposals": objects})
     return writer.finish(LAYOUT)
 
 

@@ -49,7 +49,7 @@ def test_the_eigengap_is_largest_at_the_number_of_planted_groups() -> None:
 
 def test_what_does_not_converge_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*arguments: object, **named: object) -> None:
-        raise ArpackNoConvergence("", numpy.zeros(0), numpy.zeros(0))
+        raise ArpackNoConvergence("", numpy.zeros(0), numpy.zeros((0, 0)))
 
     monkeypatch.setattr(spectrum_module, "DENSE_NODES_MAX", 0)
     monkeypatch.setattr(spectrum_module, "eigsh", fails)
