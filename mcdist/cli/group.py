@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -105,8 +106,9 @@ def described(grouping: "Grouping") -> list[str]:
         "  k   groups  seeds  subsamples      eigengap",
     ]
     for row in grouping.stability:
-        stable = f"{row.seed_agreement:5.2f}  {row.subsample_agreement:5.2f} ± {row.subsample_std:4.2f}  {row.eigengap:8.4f}"
-        lines.append(f"{row.num_neighbours:3d}  {row.num_groups:7d}  {stable}")
+        agreement = f"{_shown(row.subsample_agreement, width=5, digits=2)} ± {_shown(row.subsample_std, width=4, digits=2)}"
+        gap = _shown(row.eigengap, width=8, digits=4)
+        lines.append(f"{row.num_neighbours:3d}  {row.num_groups:7d}  {row.seed_agreement:5.2f}  {agreement}  {gap}")
     lines += [f"chosen: {grouping.choice.num_neighbours} neighbours, {grouping.choice.num_groups} groups: {grouping.choice.reason}", ""]
     for found in grouping.sets:
         spread_of_set, sizes = found.spread, ", ".join(map(str, found.spread.sizes))
@@ -116,6 +118,11 @@ def described(grouping: "Grouping") -> list[str]:
         )
         lines += [f"  warning: {sign}" for sign in found.signs_of_collapse]
     return lines
+
+
+def _shown(value: float, *, width: int, digits: int) -> str:
+    """A dash for what could not be had."""
+    return "-".rjust(width) if isnan(value) else f"{value:{width}.{digits}f}"
 
 
 def _mean(values: Any) -> float:

@@ -44,6 +44,8 @@ def bridge(graph: Sparse, *, vectors: UnitRows, lists: list[Neighbours], source_
     weighs exp((cos - 1) / tau), with the mean cosine of the views, and never joins nodes of one source. Deterministic.
     """
     num_pieces, _ = connected_components(graph, directed=False)
+    if num_pieces == 1:
+        return Bridged(graph=graph, num_pieces=1, num_bridges=0, num_left=1)
     known = _listed(lists)
     num_left, num_bridges = num_pieces, 0
     while num_left > 1:

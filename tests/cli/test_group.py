@@ -88,7 +88,10 @@ def test_several_kinds_of_vectors_and_a_folder_of_its_own(tmp_path: Path) -> Non
 def test_a_collapse_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = make_store(tmp_path / "store", num_photos=3, per_photo=1)
     assert group(str(store.folder), "--groups", "6") == 0
-    assert "warning: 3 of 6 groups are empty" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "warning: 3 of 6 groups are empty" in printed
+    assert "    - ±    -" in printed
+    assert "nan" not in printed
 
 
 def test_the_newest_store_of_a_run_is_taken(tmp_path: Path) -> None:
