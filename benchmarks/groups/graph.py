@@ -24,13 +24,13 @@ import typer
 from benchmarks.harness.measurement import Measurement, measurement, publish, run, status_kib
 from mcdist.choices import GraphSearch, require_choice
 from mcdist.errors import ConfigError, DataError
-from mcdist.groups.affinity import affinity, normalised
-from mcdist.groups.agreement import adjusted_rand
+from mcdist.groups.clustering.agreement import adjusted_rand
 from mcdist.groups.find import find_groups
-from mcdist.groups.neighbours import find_neighbours
-from mcdist.groups.nodes import make_nodes
+from mcdist.groups.graph.affinity import affinity, normalised
+from mcdist.groups.graph.neighbours import find_neighbours
+from mcdist.groups.graph.nodes import make_nodes
+from mcdist.groups.graph.rows import ArrayRows
 from mcdist.groups.record import Grouping
-from mcdist.groups.rows import ArrayRows
 from mcdist.groups.settings import GroupSettings
 
 STAGES = ("vectors", "neighbours", "graph and groups")

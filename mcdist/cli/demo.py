@@ -39,7 +39,7 @@ def demo_command(
     places = [f"data.train={out}/data/train", f"data.val={out}/data/val", f"run.dir={out}/run"] if out else []
     config = load_config(presets_folder() / "demo.yaml", overrides=[*places, *(overrides or [])])
 
-    from mcdist.groups.faiss_library import require_faiss
+    from mcdist.groups.clustering.faiss_library import require_faiss
 
     require_faiss()
 

@@ -7,9 +7,9 @@ from itertools import combinations
 import numpy
 from jaxtyping import Float, Int
 
-from mcdist.groups.agreement import adjusted_rand
-from mcdist.groups.kmeans import Centres, fit_centres, nearest_centres
-from mcdist.groups.spectrum import Spectrum
+from mcdist.groups.clustering.agreement import adjusted_rand
+from mcdist.groups.clustering.kmeans import Centres, fit_centres, nearest_centres
+from mcdist.groups.graph.spectrum import Spectrum
 
 NO_GROUP = -1
 NUM_STARTS = 10

@@ -8,13 +8,13 @@ from jaxtyping import Int
 
 from mcdist.errors import DataError
 from mcdist.groups.cut import NO_GROUP, Cut, cut, largest_first
-from mcdist.groups.graph import ObjectGraph, graphs_of, search_views
-from mcdist.groups.neighbours import Neighbours
-from mcdist.groups.nodes import Nodes, make_nodes
+from mcdist.groups.graph.graph import ObjectGraph, graphs_of, search_views
+from mcdist.groups.graph.neighbours import Neighbours
+from mcdist.groups.graph.nodes import Nodes, make_nodes
+from mcdist.groups.graph.rows import Rows
+from mcdist.groups.graph.spectrum import leading_spectrum
 from mcdist.groups.record import GraphFacts, Grouping, GroupSet
-from mcdist.groups.rows import Rows
 from mcdist.groups.settings import GroupSettings
-from mcdist.groups.spectrum import leading_spectrum
 from mcdist.groups.stability import StabilityRow, choose, stability_row, subsample_agreements
 
 Setting = tuple[int, int]

@@ -7,12 +7,12 @@ from math import isnan, nan
 import numpy
 from jaxtyping import Int
 
-from mcdist.groups.agreement import adjusted_rand
+from mcdist.groups.clustering.agreement import adjusted_rand
 from mcdist.groups.cut import cut
-from mcdist.groups.graph import graphs_of, search_views
-from mcdist.groups.nodes import Nodes
+from mcdist.groups.graph.graph import graphs_of, search_views
+from mcdist.groups.graph.nodes import Nodes
+from mcdist.groups.graph.spectrum import leading_spectrum
 from mcdist.groups.settings import GroupSettings
-from mcdist.groups.spectrum import leading_spectrum
 
 SUBSAMPLE_NODES_MAX = 5_000
 NUM_NODES_MIN = 4

@@ -7,13 +7,13 @@ from scipy.sparse.linalg import ArpackNoConvergence
 
 from mcdist.errors import DataError
 from mcdist.groups import cut as cut_module
-from mcdist.groups import spectrum as spectrum_module
-from mcdist.groups.affinity import affinity, normalised
-from mcdist.groups.agreement import adjusted_rand
+from mcdist.groups.clustering.agreement import adjusted_rand
 from mcdist.groups.cut import cut, largest_first
-from mcdist.groups.neighbours import find_neighbours
-from mcdist.groups.nodes import make_nodes
-from mcdist.groups.spectrum import Spectrum, leading_spectrum
+from mcdist.groups.graph import spectrum as spectrum_module
+from mcdist.groups.graph.affinity import affinity, normalised
+from mcdist.groups.graph.neighbours import find_neighbours
+from mcdist.groups.graph.nodes import make_nodes
+from mcdist.groups.graph.spectrum import Spectrum, leading_spectrum
 from mcdist.groups.spread import signs_of_collapse, spread_of
 from tests.groups.worlds import blobs, rows_of
 

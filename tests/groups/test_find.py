@@ -6,12 +6,12 @@ import numpy
 import pytest
 
 from mcdist.errors import ConfigError, DataError
-from mcdist.groups import neighbours as neighbours_module
-from mcdist.groups.agreement import adjusted_rand
+from mcdist.groups.clustering.agreement import adjusted_rand
+from mcdist.groups.clustering.kmeans import kmeans
 from mcdist.groups.find import find_groups
-from mcdist.groups.kmeans import kmeans
+from mcdist.groups.graph import neighbours as neighbours_module
+from mcdist.groups.graph.rows import unit
 from mcdist.groups.record import Grouping
-from mcdist.groups.rows import unit
 from mcdist.groups.settings import GroupSettings
 from mcdist.groups.stability import StabilityRow, choose
 from tests.groups.worlds import blobs, moons, rows_of

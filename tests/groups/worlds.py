@@ -2,7 +2,7 @@
 
 import numpy
 
-from mcdist.groups.rows import ArrayRows
+from mcdist.groups.graph.rows import ArrayRows
 
 
 def blobs(num_objects: int, *, num_blobs: int, num_dims: int = 16, noise: float = 0.15, seed: int = 0) -> tuple[numpy.ndarray, numpy.ndarray]:

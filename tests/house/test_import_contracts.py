@@ -33,7 +33,7 @@ PLANTED = [
     ("mcdist/evaluate/protocols/planted.py", "mcdist.evaluate.extract", "In evaluate protocols judge stores"),
     ("mcdist/evaluate/protocols/other.py", "mcdist.data", "In evaluate no protocol reads"),
     ("mcdist/store/names.py", "mcdist.store.manifest", "In store a store is read"),
-    ("mcdist/groups/nodes.py", "mcdist.groups.cut", "In groups the story uses the stages"),
+    ("mcdist/groups/graph/nodes.py", "mcdist.groups.cut", "In groups the story uses the stages"),
     ("mcdist/groups/planted.py", "mcdist.evaluate", "Imports run down only"),
     ("mcdist/evaluate/planted.py", "faiss", "faiss lives in"),
     ("mcdist/records/record.py", "shards", "The clone's own folders use mcdist"),

@@ -20,7 +20,7 @@ from mcdist.evaluate.settings import JudgeSettings
 from mcdist.evaluate.truth import MaskCounts
 from mcdist.evaluate.view import StoreView
 from mcdist.evaluate.whiten import whiten
-from mcdist.groups.kmeans import NUM_ITERATIONS, NUM_STARTS, kmeans
+from mcdist.groups.clustering.kmeans import NUM_ITERATIONS, NUM_STARTS, kmeans
 from mcdist.records import Row, Subject
 from mcdist.records.names import ENCODERS, LOGIT_SUM, MASKCONTRAST_KMEANS, MASKS, MEAN_EMBEDDING, MIOU, PREDICTED, RANDOM_LABELS, TRAINED, UNIT_MEAN
 

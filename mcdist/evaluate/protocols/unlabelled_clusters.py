@@ -14,8 +14,8 @@ from mcdist.evaluate.protocols.protocol import Need
 from mcdist.evaluate.settings import JudgeSettings
 from mcdist.evaluate.view import StoreView
 from mcdist.evaluate.whiten import whiten
-from mcdist.groups.agreement import adjusted_rand
-from mcdist.groups.kmeans import kmeans
+from mcdist.groups.clustering.agreement import adjusted_rand
+from mcdist.groups.clustering.kmeans import kmeans
 from mcdist.records import Row, Subject
 from mcdist.records.names import ENCODERS, LOGIT_SUM, MASKS, POOLINGS, PREDICTED, PROPOSALS, SILHOUETTE, TRAINED, UNIT_MEAN, UNLABELLED_CLUSTERS
 

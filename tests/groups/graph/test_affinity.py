@@ -7,10 +7,10 @@ import pytest
 from scipy.sparse.csgraph import connected_components
 
 from mcdist.errors import ConfigError
-from mcdist.groups.affinity import affinity, mean_affinity, normalised
-from mcdist.groups.bridges import Bridged, bridge
-from mcdist.groups.neighbours import Neighbours, find_neighbours
-from mcdist.groups.nodes import Nodes, make_nodes
+from mcdist.groups.graph.affinity import affinity, mean_affinity, normalised
+from mcdist.groups.graph.bridges import Bridged, bridge
+from mcdist.groups.graph.neighbours import Neighbours, find_neighbours
+from mcdist.groups.graph.nodes import Nodes, make_nodes
 from tests.groups.worlds import blobs, naive_affinity, naive_cosine, naive_normalised, rows_of
 
 NUM = 60

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy
 from jaxtyping import Float, Int
 
-from mcdist.groups.faiss_library import faiss_threads, load_faiss
+from mcdist.groups.clustering.faiss_library import faiss_threads, load_faiss
 
 NUM_ITERATIONS = 100
 NUM_STARTS = 20

@@ -4,7 +4,7 @@ import numpy
 import pytest
 
 from mcdist.errors import MissingExtraError
-from mcdist.groups.kmeans import kmeans
+from mcdist.groups.clustering.kmeans import kmeans
 
 
 def test_kmeans_finds_blobs_and_gives_the_same_for_the_same_seed() -> None:

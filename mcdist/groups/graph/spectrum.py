@@ -7,7 +7,7 @@ from jaxtyping import Float
 from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 
 from mcdist.errors import DataError
-from mcdist.groups.affinity import Sparse
+from mcdist.groups.graph.affinity import Sparse
 
 DENSE_NODES_MAX = 400
 """Up to so many nodes the whole matrix is decomposed (LAPACK), above only its leading end (ARPACK)."""

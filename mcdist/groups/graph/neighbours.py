@@ -7,8 +7,8 @@ from jaxtyping import Float, Int
 
 from mcdist.choices import GraphSearch, require_choice
 from mcdist.errors import ConfigError
-from mcdist.groups.faiss_library import faiss_threads, load_faiss
-from mcdist.groups.rows import UnitRows
+from mcdist.groups.clustering.faiss_library import faiss_threads, load_faiss
+from mcdist.groups.graph.rows import UnitRows
 
 EXACT_NODES_MAX = 30_000
 """With `auto`: above so many nodes the search is approximate. All pairs of 30,000 vectors of 320 take some seconds on two cores."""

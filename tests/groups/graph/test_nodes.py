@@ -6,9 +6,9 @@ import numpy
 import pytest
 
 from mcdist.errors import ConfigError, DataError
-from mcdist.groups import rows as rows_module
-from mcdist.groups.nodes import make_nodes
-from mcdist.groups.rows import ArrayRows, unit
+from mcdist.groups.graph import rows as rows_module
+from mcdist.groups.graph.nodes import make_nodes
+from mcdist.groups.graph.rows import ArrayRows, unit
 from tests.groups.worlds import blobs, rows_of
 
 
@@ -28,7 +28,7 @@ def test_objects_are_equal_only_where_every_view_is() -> None:
 
 
 def test_vectors_with_equal_keys_that_differ_are_nodes_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcdist.groups.nodes._hash", lambda vectors, *, multipliers: numpy.zeros(len(vectors), dtype=numpy.uint64))
+    monkeypatch.setattr("mcdist.groups.graph.nodes._hash", lambda vectors, *, multipliers: numpy.zeros(len(vectors), dtype=numpy.uint64))
     vectors = numpy.array([[1, 0], [0, 1], [1, 0], [1, 1]], dtype=numpy.float32)
     assert make_nodes(rows_of(vectors)).node_of.tolist() == [0, 1, 0, 2]
 

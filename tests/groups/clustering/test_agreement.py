@@ -1,6 +1,6 @@
 import numpy
 
-from mcdist.groups.agreement import adjusted_rand
+from mcdist.groups.clustering.agreement import adjusted_rand
 
 
 def test_the_rand_index_is_1_for_the_same_and_0_by_chance() -> None:

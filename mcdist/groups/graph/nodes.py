@@ -7,7 +7,7 @@ import numpy
 from jaxtyping import Bool, Int
 
 from mcdist.errors import ConfigError, DataError
-from mcdist.groups.rows import Rows, UnitRows, split, unit
+from mcdist.groups.graph.rows import Rows, UnitRows, split, unit
 
 HASH_SEED = 0
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy
 from jaxtyping import Int
 
-from mcdist.groups.affinity import Sparse, affinity, mean_affinity, normalised
-from mcdist.groups.bridges import bridge
-from mcdist.groups.neighbours import Neighbours, find_neighbours
-from mcdist.groups.rows import UnitRows
+from mcdist.groups.graph.affinity import Sparse, affinity, mean_affinity, normalised
+from mcdist.groups.graph.bridges import bridge
+from mcdist.groups.graph.neighbours import Neighbours, find_neighbours
+from mcdist.groups.graph.rows import UnitRows
 from mcdist.groups.settings import GroupSettings
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from mcdist.choices import GraphSymmetry, require_choice
 from mcdist.errors import ConfigError
-from mcdist.groups.neighbours import Neighbours
+from mcdist.groups.graph.neighbours import Neighbours
 
 Sparse = Any
 """scipy.sparse.csr_array of float64 [M, M]; scipy's stubs have no shape to check."""

@@ -6,10 +6,10 @@ import numpy
 import pytest
 
 from mcdist.errors import ConfigError
-from mcdist.groups import neighbours as neighbours_module
-from mcdist.groups import rows as rows_module
-from mcdist.groups.neighbours import Neighbours, exact_neighbours, find_neighbours, recall_of
-from mcdist.groups.nodes import make_nodes
+from mcdist.groups.graph import neighbours as neighbours_module
+from mcdist.groups.graph import rows as rows_module
+from mcdist.groups.graph.neighbours import Neighbours, exact_neighbours, find_neighbours, recall_of
+from mcdist.groups.graph.nodes import make_nodes
 from tests.groups.worlds import blobs, naive_neighbours, rows_of
 
 NUM = 90

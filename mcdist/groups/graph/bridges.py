@@ -10,9 +10,9 @@ import numpy
 from jaxtyping import Float, Int
 from scipy.sparse.csgraph import connected_components
 
-from mcdist.groups.affinity import Sparse, weight_of, with_edges
-from mcdist.groups.neighbours import Neighbours, exact_neighbours
-from mcdist.groups.rows import UnitRows
+from mcdist.groups.graph.affinity import Sparse, weight_of, with_edges
+from mcdist.groups.graph.neighbours import Neighbours, exact_neighbours
+from mcdist.groups.graph.rows import UnitRows
 
 ASKED_NODES = 32
 """Nodes of a piece, evenly, that look for their nearest node outside where no list of neighbours has one."""
