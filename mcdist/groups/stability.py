@@ -94,8 +94,11 @@ def choose(rows: Sequence[StabilityRow]) -> Choice:
     as_stable = [row for row in rows if row.score >= least]
     chosen = min(as_stable, key=lambda row: (-_or_zero(row.eigengap), row.num_groups, row.num_neighbours))
     measured = "seeds" if isnan(best.subsample_agreement) else "subsamples"
-    reason = f"{measured} agree by {chosen.score:.2f} (best {best.score:.2f}), and of {len(as_stable)} settings as stable as the best"
-    return Choice(chosen.num_neighbours, chosen.num_groups, f"{reason} its eigengap is the largest, {_or_zero(chosen.eigengap):.4f}")
+    agreed = f"{measured} agree by {chosen.score:.2f} (best {best.score:.2f})"
+    if len(as_stable) == 1:
+        return Choice(chosen.num_neighbours, chosen.num_groups, f"{agreed}, and no other setting is as stable")
+    gap = f"of {len(as_stable)} settings as stable as the best its eigengap is the largest, {_or_zero(chosen.eigengap):.4f}"
+    return Choice(chosen.num_neighbours, chosen.num_groups, f"{agreed}, and {gap}")
 
 
 def _groups_of_some(nodes: Nodes, *, chosen: Int[numpy.ndarray, " S"], settings: GroupSettings) -> dict[tuple[int, int], Int[numpy.ndarray, " S"]]:

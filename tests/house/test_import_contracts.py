@@ -34,6 +34,7 @@ PLANTED = [
     ("mcdist/evaluate/protocols/other.py", "mcdist.data", "In evaluate no protocol reads"),
     ("mcdist/store/names.py", "mcdist.store.manifest", "In store a store is read"),
     ("mcdist/groups/graph/nodes.py", "mcdist.groups.cut", "In groups the story uses the stages"),
+    ("mcdist/groups/graph/rows.py", "mcdist.groups.graph.nodes", "In groups.graph a graph uses neighbours"),
     ("mcdist/groups/planted.py", "mcdist.evaluate", "Imports run down only"),
     ("mcdist/evaluate/planted.py", "faiss", "faiss lives in"),
     ("mcdist/records/record.py", "shards", "The clone's own folders use mcdist"),
