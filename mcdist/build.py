@@ -24,6 +24,7 @@ from mcdist.disk.checkpoint import find_checkpoint
 from mcdist.distributed import World
 from mcdist.errors import ConfigError
 from mcdist.evaluate.settings import ExtractSettings, JudgeSettings
+from mcdist.machine.allocator import keep_freed_memory
 from mcdist.model.backbones.freeze import freeze_before
 from mcdist.model.backbones.registry import make_backbone
 from mcdist.model.bank import MemoryBank
@@ -55,7 +56,8 @@ def build_world(config: Config) -> World:
 
 
 def prepare_process(config: Config, *, world: World) -> None:
-    """Seeds, threads and determinism of this process; the seed is the same on all ranks, so that all start from the same weights."""
+    """Memory, seeds, threads and determinism of this process; the seed is the same on all ranks, so that all start from the same weights."""
+    keep_freed_memory(config.run.allocator)
     random.seed(config.run.seed)
     numpy.random.seed(config.run.seed % 2**32)
     torch.manual_seed(config.run.seed)

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from mcdist.errors import ConfigError
 
 Device = Literal["auto", "cpu", "cuda"]
+AllocatorChoice = Literal["auto", "system"]
 FfcvCache = Literal["os", "process"]
 Decode = Literal["exact", "scaled"]
 BadSamples = Literal["error", "skip"]

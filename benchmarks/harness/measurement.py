@@ -14,6 +14,7 @@ import torch
 import typer
 
 from mcdist.errors import ConfigError, in_plain_words
+from mcdist.machine.allocator import keep_freed_memory
 from mcdist.machine.environment import describe_environment
 from mcdist.run_dir import write_atomically
 
@@ -161,6 +162,7 @@ def _cell(value: str | int | float) -> str:
 
 
 def run(command: Callable[..., None]) -> None:
-    """`command` as this process's command line; an error a user can cause is one sentence and an exit code."""
+    """`command` as this process's command line; an error a user can cause is one sentence and an exit code. Memory is kept as in every command."""
     with in_plain_words():
+        keep_freed_memory()
         typer.run(command)

@@ -27,6 +27,7 @@ from mcdist.data.readers.reader import SampleReader
 from mcdist.data.shards.sample import Sample, decode_sample
 from mcdist.data.views.draw import ViewSettings
 from mcdist.errors import MachineError, McdistError
+from mcdist.machine.allocator import keep_freed_memory
 from mcdist.resilience import stop
 
 
@@ -167,7 +168,8 @@ def prepare_workers() -> ForkServerContext:
 
 
 def start_worker(worker: int) -> None:
-    """One core a worker. Signals are the main process's to answer: workers end when it does."""
+    """One core a worker, and freed memory is kept. Signals are the main process's to answer: workers end when it does."""
+    keep_freed_memory()
     torch.set_num_threads(1)
     stop.serve_only_parent()
 

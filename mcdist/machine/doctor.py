@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from mcdist.machine.allocator import find_allocator
 from mcdist.machine.environment import num_cores
 
 Status = Literal["ok", "missing", "broken"]
@@ -66,6 +67,7 @@ def examine() -> list[Finding]:
             "Python": _python,
             "CPU": _processor,
             "memory": _memory,
+            "allocator": _allocator,
             "disk": _disk,
             "torch": lambda: _torch(torch_says.result()),
             "CUDA": lambda: _gpu(torch_says.result()),
@@ -106,6 +108,12 @@ def _processor() -> Finding:
 def _memory() -> Finding:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Finding("memory", "ok", f"{total / GIBIBYTE:.1f} GiB")
+
+
+def _allocator() -> Finding:
+    """Whose malloc this is, and whether mcdist sets it to keep what is freed."""
+    found = find_allocator(os.environ)
+    return Finding("allocator", "ok", f"{found.name}: {found.detail}")
 
 
 def _disk() -> Finding:

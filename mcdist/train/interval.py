@@ -9,7 +9,7 @@ from torch import Tensor
 from mcdist.data.batch import Batch
 from mcdist.distributed import World
 from mcdist.model.bank import MemoryBank
-from mcdist.train.memory import read_peaks
+from mcdist.train.memory import page_faults, read_peaks
 from mcdist.train.monitor import embedding_rank, prototype_similarity
 from mcdist.train.step import StepResult
 
@@ -22,6 +22,7 @@ class Interval:
         self.views = dict.fromkeys(("redrawn", "emptied", "dropped_objects", "bad_samples"), 0)
         self.bad: list[str] = []
         self.num_steps, self.wait_s, self._began_s = 0, 0.0, time.perf_counter()
+        self._faults_before = page_faults()
         self.in_a_row, self._longest = in_a_row, in_a_row
         self._names: tuple[str, ...] = ()
         self._sums = torch.zeros((), dtype=torch.float64, device=in_a_row.device)  # takes the length of the first step's values
@@ -59,13 +60,14 @@ class Interval:
         self.num_steps += 1
 
     def read(self, result: StepResult, *, bank: MemoryBank, world: World) -> dict[str, float]:
-        """Every sum over steps and ranks by its name, the largest memory of any rank, and what is the same on all ranks: `longest` run of skipped
-        steps, the monitor of the last step, the bank.
+        """Every sum over steps and ranks by its name, the largest memory and page faults of any rank, and what is the same on all ranks: `longest`
+        run of skipped steps, the monitor of the last step, the bank.
 
         The one place where the host waits for the device, once.
         """
         host = {name: [float(number)] for name, number in self.views.items()}
-        host |= {name: _place_of_a_rank(peak, world=world) for name, peak in read_peaks(world.device).items()}
+        largest = {"page_faults_per_step": (page_faults() - self._faults_before) / self.num_steps, **read_peaks(world.device)}
+        host |= {name: _place_of_a_rank(number, world=world) for name, number in largest.items()}
         own = torch.tensor([number for numbers in host.values() for number in numbers], dtype=torch.float64, device=self._sums.device)
         usage = bank.usage()
         same = {

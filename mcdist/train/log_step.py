@@ -44,6 +44,7 @@ def records_of(
             "monitor/bank_age_mean_steps": (totals["bank_age_mean_steps"], ""),
             "monitor/bank_age_max_steps": (totals["bank_age_max_steps"], ""),
         }
+    values["page_faults_per_step"] = (totals["page_faults_per_step"], "")
     values |= {name: (peak, "GiB") for name, peak in totals.items() if name.startswith("memory_")}
     values |= {f"count/{name}": (float(number), "") for name, number in state.counters.items()}
     return [Record(state.step, name, value, unit) for name, (value, unit) in values.items()]

@@ -1,4 +1,4 @@
-"""Memory: the most that this process and its device held, in GiB."""
+"""Memory: the most that this process and its device held, in GiB, and its page faults."""
 
 import resource
 import sys
@@ -20,6 +20,11 @@ def read_peaks(device: torch.device) -> dict[str, float]:
         peaks["memory_device_gib"] = torch.cuda.max_memory_allocated(device) / BYTES_PER_GIB
         torch.cuda.reset_peak_memory_stats(device)
     return peaks
+
+
+def page_faults() -> int:
+    """Pages that the system gave this process since it began, without reading a disk. Threads count, loader workers do not."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 def peak_resident_gib() -> float:

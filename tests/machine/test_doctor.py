@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from mcdist.machine import doctor
+from mcdist.machine.allocator import Allocator
 from mcdist.machine.doctor import Finding, examine
 from mcdist.report.doctor_table import findings_table
 
@@ -19,7 +20,7 @@ def findings() -> list[Finding]:
 def test_every_part_is_named_once(findings):
     names = [finding.name for finding in findings]
     assert len(set(names)) == len(names)
-    assert set(names) >= {"Python", "torch", "CUDA", "Triton", "GPU kernels", "FAISS CPU", "FAISS GPU", "FFCV", "DeepSpeed", "SLURM", "MLflow"}
+    assert set(names) >= {"Python", "allocator", "torch", "CUDA", "Triton", "GPU kernels", "FAISS CPU", "FAISS GPU", "FFCV", "DeepSpeed", "SLURM", "MLflow"}
 
 
 def test_what_is_missing_or_broken_comes_with_a_remedy(findings):
@@ -29,6 +30,12 @@ def test_what_is_missing_or_broken_comes_with_a_remedy(findings):
 def test_the_installed_torch_is_found(findings):
     torch = next(finding for finding in findings if finding.name == "torch")
     assert (torch.status, torch.remedy) == ("ok", "")
+
+
+def test_whose_malloc_this_is_and_how_it_is_set_is_said(monkeypatch):
+    monkeypatch.setattr(doctor, "find_allocator", lambda environment: Allocator("libjemalloc.so.2", False, "not glibc's malloc, so it is left as it is"))
+    found = doctor._allocator()
+    assert (found.name, found.status, found.detail) == ("allocator", "ok", "libjemalloc.so.2: not glibc's malloc, so it is left as it is")
 
 
 def test_the_operators_of_the_cpu_are_compiled_or_say_what_is_missing(findings, monkeypatch, tmp_path):

@@ -56,6 +56,7 @@ def _records_at(step: int, *, share: float, noise: numpy.random.Generator) -> li
         "count/emptied": (int(share * 9), ""),
         "count/dropped_objects": (int(share * 30), ""),
         "count/nonfinite_steps": (0, ""),
+        "page_faults_per_step": (40, ""),
         "memory_resident_gib": (5.31, "GiB"),
     }
     return [Record(step=step, name=name, value=float(value), unit=unit) for name, (value, unit) in values.items()]

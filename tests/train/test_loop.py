@@ -1,10 +1,12 @@
 """The loop asks the device for numbers at log steps only, and what it then says is so."""
 
 import math
+import resource
 from collections import Counter
 from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
 from itertools import count
+from mmap import mmap
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,9 @@ import torch
 
 from mcdist.data.batch import Batch
 from mcdist.errors import TrainingError
-from mcdist.train import loop
+from mcdist.train import interval, loop
 from mcdist.train.loop import LoopSettings, Progress, train
-from mcdist.train.memory import peak_resident_gib, read_peaks
+from mcdist.train.memory import page_faults, peak_resident_gib, read_peaks
 from mcdist.train.state import TrainState
 from mcdist.train.step import StepResult, StepSettings
 from tests.train.step_case import make_batch, make_settings, make_state
@@ -167,6 +169,20 @@ def test_the_memory_of_the_process_is_recorded() -> None:
     assert (record.name, record.unit) == ("memory_resident_gib", "GiB")
     assert record.value == pytest.approx(peak_resident_gib(), rel=0.05)
     assert first.records[-6].name == "memory_resident_gib", "before the counts"
+
+
+def test_the_page_faults_of_a_step_are_a_mean_over_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = iter([1000, 1600, 5000, 5090])  # as each of the two intervals of three steps begins and ends
+    monkeypatch.setattr(interval, "page_faults", lambda: next(asked, 0))
+    found = [record for progress in start(make_state()) for record in progress.records if record.name == "page_faults_per_step"]
+    assert [(record.step, record.value, record.unit) for record in found] == [(3, 200.0, ""), (6, 30.0, "")]
+
+
+def test_page_faults_are_those_of_touching_new_pages() -> None:
+    before = page_faults()
+    with mmap(-1, 64 * resource.getpagesize()) as pages:
+        pages[:] = bytes(len(pages))
+    assert 64 <= page_faults() - before < 500
 
 
 def test_a_device_tells_its_peak_of_each_interval(monkeypatch: pytest.MonkeyPatch) -> None:

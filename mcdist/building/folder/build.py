@@ -23,6 +23,7 @@ from mcdist.building.writers.pack import Packing
 from mcdist.data.shards.index import index_name
 from mcdist.data.shards.manifest import MANIFEST_NAME, Manifest, write_manifest
 from mcdist.errors import DataError
+from mcdist.machine.allocator import keep_freed_memory
 from mcdist.machine.processes import end_with_parent, results_of
 
 Tick = Callable[[int], None]
@@ -184,6 +185,7 @@ def _pool(num_workers: int) -> Iterator[ProcessPoolExecutor]:
 
 def _begin_worker() -> None:
     """One thread a worker: the workers are the parallelism."""
+    keep_freed_memory()
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
     end_with_parent()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from mcdist.choices import Device
+from mcdist.choices import AllocatorChoice, Device
 from mcdist.config.checks import at_least, check_fields, require, written_out
 
 
@@ -19,6 +19,9 @@ class RunConfig:
     """auto | cpu | cuda."""
     num_threads: int = 0
     """CPU threads per rank; 0: the cores that SLURM gave the task, else this machine's cores divided among its ranks."""
+    allocator: AllocatorChoice = "auto"
+    """auto: glibc's malloc keeps the memory that torch frees, which saves page faults. system: malloc stays as the system has it. MCDIST_ALLOCATOR=system
+    is the same for every command."""
     rendezvous_timeout_s: int = 300
     """How long the ranks may take to meet; after that the missing ones are named."""
     collective_timeout_s: int = 600

@@ -17,6 +17,7 @@ from PIL import Image
 from mcdist.components import VOID
 from mcdist.data.pictures.png import MAX_STORED_OBJECTS, encode_grey_png, encode_map
 from mcdist.errors import ConfigError, DataError, MachineError, McdistError
+from mcdist.machine.allocator import keep_freed_memory
 from mcdist.machine.processes import end_with_parent
 from mcdist.proposals.folder.outcome import FAILED, NOTHING_FOUND, ONE_COLOUR, PROPOSED, TOO_SMALL, PhotoOutcome
 from mcdist.proposals.folder.proposal_folder import SCHEMA_VERSION, ProposalFolder
@@ -213,6 +214,7 @@ _worker: Worker | McdistError | None = None
 def begin(task: Task) -> None:
     """Make this process's worker, or keep the reason why there is none for whoever asks."""
     global _worker
+    keep_freed_memory()
     end_with_parent()
     try:
         _worker = Worker(task)

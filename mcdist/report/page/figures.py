@@ -58,6 +58,7 @@ _CHARTS = (
     Chart("Images per second", ("images_per_s",), floor=0.0),
     Chart("Time spent waiting for data", ("data_wait_percent",), floor=0.0),
     Chart("Step time", ("step_time_s",), floor=0.0),
+    Chart("Page faults per step", ("page_faults_per_step",), floor=0.0),
     Chart("Peak memory", ("memory_resident_gib", "memory_device_gib"), ("process", "device"), floor=0.0),
 )
 

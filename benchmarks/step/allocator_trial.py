@@ -1,0 +1,89 @@
+"""One process of benchmarks/step/allocator.py: does one kind of work again and again with the allocator that its environment names, and prints what it cost.
+
+    python -m benchmarks.step.allocator_trial forward 16 160 4 --num-threads 1
+
+The model is that of configs/photos.yaml, the photos are noise. The first two passes do not count: they fill the heap.
+"""
+
+import json
+import os
+import resource
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+import typer
+
+from benchmarks.harness.measurement import peak_process_mib, run
+from benchmarks.harness.pretend_run import fill, pretend_batches, pretend_steps
+from mcdist import build
+from mcdist.config import Config
+from mcdist.config.file import load_config
+from mcdist.errors import ConfigError
+from mcdist.machine.allocator import find_allocator
+from mcdist.presets import presets_folder
+from mcdist.ranks.join import leave_world
+
+NUM_WARMUPS = 2
+
+
+def forward_pass(config: Config) -> Callable[[], object]:
+    """The frozen backbone's forward pass, as for the keys of a step and in an evaluation."""
+    backbone = build.build_encoder(config.model).eval().backbone
+    size = config.views.size_px
+    photos = torch.randn(config.optim.global_batch, 3, size, size, generator=torch.Generator().manual_seed(0)).contiguous(memory_format=torch.channels_last)
+
+    def action() -> object:
+        with torch.inference_mode():
+            return backbone(photos)
+
+    return action
+
+
+def training_step(config: Config) -> Callable[[], object]:
+    """A step of the training loop, with a full bank."""
+    world = build.build_world(config)
+    build.prepare_process(config, world=world)
+    state = build.build_state(config, world=world)
+    fill(state)
+    steps = pretend_steps(config, state, batches=pretend_batches(config, world=world))
+    return lambda: next(steps)
+
+
+WORKS = {"forward": forward_pass, "training": training_step}
+
+
+def spent() -> tuple[float, float, float, int]:
+    """Time, CPU time and system time in ms, and page faults, since some moment."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return 1000 * time.perf_counter(), 1000 * (usage.ru_utime + usage.ru_stime), 1000 * usage.ru_stime, usage.ru_minflt
+
+
+def main(
+    work: Annotated[str, typer.Argument(help="forward or training.")],
+    num_photos: Annotated[int, typer.Argument(help="Photos a pass.")],
+    size_px: Annotated[int, typer.Argument(help="Their side.")],
+    num_passes: Annotated[int, typer.Argument(help="Passes that count.")],
+    num_threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+) -> None:
+    """Print one JSON object: what each pass took, and the most that the process held."""
+    if work not in WORKS:
+        raise ConfigError(f"WORK must be one of {', '.join(WORKS)}, got {work!r}")
+    torch.set_num_threads(num_threads)
+    settings = [f"run.num_threads={num_threads}", "run.device=cpu", "data.num_lanes=1", f"optim.global_batch={num_photos}", f"views.size_px={size_px}"]
+    action = WORKS[work](load_config(presets_folder() / "photos.yaml", overrides=settings))
+    for _ in range(NUM_WARMUPS):
+        action()
+    marks = [spent()]
+    for _ in range(num_passes):
+        action()
+        marks.append(spent())
+    leave_world()
+    passes = [[now - before for before, now in zip(first, last, strict=True)] for first, last in zip(marks, marks[1:], strict=False)]
+    allocator = find_allocator(os.environ)
+    print(json.dumps({"passes": passes, "peak_mib": peak_process_mib(torch.device("cpu")), "allocator": f"{allocator.name}: {allocator.detail}"}))
+
+
+if __name__ == "__main__":
+    run(main)
