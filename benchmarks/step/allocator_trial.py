@@ -1,13 +1,15 @@
-"""One process of benchmarks/step/allocator.py: does one kind of work again and again with the allocator that its environment names, and prints what it cost.
+"""One process of benchmarks/step/allocator.py: does a pass of one kind of work for each line it reads, with the allocator that its environment names.
 
-    python -m benchmarks.step.allocator_trial forward 16 160 4 --num-threads 1
+    yes "" | head -4 | python -m benchmarks.step.allocator_trial forward 16 160 --num-threads 1
 
-The model is that of configs/photos.yaml, the photos are noise. The first two passes do not count: they fill the heap.
+It prints a line of JSON for its allocator once it is ready, one for each pass, and one for the most memory that it held. The model is that of
+configs/photos.yaml, the photos are noise. Two passes come before the first line: they fill the heap.
 """
 
 import json
 import os
 import resource
+import sys
 import time
 from collections.abc import Callable
 from typing import Annotated
@@ -64,10 +66,9 @@ def main(
     work: Annotated[str, typer.Argument(help="forward or training.")],
     num_photos: Annotated[int, typer.Argument(help="Photos a pass.")],
     size_px: Annotated[int, typer.Argument(help="Their side.")],
-    num_passes: Annotated[int, typer.Argument(help="Passes that count.")],
     num_threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
 ) -> None:
-    """Print one JSON object: what each pass took, and the most that the process held."""
+    """A pass for each line of the standard input."""
     if work not in WORKS:
         raise ConfigError(f"WORK must be one of {', '.join(WORKS)}, got {work!r}")
     torch.set_num_threads(num_threads)
@@ -75,14 +76,14 @@ def main(
     action = WORKS[work](load_config(presets_folder() / "photos.yaml", overrides=settings))
     for _ in range(NUM_WARMUPS):
         action()
-    marks = [spent()]
-    for _ in range(num_passes):
-        action()
-        marks.append(spent())
-    leave_world()
-    passes = [[now - before for before, now in zip(first, last, strict=True)] for first, last in zip(marks, marks[1:], strict=False)]
     allocator = find_allocator(os.environ)
-    print(json.dumps({"passes": passes, "peak_mib": peak_process_mib(torch.device("cpu")), "allocator": f"{allocator.name}: {allocator.detail}"}))
+    print(json.dumps(f"{allocator.name}: {allocator.detail}"), flush=True)
+    for _ in sys.stdin:
+        before = spent()
+        action()
+        print(json.dumps([now - then for then, now in zip(before, spent(), strict=True)]), flush=True)
+    leave_world()
+    print(json.dumps(peak_process_mib(torch.device("cpu"))))
 
 
 if __name__ == "__main__":

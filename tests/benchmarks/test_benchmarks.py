@@ -203,6 +203,27 @@ def test_the_step_is_measured_whole_and_by_part(run_benchmark: Callable[..., Row
     assert all(row["median"] > 0 for row in rows if row["unit"] == "ms" and row["mode"] != "other")
 
 
+@pytest.mark.slow
+def test_allocators_take_turns_and_are_compared_with_the_systems(
+    run_benchmark: Callable[..., Rows], benchmark_named: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(benchmark_named("benchmarks.step.allocator"), "QUICK", (("forward", 2, 64), ("training", 2, 64)))
+    rows = run_benchmark("benchmarks.step.allocator", "--quick", "--num-threads", "1")
+    assert [row["provider"] for row in rows if row["metric"] == "time"] == ["system", "auto"] * 2
+    assert {(row["mode"], row["metric"], row["unit"]) for row in rows} >= {("training", "page faults", "1/pass"), ("forward", "peak memory", "MiB")}
+    assert all(row["median"] == 1 for row in rows if row["provider"] == "system" and row["unit"] == "x")
+    turns = [line.split(", ")[2].split(":")[0] for line in capsys.readouterr().err.splitlines() if line.startswith("round")]
+    assert turns == ["system", "auto", "auto", "system"] * 2
+
+
+def test_an_allocator_that_cannot_be_measured_says_why(benchmark_named: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    module = benchmark_named("benchmarks.step.allocator")
+    with pytest.raises(McdistError, match=r"allocator_trial sleep 1 32 .* ended with 2: .*WORK must be one of forward, training, got 'sleep'"):
+        module.measure(("sleep", 1, 32), environments=module.ways(huge_pages=False, preload=[]), num_rounds=1, num_threads=1)
+    with pytest.raises(ConfigError, match="--preload must name a shared library, found no file at .*libnone.so"):
+        module.main(preload=[tmp_path / "libnone.so"])
+
+
 def test_a_user_error_is_one_sentence(
     benchmark_named: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
