@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,9 +44,10 @@ def clean(**more: str) -> dict[str, str]:
     return ours | more
 
 
-def touch(choice: str, **environment: str) -> dict[str, object]:
+def touch(choice: str, **environment: str) -> dict[str, Any]:
     done = subprocess.run([sys.executable, "-c", TOUCH, choice], env=clean(**environment), capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def pages(num_bytes: int) -> int:
@@ -133,7 +135,7 @@ def test_a_c_library_without_mallopt_is_left_alone(monkeypatch: pytest.MonkeyPat
 def test_a_mallopt_that_refuses_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(allocator, "MMAP_THRESHOLD_BYTES", 2**30)
     refusing = _Without()
-    refusing.mallopt = lambda parameter, value: 0
+    monkeypatch.setattr(refusing, "mallopt", lambda parameter, value: 0, raising=False)
     monkeypatch.setattr(ctypes, "CDLL", refusing)
     assert keep_freed_memory() == Allocator(f"glibc {allocator.glibc_version()}", False, "mallopt refused the thresholds")
 
