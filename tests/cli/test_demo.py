@@ -50,8 +50,8 @@ def test_it_is_the_three_commands_in_one_and_goes_on_when_given_again(tmp_path: 
     assert _mcdist("train", "demo", f"data.train={data}/train", f"data.val={data}/val", f"run.dir={run}", *TINY).exit_code == 0
     assert _mcdist("evaluate", run).exit_code == 0
     assert (data / "train" / "manifest.json").read_bytes() == (tmp_path / "demo" / "data" / "train" / "manifest.json").read_bytes()
-    assert _scores(run) == _scores(tmp_path / "demo" / "run")
+    assert _rows(run) == _rows(tmp_path / "demo" / "run")
 
 
-def _scores(run: Path) -> object:
-    return json.loads((run / "evaluation.json").read_text())["scores"]
+def _rows(run: Path) -> object:
+    return json.loads((run / "evaluation.json").read_text())["rows"]

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from mcdist.__main__ import main
 from mcdist.cli.main import app
+from mcdist.resilience import stop
 from mcdist.run_dir import RunDir, list_checkpoints
 from tests.fixture_types import MakeShards
 from tests.makers.endless_run import CONFIG
@@ -24,8 +25,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def _main(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """Exit code and standard error of `mcdist ARGUMENTS`."""
+    """Exit code and standard error of `mcdist ARGUMENTS`. It listens to no signal: that lasts to the end of a process, which here is the tests'."""
     monkeypatch.setattr(sys, "argv", ["mcdist", *arguments])
+    monkeypatch.setattr("mcdist.__main__.listen", lambda: None)
     with pytest.raises(SystemExit) as left:
         main()
     return int(left.value.code or 0), capsys.readouterr().err
@@ -128,3 +130,8 @@ def _wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") -
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.1)
     raise AssertionError("the run did not log a step in two minutes")
+
+
+def test_the_tests_own_process_listens_to_no_signal() -> None:
+    assert not stop.is_listening()
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
