@@ -132,7 +132,7 @@ def _wait_where_preempted() -> None:
 
 
 def _requeue(outcome: Outcome) -> int:
-    """Have SLURM start this job again, unless it is being ended: then what SLURM wants holds."""
+    """Have SLURM start this job again, unless it is being ended: then SLURM decides."""
     if "MCDIST_LOCAL" in os.environ:
         return REQUEUE
     job_id = slurm_name()

@@ -1,7 +1,7 @@
 """Progress: how many starts in a row a job ended badly without a new checkpoint. One line a start in the submission's attempts.jsonl.
 
 The run's own record of its attempts (`mcdist.resilience.attempts`) is asked too: it knows of starts that lost their first node, and not of those that
-ended before they held the run folder; this file knows the latter. Starts of earlier submissions do not count: who submits again wants another try.
+ended before they held the run folder; this file knows the latter. Starts of earlier submissions do not count: whoever submits again asks for another try.
 """
 
 import json
