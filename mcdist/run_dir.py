@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from mcdist.errors import MachineError
+from mcdist.errors import ConfigError, MachineError
 
 META_NAME = "meta.json"
 """In a checkpoint's folder, written last."""
@@ -98,7 +98,14 @@ class RunDir:
         return self.root / "launch"
 
     def create(self) -> "RunDir":
-        """Make the folder and `checkpoints/`; an existing one is kept as it is."""
+        """Make the folder and `checkpoints/`; an existing one is kept as it is.
+
+        Raises:
+            ConfigError: the folder holds shards.
+            MachineError: the folder cannot be made.
+        """
+        if (self.root / "manifest.json").is_file():
+            raise ConfigError(f"run.dir={self.root} must be a folder of its own, it holds shards or a feature store (manifest.json); choose another")
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
         except OSError as error:

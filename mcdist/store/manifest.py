@@ -52,6 +52,8 @@ def read_manifest(folder: Path) -> Manifest | None:
         raise DataError(f"cannot read {path} ({error.strerror}); check the folder and its permissions") from error
     except ValueError as error:
         raise damaged(str(path), error) from error
+    if isinstance(content, dict) and "shards" in content:
+        raise DataError(f"expected a feature store at {folder}, found a shard folder: {path} lists shards; name the folder that mcdist embed wrote")
     plan = parse_plan(content, where=str(path))
     try:
         return _parse(content, plan=plan)

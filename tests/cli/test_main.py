@@ -42,6 +42,8 @@ def _main(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         (["train", "CONFIG", "data.train=nowhere"], 3, "expected a shard folder at nowhere"),
         (["evaluate", "nowhere"], 2, "expected a run at nowhere"),
         (["report", "nowhere"], 3, "expected a run's folder at nowhere"),
+        (["report", "SHARDS"], 3, "found other files; name the folder of a run"),
+        (["train", "CONFIG", "run.dir=SHARDS", "data.train=SHARDS"], 2, "must be a folder of its own, it holds shards"),
         (["train", "CONFIG", "run.dir=/proc/nowhere", "data.train=SHARDS"], 7, "cannot create the run folder /proc/nowhere"),
     ],
 )

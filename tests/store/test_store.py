@@ -193,3 +193,10 @@ def test_a_disk_that_refuses_is_one_sentence_and_the_rest_is_intact(tmp_path: Pa
     with pytest.raises(MachineError, match="cannot write chunk_000001 .* No space left on device; free some space and run the same command again"):
         writer.write(1, tables_of(PLAN.chunks[1]))
     assert sorted(path.name for path in writer.folder.iterdir()) == ["chunk_000000", "plan.json"]
+
+
+def test_a_shard_folder_is_not_called_a_store_to_delete(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({"schema_version": 2, "shards": []}))
+    with pytest.raises(DataError, match="expected a feature store at .*, found a shard folder") as caught:
+        FeatureStore(tmp_path)
+    assert "delete" not in str(caught.value)
