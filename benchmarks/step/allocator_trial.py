@@ -16,13 +16,13 @@ from typing import Annotated
 
 import torch
 import typer
-from mcdist.presets import presets_folder
 
 from benchmarks.harness.measurement import peak_process_mib, run
 from benchmarks.harness.pretend_run import fill, pretend_batches, pretend_steps
 from mcdist import build
 from mcdist.config import Config
 from mcdist.config.file import load_config
+from mcdist.config.presets import presets_folder
 from mcdist.errors import ConfigError
 from mcdist.machine.allocator import find_allocator
 from mcdist.ranks.join import leave_world

@@ -19,7 +19,7 @@ def test_the_report_holds_headline_table_pictures_curves_and_the_run(fake_run: R
     row = make_evaluation().rows[4]
     assert f"{row.mean:.1f}<small> ± {row.std:.1f} %</small>" in page
     assert page.count("data:image/png;base64,") == 3
-    assert page.count("<svg") == 15
+    assert page.count("<svg") == 16
     for text in (
         "437 of the 1,449 photos",
         "Intel Xeon Platinum 8481C",
@@ -58,7 +58,7 @@ def test_hostile_names_are_escaped_everywhere(fake_run: RunDir) -> None:
 
 def test_a_run_without_evaluation_says_how_to_evaluate(tmp_path: Path) -> None:
     page = write_report(make_run(tmp_path / "run", with_evaluation=False)).read_text()
-    assert "mcdist evaluate RUN" in page and page.count("<svg") == 13 and "data:image" not in page
+    assert "mcdist evaluate RUN" in page and page.count("<svg") == 14 and "data:image" not in page
 
 
 def test_an_empty_folder_has_a_report_too(tmp_path: Path) -> None:
