@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy
 
 from mcdist import build
+from mcdist.config.file import load_run_config
 from mcdist.data.loader import read_sample
 from mcdist.evaluate.draw import even_places, make_panel
 from mcdist.evaluate.judge import Judgement, judge
@@ -16,7 +17,7 @@ from mcdist.evaluate.protocols.protocol import Protocol
 from mcdist.evaluate.protocols.registry import WITH_TRUTH, WITHOUT_TRUTH, make_protocols
 from mcdist.evaluate.truth import read_truth
 from mcdist.evaluate.view import StoreView
-from mcdist.extraction import Looker, extracted, load_run_config, look_at, opened, photo_console
+from mcdist.extraction import Looker, extracted, look_at, opened, photo_console
 from mcdist.outputs import publish
 from mcdist.ranks.agree import lost_ranks_explained
 from mcdist.ranks.join import leave_world

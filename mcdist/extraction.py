@@ -9,7 +9,7 @@ import torch
 
 from mcdist import build
 from mcdist.config import Config
-from mcdist.config.file import load_config
+from mcdist.config.file import load_run_config
 from mcdist.data.loader import read_sample
 from mcdist.data.readers.content import content_of
 from mcdist.data.readers.reader import SampleReader
@@ -17,7 +17,7 @@ from mcdist.data.shards.digest import bytes_digest
 from mcdist.data.shards.sample import SEGMENTS_MEMBER
 from mcdist.disk.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from mcdist.distributed import World
-from mcdist.errors import ConfigError, DataError
+from mcdist.errors import DataError
 from mcdist.evaluate.extract.encoders import EncoderPair, equal_weights
 from mcdist.evaluate.extract.extract import EXTRACT_VERSION, extract, finish
 from mcdist.evaluate.extract.layout import aliases
@@ -33,7 +33,7 @@ from mcdist.run_dir import RunDir
 from mcdist.store.plan import StorePlan, differences, digest, read_plan
 from mcdist.store.store import FeatureStore
 from mcdist.store.writer import StoreWriter, begin_store, find_store, other_store
-from mcdist.train.state import load_module
+from mcdist.trained import encoder_of
 
 PROGRESS_EVERY_S = 5.0
 """Between two plain lines of progress; a terminal is redrawn after each batch."""
@@ -80,13 +80,6 @@ def embed_run(run_dir: RunDir, *, overrides: list[str], which: str, shards: str 
                 return extracted(looker, run_dir, out=out, world=world, console=console)
     finally:
         leave_world()
-
-
-def load_run_config(run_dir: RunDir, *, overrides: list[str]) -> Config:
-    """The configuration that a run saved, with overrides."""
-    if not run_dir.config.is_file():
-        raise ConfigError(f"expected a run at {run_dir.root} (its {run_dir.config.name}), found none; train first: mcdist train CONFIG run.dir={run_dir.root}")
-    return load_config(run_dir.config, overrides=overrides)
 
 
 def look_at(config: Config, run_dir: RunDir, *, which: str, shards: str = "", patches: bool = False) -> Looker:
@@ -185,10 +178,9 @@ def _encoders(looker: Looker, *, world: World) -> EncoderPair:
 
 
 def _encoder(config: Config, tensors: dict[str, torch.Tensor], *, world: World) -> Encoder:
-    encoder = build.build_encoder(config.model, pretrained=False)
+    encoder = encoder_of(config.model, tensors, device=world.device)
     build.check_size("evaluate.size_px", config.evaluate.size_px, encoder=encoder, backbone=config.model.backbone)
-    load_module(encoder, tensors, prefix="query/")
-    return encoder.to(world.device).eval()
+    return encoder
 
 
 def _plan(looker: Looker) -> StorePlan:

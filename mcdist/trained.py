@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from mcdist.build import build_encoder
-from mcdist.config.file import load_config
+from mcdist.config import ModelConfig
+from mcdist.config.file import load_run_config
 from mcdist.data.views.normalise import normalise
 from mcdist.disk.checkpoint import find_checkpoint
-from mcdist.errors import ConfigError
 from mcdist.model.encoder import Encoder
 from mcdist.run_dir import RunDir
 from mcdist.train.state import load_module
@@ -28,11 +28,14 @@ def load_encoder(run: Path | str, *, checkpoint: str = "newest", device: torch.d
         ConfigError: `run` is not a run folder.
         CheckpointError: it has no such checkpoint, or the checkpoint is damaged.
     """
-    run_dir = RunDir(Path(run))
-    if not run_dir.config.is_file():
-        raise ConfigError(f"expected a run at {run_dir.root} (its {run_dir.config.name}), found none; train first: mcdist train CONFIG run.dir={run_dir.root}")
-    encoder = build_encoder(load_config(run_dir.config).model, pretrained=False)
-    load_module(encoder, find_checkpoint(run_dir.root, which=checkpoint).tensors, prefix="query/")
+    config = load_run_config(RunDir(Path(run)))
+    return encoder_of(config.model, find_checkpoint(Path(run), which=checkpoint).tensors, device=device)
+
+
+def encoder_of(model: ModelConfig, tensors: dict[str, Tensor], *, device: torch.device | str) -> Encoder:
+    """The query encoder in a checkpoint's `tensors`, in evaluation mode on `device`."""
+    encoder = build_encoder(model, pretrained=False)
+    load_module(encoder, tensors, prefix="query/")
     return encoder.to(device).eval()
 
 

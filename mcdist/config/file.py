@@ -12,6 +12,7 @@ from mcdist.config.config import Config
 from mcdist.config.keys import check_key, kinds_of_settings, section_names
 from mcdist.config.values import typed_value
 from mcdist.errors import ConfigError
+from mcdist.run_dir import RunDir
 from mcdist.yaml_text import YamlMapping, read_yaml, write_yaml
 
 
@@ -34,6 +35,13 @@ def load_config(path: Path, *, overrides: list[str] | None = None) -> Config:
         return _changed(Config(), settings)
     except ConfigError as error:
         raise ConfigError(f"{error} (in {path} or an argument)") from error
+
+
+def load_run_config(run_dir: RunDir, *, overrides: list[str] | None = None) -> Config:
+    """The configuration that a run saved, with overrides; ConfigError where `run_dir` is not a run."""
+    if not run_dir.config.is_file():
+        raise ConfigError(f"expected a run at {run_dir.root} (its {run_dir.config.name}), found none; train first: mcdist train CONFIG run.dir={run_dir.root}")
+    return load_config(run_dir.config, overrides=overrides)
 
 
 def dump_config(config: Config) -> str:

@@ -20,18 +20,7 @@ Result = TypeVar("Result")
 
 def run_on_first(do: Callable[[], Result], *, world: World) -> Result | None:
     """The result of `do`, called on rank 0 only; None on the others. An error of rank 0 ends all ranks with its exit code and is printed once."""
-    result, failure = None, None
-    if world.is_first:
-        try:
-            result = do()
-        except McdistError as error:
-            failure = error
-    codes = world.gather_texts([] if failure is None else [str(failure.exit_code)])
-    if failure is not None:
-        raise failure
-    if codes:
-        raise SystemExit(int(codes[0]))
-    return result
+    return all_together(lambda: do() if world.is_first else None, world=world)
 
 
 def all_together(do: Callable[[], Result], *, world: World) -> Result:

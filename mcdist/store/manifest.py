@@ -10,7 +10,7 @@ import numpy
 from mcdist.errors import DataError
 from mcdist.run_dir import write_atomically
 from mcdist.store.names import MANIFEST_NAME, check_name
-from mcdist.store.plan import DAMAGE, StorePlan, damaged, parse_plan, plan_json
+from mcdist.store.plan import DAMAGE, StorePlan, damaged, parse_plan, plan_json, read_json
 
 Columns = dict[str, dict[str, tuple[str, tuple[int, ...]]]]
 """Table -> column -> (dtype as numpy names it, shape of one row)."""
@@ -44,14 +44,9 @@ def read_manifest(folder: Path) -> Manifest | None:
         DataError: damaged, or of another schema version.
     """
     path = folder / MANIFEST_NAME
-    try:
-        content = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
+    content = read_json(path)
+    if content is None:
         return None
-    except OSError as error:
-        raise DataError(f"cannot read {path} ({error.strerror}); check the folder and its permissions") from error
-    except ValueError as error:
-        raise damaged(str(path), error) from error
     if isinstance(content, dict) and "shards" in content:
         raise DataError(f"expected a feature store at {folder}, found a shard folder: {path} lists shards; name the folder that mcdist embed wrote")
     plan = parse_plan(content, where=str(path))

@@ -80,14 +80,27 @@ def read_plan(folder: Path) -> StorePlan | None:
         DataError: damaged, or of another schema version.
     """
     path = folder / PLAN_NAME
+    content = read_json(path)
+    return None if content is None else parse_plan(content, where=str(path))
+
+
+def read_json(path: Path) -> Any:
+    """The values in a JSON file of a store; None where there is no such file.
+
+    Raises:
+        DataError: it cannot be read, or is not JSON.
+    """
     try:
-        return parse_plan(json.loads(path.read_bytes()), where=str(path))
+        content = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise DataError(f"cannot read {path} ({error.strerror}); check the folder and its permissions") from error
     except ValueError as error:
         raise damaged(str(path), error) from error
+    if content is None:
+        raise damaged(str(path), ValueError("it holds null"))
+    return content
 
 
 def parse_plan(content: Any, *, where: str) -> StorePlan:

@@ -35,6 +35,7 @@ from mcdist.types import IMAGENET_MEAN, IMAGENET_STD
 from tests.fixture_types import MakeShards, ShardsAt
 from tests.judged_run import judged
 from tests.makers.shard_server import serve
+from tests.makers.stopped_run import last_state, stop_after
 from tests.makers.tiny_shards import draw_members, photo_bytes
 from tests.servers import starts_a_server
 
@@ -69,24 +70,6 @@ def configure(tmp_path: Path, make_shards: MakeShards) -> Callable[..., Config]:
     return make
 
 
-def _stop_after(monkeypatch: pytest.MonkeyPatch, num_asked: int) -> None:
-    """Pretend that SIGTERM came just before the step after `num_asked` steps."""
-
-    class Wish(run.StopWish):
-        asked = 0
-
-        def __call__(self) -> bool:
-            Wish.asked += 1
-            self.signal_number = 15 if Wish.asked >= num_asked else 0
-            return bool(self.signal_number)
-
-    monkeypatch.setattr(run, "StopWish", Wish)
-
-
-def _last_state(folder: str) -> dict[str, torch.Tensor]:
-    return load_file(list_checkpoints(RunDir(Path(folder)).checkpoints)[-1] / "state.safetensors")
-
-
 @pytest.mark.parametrize("num_asked", [1, 4, 8])
 def test_a_stopped_and_continued_run_ends_bit_equal_to_one_never_stopped(
     configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, num_asked: int
@@ -94,10 +77,10 @@ def test_a_stopped_and_continued_run_ends_bit_equal_to_one_never_stopped(
     whole, parts = configure(folder="whole"), configure(folder="parts")
     assert run.train_run(whole) == 0
     with monkeypatch.context() as patch:
-        _stop_after(patch, num_asked)
+        stop_after(patch, num_asked)
         assert run.train_run(parts) == 143
     assert run.train_run(parts) == 0
-    want, got = _last_state(whole.run.dir), _last_state(parts.run.dir)
+    want, got = last_state(whole.run.dir), last_state(parts.run.dir)
     assert want.keys() == got.keys()
     different = [name for name in want if not torch.equal(want[name], got[name])]
     assert not different
@@ -113,7 +96,7 @@ def test_mixed_precision_trains_stops_and_continues(configure: Callable[..., Con
     """The CPU's dilated kernels want no determinism in fp16; what is checked is that losses stay finite and the scaler comes back."""
     config = configure(f"optim.precision={precision}", "run.deterministic=false", "optim.clip_grad_norm=1.0", "optim.epochs=2")
     with monkeypatch.context() as patch:
-        _stop_after(patch, 2)
+        stop_after(patch, 2)
         assert run.train_run(config) == 143
     assert run.train_run(config) == 0
     losses = [record.value for record in read_metrics(RunDir(Path(config.run.dir)).metrics) if record.name == "loss"]
@@ -179,10 +162,10 @@ def test_a_run_that_is_replaced_while_it_trains_saves_nothing_more(configure: Ca
 def test_a_finished_run_is_left_alone(configure: Callable[..., Config], capsys: pytest.CaptureFixture[str]) -> None:
     config = configure("optim.epochs=1")
     assert run.train_run(config) == 0
-    before = _last_state(config.run.dir)
+    before = last_state(config.run.dir)
     assert run.train_run(config) == 0
     assert "is trained: 3 of 3 steps" in capsys.readouterr().out
-    assert all(torch.equal(before[name], tensor) for name, tensor in _last_state(config.run.dir).items())
+    assert all(torch.equal(before[name], tensor) for name, tensor in last_state(config.run.dir).items())
 
 
 def test_other_science_in_the_same_folder_is_refused_and_other_efficiency_is_not(configure: Callable[..., Config]) -> None:
@@ -196,7 +179,7 @@ def test_what_a_message_tells_to_change_may_change_in_the_same_run_and_the_log_n
     configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        _stop_after(patch, 2)
+        stop_after(patch, 2)
         run.train_run(configure())
     with pytest.raises(ConfigError, match=r"\(optim.lr: 0.05 -> 0.01\).*run.allow_changes=\[optim.lr\]"):
         run.train_run(configure("optim.lr=0.01"))
@@ -228,11 +211,11 @@ def test_a_run_knows_its_samples_wherever_they_are(
         )
         for place in places:
             with monkeypatch.context() as patch:
-                _stop_after(patch, 2)
+                stop_after(patch, 2)
                 assert run.train_run(configure(place, f"data.cache_dir={tmp_path / 'cache'}", folder="pieces")) == 143
         assert run.train_run(configure(f"data.train={moved}", f"data.stage_to={tmp_path / 'node'}", folder="pieces")) == 0
     assert "does not record which samples" not in capsys.readouterr().out
-    want, got = _last_state(whole.run.dir), _last_state(pieces.run.dir)
+    want, got = last_state(whole.run.dir), last_state(pieces.run.dir)
     assert all(torch.equal(want[name], got[name]) for name in want)
 
 
@@ -244,16 +227,16 @@ def test_a_run_whose_shards_were_rebuilt_with_other_photos_is_refused_with_both_
     folder = shards_at(tmp_path / "rebuilt", 12)
     config = configure(f"data.train={folder}", "optim.epochs=1")
     with monkeypatch.context() as patch:
-        _stop_after(patch, num_asked)
+        stop_after(patch, num_asked)
         run.train_run(config)
-    before = _last_state(config.run.dir)
+    before = last_state(config.run.dir)
     shutil.rmtree(folder)
     shards_at(folder, 16)
     with pytest.raises(
         ConfigError, match=rf"trained on 12 samples \(digest \w{{12}}, at {folder}\), data.train names 16 others \(digest \w{{12}}, at {folder}\)"
     ):
         run.train_run(config)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in _last_state(config.run.dir).items())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in last_state(config.run.dir).items())
     started = configure(f"data.train={folder}", "optim.epochs=1", f"checkpoint.init_from={config.run.dir}", folder="started")
     assert run.train_run(started) == 0
 
@@ -263,7 +246,7 @@ def test_a_checkpoint_that_does_not_know_its_samples_continues_with_a_warning(
 ) -> None:
     config = configure("optim.epochs=1")
     with monkeypatch.context() as patch:
-        _stop_after(patch, 2)
+        stop_after(patch, 2)
         run.train_run(config)
     meta = list_checkpoints(RunDir(Path(config.run.dir)).checkpoints)[-1] / "meta.json"
     numbers = json.loads(meta.read_text())
@@ -281,7 +264,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(configure: Cal
     (newest / "state.safetensors").write_bytes(b"damaged")
     assert run.train_run(config) == 0
     assert f"{newest.name} is damaged" in capsys.readouterr().out
-    assert _last_state(config.run.dir)["random/cpu"].numel()
+    assert last_state(config.run.dir)["random/cpu"].numel()
 
 
 def test_a_checkpoint_of_another_model_is_refused(configure: Callable[..., Config]) -> None:
@@ -297,7 +280,7 @@ def test_a_run_starts_from_another_runs_weights(configure: Callable[..., Config]
     second = configure("optim.epochs=1", f"checkpoint.init_from={first.run.dir}", folder="second")
     run.train_run(second)
     start = load_file(RunDir(Path(second.run.dir)).initial_checkpoint / "state.safetensors")
-    trained = _last_state(first.run.dir)
+    trained = last_state(first.run.dir)
     assert all(torch.equal(tensor, trained[name]) for name, tensor in start.items())
 
 
@@ -313,7 +296,7 @@ def test_steps_that_are_never_finite_end_the_run_and_keep_the_checkpoint(configu
         run.train_run(config)
     checkpoints = list_checkpoints(RunDir(Path(config.run.dir)).checkpoints)
     assert [path.name for path in checkpoints] == ["step_00000003"]
-    assert all(tensor.isfinite().all() for tensor in _last_state(config.run.dir).values() if tensor.is_floating_point())
+    assert all(tensor.isfinite().all() for tensor in last_state(config.run.dir).values() if tensor.is_floating_point())
 
 
 def _poison(batch: Batch, *, after: int, number: int) -> Batch:
@@ -384,7 +367,7 @@ def test_bad_samples_are_skipped_counted_and_listed_as_often_as_they_come(
     config = configure("data.bad_samples=skip", "data.bad_samples_max_share=0.125", "optim.epochs=2", f"data.train={bad_shards}", "report.log_every_steps=1")
     run_dir = RunDir(Path(config.run.dir))
     with monkeypatch.context() as patch:
-        _stop_after(patch, 3)
+        stop_after(patch, 3)
         assert run.train_run(config) == 143
     with run_dir.bad_samples.open("a") as file:
         file.write(json.dumps({"step": 4, "epoch": 1, "shard": "of a killed start", "key": "", "index": 0, "reason": ""}) + "\n")
@@ -422,9 +405,9 @@ def test_a_run_on_shards_at_a_url_or_staged_is_the_run_on_the_folder(configure: 
         for config in (plain, cached, small, staged):
             assert run.train_run(config) == 0
         assert judged(RunDir(Path(cached.run.dir)), overrides=[], which="newest").num_photos == 12
-    wanted = _last_state(plain.run.dir)
+    wanted = last_state(plain.run.dir)
     for config in (cached, small, staged):
-        state = _last_state(config.run.dir)
+        state = last_state(config.run.dir)
         assert all(torch.equal(state[name], tensor) for name, tensor in wanted.items())
     assert len(list((tmp_path / "node" / "shards").glob("*.tar"))) == 3
     assert "data.cache_gib=0.0001 is less than the" in RunDir(Path(small.run.dir)).log.read_text()
@@ -454,7 +437,7 @@ def test_a_run_folder_without_a_run_is_named(tmp_path: Path) -> None:
 
 def test_a_damaged_metrics_file_is_an_error_and_not_lost(configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
     config = configure("optim.epochs=1")
-    _stop_after(monkeypatch, 1)
+    stop_after(monkeypatch, 1)
     run.train_run(config)
     path = RunDir(Path(config.run.dir)).metrics
     path.write_text("not json\n" + path.read_text())
@@ -490,7 +473,7 @@ def test_all_starts_are_one_mlflow_run_though_one_was_killed_before_it_saved(con
 def test_mlflow_does_not_call_a_run_finished_that_was_stopped(configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
     mlflow = pytest.importorskip("mlflow")
     config = configure("optim.epochs=1", "report.mlflow=on")
-    _stop_after(monkeypatch, 1)
+    stop_after(monkeypatch, 1)
     run.train_run(config)
     run_dir = RunDir(Path(config.run.dir))
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{run_dir.mlflow_database}")

@@ -24,6 +24,7 @@ from mcdist.report.jsonl import read_metrics
 from mcdist.run_dir import RunDir, list_checkpoints
 from mcdist.train import loop
 from tests.fixture_types import MakeShards
+from tests.makers.stopped_run import last_state, stop_after
 
 TINY = """
 data: {num_workers: 0, block: 4, num_lanes: 4}
@@ -57,18 +58,14 @@ def configure(tmp_path: Path, make_shards: MakeShards) -> Callable[..., Config]:
     return make
 
 
-def _last_state(config: Config) -> dict[str, torch.Tensor]:
-    return load_file(list_checkpoints(RunDir(Path(config.run.dir)).checkpoints)[-1] / "state.safetensors")
-
-
 def test_a_vit_trains_stops_continues_bit_equal_and_is_evaluated(configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
     whole, stopped = configure(folder="whole"), configure(folder="stopped")
     assert run.train_run(whole) == 0
     with monkeypatch.context() as patch:
-        _stop_after(patch, 4)
+        stop_after(patch, 4)
         assert run.train_run(stopped) == 143
     assert run.train_run(stopped) == 0
-    want, got = _last_state(whole), _last_state(stopped)
+    want, got = last_state(whole.run.dir), last_state(stopped.run.dir)
     assert want.keys() == got.keys()
     assert not [name for name in want if not torch.equal(want[name], got[name])]
     initial = load_file(RunDir(Path(whole.run.dir)).initial_checkpoint / "state.safetensors")
@@ -193,7 +190,7 @@ def test_a_new_backbone_of_another_stride_is_one_line_of_the_registry(configure:
     monkeypatch.setitem(registry.BACKBONES, "quarter", made)
     config = configure("model.backbone=quarter", "optim.epochs=1", "views.size_px=36", "evaluate.size_px=44", "model.trainable_from=1")
     assert run.train_run(config) == 0
-    state = _last_state(config)
+    state = last_state(config.run.dir)
     initial = load_file(RunDir(Path(config.run.dir)).initial_checkpoint / "state.safetensors")
     kept, moved = ("query/backbone.network.0.weight", "query/backbone.network.1.weight")
     assert torch.equal(state[kept], initial[kept]) and not torch.equal(state[moved], initial[moved])
@@ -211,17 +208,3 @@ def test_training_and_proposals_read_one_and_the_same_network(configure: Callabl
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (encoder.backbone.mean, encoder.backbone.std))
     with torch.inference_mode():
         torch.testing.assert_close(extract(photos).values, encoder.backbone((photos.float() / 255 - mean) / std))
-
-
-def _stop_after(monkeypatch: pytest.MonkeyPatch, num_asked: int) -> None:
-    """Pretend that SIGTERM came just before the step after `num_asked` steps."""
-
-    class Wish(run.StopWish):
-        asked = 0
-
-        def __call__(self) -> bool:
-            Wish.asked += 1
-            self.signal_number = 15 if Wish.asked >= num_asked else 0
-            return bool(self.signal_number)
-
-    monkeypatch.setattr(run, "StopWish", Wish)
