@@ -44,7 +44,7 @@ class Outputs:
         """`num_steps`: of the whole run. `content`: the samples it trains on; `claim`: rank 0's hold of the run folder; both None on the other ranks."""
         self.config, self.run_dir, self.claim, self.console = config, run_dir, claim, console
         self.content = content
-        self.world = state.engine.world
+        self.world = state.world
         self.state, self.num_steps = state, num_steps
         self.saver = Saver(asynchronous=config.checkpoint.asynchronous)
         self.best_loss = float("inf")
@@ -234,7 +234,7 @@ def start_mlflow(config: Config, run_dir: RunDir, *, console: Console, only_adds
 
 def header_facts(config: Config, run_dir: RunDir, state: TrainState, *, num_samples: int, num_steps: int) -> dict[str, str]:
     """What the console shows before the first step."""
-    world = state.engine.world
+    world = state.world
     num_parameters = sum(parameter.numel() for parameter in state.query.parameters() if parameter.requires_grad)
     return {
         "run": str(run_dir.root),

@@ -115,7 +115,7 @@ def resume(state: TrainState, run_dir: RunDir, *, content: Content | None, claim
     Raises:
         ConfigError: the checkpoint's run was trained on other samples than `content`, which rank 0 knows.
     """
-    world = state.engine.world
+    world = state.world
     checkpoint = load_newest(run_dir.checkpoints, warn=console.warn)
     if checkpoint is not None:
         run_on_first(lambda: check_same_content(checkpoint, content=content, warn=console.warn), world=world)

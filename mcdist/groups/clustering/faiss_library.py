@@ -25,11 +25,15 @@ def load_faiss() -> ModuleType:
     return faiss
 
 
+ONE_THREAD_PRODUCTS = 2**27
+"""Below so many multiplications a pass, threads cost more than they save: 437 vectors on two busy cores take 7 to 30 times as long with two."""
+
+
 @contextmanager
-def faiss_threads(faiss: ModuleType, *, one: bool) -> Iterator[None]:
-    """FAISS computes in one thread, or in as many as before; the earlier number returns at the end."""
+def faiss_threads(faiss: ModuleType, *, num_products: int) -> Iterator[None]:
+    """FAISS computes a small pass in one thread, others in as many as before; the earlier number returns at the end."""
     before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1 if one else before)
+    faiss.omp_set_num_threads(1 if num_products < ONE_THREAD_PRODUCTS else before)
     try:
         yield
     finally:

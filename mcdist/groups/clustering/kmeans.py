@@ -10,9 +10,6 @@ from mcdist.groups.clustering.faiss_library import faiss_threads, load_faiss
 NUM_ITERATIONS = 100
 NUM_STARTS = 20
 
-ONE_THREAD_PRODUCTS = 2**27
-"""Below so many multiplications an iteration, threads cost more than they save: 437 vectors on two busy cores take 7 to 30 times as long with two."""
-
 
 @dataclass(frozen=True, slots=True)
 class Centres:
@@ -62,7 +59,7 @@ def fit_centres(
         gpu=faiss.get_num_gpus() > 0,
     )
     points = numpy.ascontiguousarray(vectors, dtype=numpy.float32)
-    with faiss_threads(faiss, one=vectors.size * num_clusters < ONE_THREAD_PRODUCTS):
+    with faiss_threads(faiss, num_products=vectors.size * num_clusters):
         objective = machine.train(points)
     return Centres(centres=machine.centroids, objective=float(objective))
 
@@ -76,5 +73,5 @@ def nearest_centres(
     if faiss.get_num_gpus() > 0:
         index = faiss.index_cpu_to_all_gpus(index)
     index.add(numpy.ascontiguousarray(centres, dtype=numpy.float32))
-    with faiss_threads(faiss, one=vectors.size * len(centres) < ONE_THREAD_PRODUCTS):
+    with faiss_threads(faiss, num_products=vectors.size * len(centres)):
         return index.search(numpy.ascontiguousarray(vectors, dtype=numpy.float32), num)

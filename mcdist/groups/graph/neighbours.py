@@ -23,7 +23,6 @@ TRAINING_PER_LIST = 40
 TRAINING_ITERATIONS = 8
 """FAISS' inverted lists: 4 sqrt(M) of them, the 24 nearest are searched. benchmarks/groups has the recall and the time."""
 
-ONE_THREAD_PRODUCTS = 2**27
 QUERIES = 512
 """Queries of a block of the exact search without an index."""
 
@@ -76,7 +75,7 @@ def find_neighbours(
         return Neighbours(numpy.full((num_nodes, 0), -1, dtype=numpy.int64), numpy.zeros((num_nodes, 0), dtype=numpy.float32), method="exact")
     approximate = search == "approximate" or (search == "auto" and num_nodes > EXACT_NODES_MAX)
     faiss = load_faiss()
-    with faiss_threads(faiss, one=num_nodes * num_nodes * vectors.num_dims < ONE_THREAD_PRODUCTS):
+    with faiss_threads(faiss, num_products=num_nodes * num_nodes * vectors.num_dims):
         index = _inverted_lists(vectors, seed=seed) if approximate else _flat(vectors)
         found, cosine, num_completed = _search_all(index, vectors, width=width, source_of=source_of)
     if not approximate:
