@@ -198,7 +198,13 @@ def extract_settings(config: Config, *, patches: bool, with_truth: bool) -> Extr
 
 def judge_settings(config: Config) -> JudgeSettings:
     """What the configuration says about protocols, under its own names."""
-    return JudgeSettings(**{name: getattr(config.evaluate, name) for name in JudgeSettings.__dataclass_fields__})
+    evaluate = config.evaluate
+    return JudgeSettings(
+        pca_dim=evaluate.pca_dim,
+        mean_embedding_pca_dim=evaluate.mean_embedding_pca_dim,
+        num_clusters=evaluate.cluster_numbers,
+        num_seeds=evaluate.num_seeds,
+    )
 
 
 def loss_terms(config: Config) -> tuple[Term, ...]:

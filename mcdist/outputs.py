@@ -188,14 +188,23 @@ def publish(config: Config, run_dir: RunDir, evaluation: Evaluation) -> None:
     if sink is None:
         return
     rows = evaluation.rows if evaluation.has_truth else ()
-    sink.log([Record(evaluation.step, _row_name(row), row.mean, row.unit) for row in rows])
+    sink.log([Record(evaluation.step, name, row.mean, row.unit) for name, row in _named(rows).items()])
     sink.log_artifacts([run_dir.report, run_dir.evaluation, run_dir.config, *sorted(run_dir.panels.glob("*.png"))])
     sink.finish("FINISHED")
 
 
-def _row_name(row: Row) -> str:
+def _named(rows: tuple[Row, ...]) -> dict[str, Row]:
+    """Each row under a name of its own: of rows that differ by their number of clusters the first has the plain name, the others theirs with it."""
+    named: dict[str, Row] = {}
+    for row in rows:
+        plain = _row_name(row, protocol=row.protocol)
+        named[_row_name(row, protocol=f"{row.protocol}-{row.num_clusters}") if plain in named else plain] = row
+    return named
+
+
+def _row_name(row: Row, *, protocol: str) -> str:
     metric = f"{row.metric.lower()}_percent" if row.unit == "%" else row.metric
-    return f"evaluation/{row.subject.masks}/{row.protocol}/{row.subject.encoder}/{metric}".replace(" ", "_")
+    return f"evaluation/{row.subject.masks or 'photos'}/{protocol}/{row.subject.encoder}/{metric}".replace(" ", "_")
 
 
 def start_mlflow(config: Config, run_dir: RunDir, *, console: Console, only_adds: bool = False) -> MlflowSink | None:

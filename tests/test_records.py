@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcdist.errors import DataError
-from mcdist.records import Evaluation, Record, Row, Subject
+from mcdist.records import Difference, Evaluation, Record, Row, Subject, difference
 
 ROW = Row(
     protocol="maskcontrast-kmeans",
@@ -80,3 +80,20 @@ def test_an_evaluation_of_an_earlier_mcdist_says_how_to_write_it_again():
 def test_a_record_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Record(step=1, name="loss", value=2.0).value = 3.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("values", "baseline", "found", "word"),
+    [
+        ((40.0, 42.0), (30.0, 30.0), Difference(11.0, 1.0), "clear"),
+        ((40.0, 42.0), (42.0, 40.0), Difference(0.0, 2.0), "unclear"),
+        ((30.0, 44.0), (42.0, 50.0), Difference(-9.0, 3.0), "clear"),
+        ((41.0,), (30.0,), Difference(11.0, None), ""),
+        ((41.0,), (30.0, 32.0), Difference(10.0, None), ""),
+        ((30.0, 30.0), (30.0, 30.0), Difference(0.0, 0.0), "unclear"),
+    ],
+)
+def test_a_difference_is_paired_by_seed_and_clear_beyond_two_deviations(values, baseline, found, word):
+    row = dataclasses.replace(ROW, values=values)
+    assert difference(row, baseline=dataclasses.replace(ROW, values=baseline)) == found
+    assert found.word == word

@@ -23,9 +23,9 @@ class ExtractSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeSettings:
-    """What the configuration says about protocols; each uses what concerns it."""
+    """What the configuration says about protocols; each uses what concerns it. `num_clusters`: every K, the one to quote first; 0 as the protocol says."""
 
     pca_dim: int
     mean_embedding_pca_dim: int
-    num_clusters: int
+    num_clusters: tuple[int, ...]
     num_seeds: int

@@ -1,5 +1,7 @@
 """Records: what a run measured. `Record`s while it trains, an `Evaluation` of `Row`s after it; reports are views of these, and no logger is known here."""
 
+from mcdist.records.difference import Difference as Difference
+from mcdist.records.difference import difference as difference
 from mcdist.records.evaluation import Evaluation as Evaluation
 from mcdist.records.evaluation import Row as Row
 from mcdist.records.evaluation import Subject as Subject

@@ -34,6 +34,11 @@ class Row:
     details: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def num_clusters(self) -> int:
+        """K of the clustering behind the row; 0 where nothing was clustered."""
+        return int(self.details.get("num_clusters", 0))
+
+    @property
     def mean(self) -> float:
         """Mean over the repetitions; 0 without one."""
         return float(numpy.mean(self.values)) if self.values else 0.0

@@ -6,31 +6,38 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from mcdist.records import Evaluation, Row
+from mcdist.records import Difference, Evaluation, Row, difference
 from mcdist.records.names import BASELINE, SILHOUETTE
+
+
+MEANING = f"vs {BASELINE}: mean ± standard deviation of the seeds' differences; clear beyond two standard deviations"
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A row beside its baseline. `difference`: in the row's unit over the group's initial backbone, None for that row or without one."""
+    """A row beside its baseline. `difference`: seed by seed over the group's initial backbone, None for that row or without one."""
 
     row: Row
-    difference: float | None
+    difference: Difference | None
     is_headline: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The rows that may be compared: same masks, same protocol, same metric."""
+    """The rows that may be compared: same masks, same protocol, same metric, same number of clusters.
+
+    `clusters`: `K = 12, majority`: how many and how they were matched to classes, empty where nothing was clustered.
+    """
 
     masks: str
     protocol: str
+    clusters: str
     metric: str
     rows: tuple[Compared, ...]
 
 
 def evaluation_groups(evaluation: Evaluation) -> tuple[Group, ...]:
-    """The rows by masks, protocol and metric, in the order they were measured; the headline's group first."""
+    """The rows by masks, protocol, metric and number of clusters, in the order they were measured; the headline's group first."""
     quoted = headline(evaluation)
     keys = list(dict.fromkeys(_key(row) for row in evaluation.rows))
     keys.sort(key=lambda key: quoted is None or key != _key(quoted))
@@ -63,9 +70,10 @@ def evaluation_table(evaluation: Evaluation) -> Table:
     table.add_column(_value_heading(evaluation), justify="right")
     table.add_column("seeds", justify="right")
     table.add_column(f"vs {BASELINE}", justify="right")
+    table.caption = f"{MEANING}\n{table.caption}"
     for group in evaluation_groups(evaluation):
         for place, compared in enumerate(group.rows):
-            first = (group.masks, group.protocol) if place == 0 else ("", "")
+            first = (group.masks if place == 0 else "", _heading(group, place=place))
             style = "bold green" if compared.is_headline else ""
             table.add_row(*first, *_cells(compared, mark="▸ ", evaluation=evaluation), style=style, end_section=place == len(group.rows) - 1)
     return table
@@ -82,7 +90,7 @@ def switches_text(switches: dict[str, Any]) -> str:
 
 
 def _table(evaluation: Evaluation) -> Table:
-    lines = (f"{name}: {switches_text(switches)}" for name, switches in evaluation.protocols.items())
+    lines = [f"{name}: {switches_text(switches)}" for name, switches in evaluation.protocols.items()]
     return Table(
         box=box.ROUNDED,
         title=caption(evaluation),
@@ -116,7 +124,8 @@ def evaluation_markdown(evaluation: Evaluation) -> str:
     lines = [f"| masks | protocol | encoder | {_value_heading(evaluation)} | seeds | vs {BASELINE} |", "|---|---|---|---:|---:|---:|"]
     for group in evaluation_groups(evaluation):
         for compared in group.rows:
-            cells = [_escaped(cell) for cell in (group.masks, group.protocol, *_cells(compared, mark="", evaluation=evaluation))]
+            protocol = ", ".join(filter(None, (group.protocol, group.clusters)))
+            cells = [_escaped(cell) for cell in (group.masks, protocol, *_cells(compared, mark="", evaluation=evaluation))]
             lines.append("| " + " | ".join(f"**{cell}**" if compared.is_headline and cell else cell for cell in cells) + " |")
     return "\n".join([*lines, "", _escaped(caption(evaluation)), ""])
 
@@ -135,21 +144,40 @@ def mean_and_std(row: Row) -> str:
     return f"{row.mean:.{digits}f} ± {row.std:.{digits}f}" if len(row.values) > 1 else f"{row.mean:.{digits}f}"
 
 
-def _key(row: Row) -> tuple[str, str, str, str]:
+def difference_text(compared: Compared) -> str:
+    """`+5.6 ± 1.2 clear`; the mean alone where the spread is not known, nothing without a baseline."""
+    if compared.difference is None:
+        return ""
+    found, digits = compared.difference, 1 if compared.row.unit == "%" else 3
+    return f"{found.mean:+.{digits}f}" if found.std is None else f"{found.mean:+.{digits}f} ± {found.std:.{digits}f} {found.word}"
+
+
+def _heading(group: Group, *, place: int) -> str:
+    """The protocol's name in a group's first line, its clusters in the next one, or in the same where there is none."""
+    lines = [group.protocol, *filter(None, [group.clusters])]
+    return "\n".join(lines) if len(group.rows) == 1 else "".join(lines[place : place + 1])
+
+
+def _clusters(row: Row) -> str:
+    return ", ".join(filter(None, (f"K = {row.num_clusters}", row.details.get("matching")))) if row.num_clusters else ""
+
+
+def _key(row: Row) -> tuple[str, str, str, str, int]:
     """What rows that may be compared have in common."""
-    return row.subject.masks, row.protocol, row.metric, str(row.details.get("pooling", ""))
+    return row.subject.masks, row.protocol, row.metric, str(row.details.get("pooling", "")), row.num_clusters
 
 
-def _group(evaluation: Evaluation, *, key: tuple[str, str, str, str]) -> Group:
+def _group(evaluation: Evaluation, *, key: tuple[str, str, str, str, int]) -> Group:
     rows = tuple(_compared(evaluation, place=place) for place, row in enumerate(evaluation.rows) if _key(row) == key)
-    return Group(masks=key[0], protocol=key[1], metric=metric_label(rows[0].row), rows=rows)
+    first = rows[0].row
+    return Group(masks=key[0], protocol=key[1], clusters=_clusters(first), metric=metric_label(first), rows=rows)
 
 
 def _compared(evaluation: Evaluation, *, place: int) -> Compared:
     row = evaluation.rows[place]
     baseline = baseline_of(evaluation, row=row)
-    difference = None if baseline is None or row.subject.encoder == BASELINE else row.mean - baseline.mean
-    return Compared(row=row, difference=difference, is_headline=place == evaluation.headline)
+    found = None if baseline is None or row.subject.encoder == BASELINE else difference(row, baseline=baseline)
+    return Compared(row=row, difference=found, is_headline=place == evaluation.headline)
 
 
 def _value_heading(evaluation: Evaluation) -> str:
@@ -159,11 +187,10 @@ def _value_heading(evaluation: Evaluation) -> str:
 
 
 def _cells(compared: Compared, *, mark: str, evaluation: Evaluation) -> tuple[str, str, str, str]:
-    row, digits = compared.row, 1 if compared.row.unit == "%" else 3
-    difference = "" if compared.difference is None else f"{compared.difference:+.{digits}f}"
+    row = compared.row
     encoder = f"{mark}{row.subject.encoder}" if compared.is_headline else row.subject.encoder
     metric = "" if _value_heading(evaluation) == metric_label(row) else f"{metric_label(row)} "
-    return encoder, metric + mean_and_std(row), str(len(row.values)), difference
+    return encoder, metric + mean_and_std(row), str(len(row.values)), difference_text(compared)
 
 
 def _escaped(cell: str) -> str:

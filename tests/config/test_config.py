@@ -46,6 +46,17 @@ def test_a_file_beats_the_defaults_and_an_argument_beats_the_file(write):
     assert (config.optim.lr, config.optim.epochs, config.model.norm) == (0.2, 3, "group")
 
 
+@pytest.mark.parametrize(("written", "numbers"), [("12", (12,)), ("[0, 12, 25]", (0, 12, 25))])
+def test_numbers_of_clusters_are_one_or_several(write, written, numbers):
+    assert load_config(write(f"evaluate: {{num_clusters: {written}}}")).evaluate.cluster_numbers == numbers
+
+
+@pytest.mark.parametrize("override", ["evaluate.num_clusters=[]", "evaluate.num_clusters=[3, 3]", "evaluate.num_clusters=[3, -1]", "evaluate.num_clusters=-1"])
+def test_numbers_of_clusters_are_different_ones(write, override):
+    with pytest.raises(ConfigError, match=r"evaluate.num_clusters must be one or more different numbers >= 0, got"):
+        load_config(write(""), overrides=[override])
+
+
 def test_the_last_argument_wins(write):
     assert load_config(write(""), overrides=["run.seed=1", "run.seed=2"]).run.seed == 2
 

@@ -30,7 +30,7 @@ from mcdist.types import IMAGENET_MEAN, IMAGENET_STD, Embedded
 COLOURS = {1: (230, 20, 20), 2: (20, 230, 20), 3: (20, 20, 230)}
 CLASSES = {"background": [0], "red": [1], "green": [2], "blue": [3]}
 EXTRACT = ExtractSettings(size_px=64, batch=5, objects="photo", component_area_min=0.01)
-JUDGE = JudgeSettings(pca_dim=2, mean_embedding_pca_dim=0, num_clusters=0, num_seeds=2)
+JUDGE = JudgeSettings(pca_dim=2, mean_embedding_pca_dim=0, num_clusters=(0,), num_seeds=2)
 
 
 class ColourEncoder(nn.Module):

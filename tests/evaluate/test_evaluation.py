@@ -152,9 +152,17 @@ def test_components_make_several_objects_a_photo(tmp_path: Path) -> None:
 
 
 def test_overclustering_matches_many_clusters_to_a_class(tmp_path: Path) -> None:
-    evaluation, _ = run(tmp_path, num_clusters=6)
+    evaluation, _ = run(tmp_path, num_clusters=(6,))
     assert {row.details["matching"] for row in evaluation.rows} == {"majority"}
     assert evaluation.rows[evaluation.headline].mean > 75
+
+
+def test_several_numbers_of_clusters_have_rows_of_their_own_and_the_first_is_quoted(tmp_path: Path, colours: Judged) -> None:
+    evaluation, _ = run(tmp_path, num_clusters=(0, 6, 3))
+    assert [row.num_clusters for row in evaluation.rows[:5]] == [3] * 5 and {row.num_clusters for row in evaluation.rows} == {3, 6}  # 0 is 3: once
+    assert {(row.num_clusters, row.details["matching"]) for row in evaluation.rows} == {(3, "hungarian"), (6, "majority")}
+    assert evaluation.rows[evaluation.headline].num_clusters == 3
+    assert tuple(row for row in evaluation.rows if row.num_clusters == 3) == colours[0].rows
 
 
 def test_the_switches_of_each_protocol_are_printed_with_the_result(colours: Judged) -> None:
@@ -163,7 +171,7 @@ def test_the_switches_of_each_protocol_are_printed_with_the_result(colours: Judg
     assert evaluation.protocols["maskcontrast-kmeans"] == {
         "pooling": "logit-sum",
         "pca_dim": 2,
-        "num_clusters": 0,
+        "num_clusters": [0],
         "num_seeds": 2,
         "num_iterations": 100,
         "num_starts": 20,
@@ -174,7 +182,7 @@ def test_the_switches_of_each_protocol_are_printed_with_the_result(colours: Judg
 def test_the_first_protocol_is_quoted(tmp_path: Path) -> None:
     evaluation, panels = run(tmp_path, protocols=["mean-embedding", "maskcontrast-kmeans"])
     assert evaluation.rows[evaluation.headline].protocol == "mean-embedding"
-    clusters, _ = run(tmp_path / "clusters", protocols=["unlabelled-clusters"], num_clusters=3)
+    clusters, _ = run(tmp_path / "clusters", protocols=["unlabelled-clusters"], num_clusters=(3,))
     assert not clusters.has_truth and clusters.classes == ("background", "cluster 1", "cluster 2", "cluster 3")
 
 

@@ -16,7 +16,7 @@ UNLABELLED = replace(EXTRACT, batch=8, with_truth=False)
 def run(folder, num_photos=30, **changes):
     samples = [make_sample(index, with_segments=False) for index in range(num_photos)]
     store = make_store(folder / "store", samples=samples, settings=UNLABELLED)
-    judged, view = judge_store(store, classes=None, **{"pca_dim": 0, "num_clusters": 3, **changes})
+    judged, view = judge_store(store, classes=None, **{"pca_dim": 0, "num_clusters": (3,), **changes})
     assert judged.painting is not None
     return judged.evaluation, panels_of(judged, view, samples=samples), judged.painting.examples
 
@@ -37,7 +37,7 @@ def test_three_colours_become_three_clear_clusters_with_their_objects(tmp_path):
 
 
 def test_the_number_of_clusters_is_found_where_none_is_given(tmp_path):
-    evaluation, _, _ = run(tmp_path, num_clusters=0)
+    evaluation, _, _ = run(tmp_path, num_clusters=(0,))
     assert len(evaluation.classes) - 1 in (4, 6, 8)
     assert "silhouette" in evaluation.rows[0].details["chosen_by"]
 
@@ -51,7 +51,7 @@ def test_nothing_to_cluster_is_one_sentence(tmp_path):
 
 def test_more_clusters_than_a_panel_can_show_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="evaluate.num_clusters must be at most 253 .* got 254"):
-        run(tmp_path, num_clusters=254)
+        run(tmp_path, num_clusters=(254,))
 
 
 def test_a_silhouette_is_that_of_the_definition():

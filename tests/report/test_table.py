@@ -6,7 +6,7 @@ from io import StringIO
 import pytest
 import rich.console
 
-from mcdist.records import Row, Subject
+from mcdist.records import Row, Subject, difference
 from mcdist.report.table import baseline_of, caption, evaluation_groups, evaluation_markdown, evaluation_table, headline, mean_and_std
 from tests.report.fake_run import make_evaluation
 
@@ -24,7 +24,7 @@ def test_every_row_is_compared_with_the_initial_backbone_of_its_own_group() -> N
         for compared in group.rows:
             encoder = compared.row.subject.encoder
             wanted = None if encoder == "initial backbone" else pytest.approx(means[encoder] - means["initial backbone"])
-            assert compared.difference == wanted
+            assert (compared.difference and compared.difference.mean) == wanted
 
 
 def test_the_headlines_group_comes_first() -> None:
@@ -48,9 +48,9 @@ def test_a_headline_that_is_no_row_is_none(place: int) -> None:
 def test_the_markdown_holds_mean_std_difference_and_a_bold_headline() -> None:
     evaluation = make_evaluation()
     row = evaluation.rows[4]
-    difference = row.mean - evaluation.rows[1].mean
+    found = difference(row, baseline=evaluation.rows[1])
     text = evaluation_markdown(evaluation)
-    assert f"| **trained** | **{row.mean:.1f} ± {row.std:.1f}** | **5** | **{difference:+.1f}** |" in text
+    assert f"| **trained** | **{row.mean:.1f} ± {row.std:.1f}** | **5** | **{found.mean:+.1f} ± {found.std:.1f} clear** |" in text
     assert len([line for line in text.splitlines() if line.startswith("|")]) == 17
     assert "437 of 1,449 photos (a subset)" in text
 
@@ -86,3 +86,30 @@ def test_the_switches_of_each_protocol_are_below_the_table() -> None:
     console = rich.console.Console(width=140, record=True, quiet=False, file=StringIO())
     console.print(evaluation_table(make_evaluation()))
     assert "maskcontrast-kmeans: pca_dim=32, num_seeds=5" in console.export_text()
+
+
+def test_rows_of_several_numbers_of_clusters_have_groups_of_their_own_and_name_them() -> None:
+    evaluation = make_evaluation()
+    start = evaluation.rows[:5]
+    of = {
+        number: [replace(row, details={**row.details, "num_clusters": number, "matching": matching}) for row in start]
+        for number, matching in ((6, "hungarian"), (12, "majority"))
+    }
+    evaluation = replace(evaluation, rows=(*of[6], *of[12]), headline=4)
+    groups = evaluation_groups(evaluation)
+    assert [group.clusters for group in groups] == ["K = 6, hungarian", "K = 12, majority"]
+    assert baseline_of(evaluation, row=of[12][4]) is of[12][1]
+    text = evaluation_markdown(evaluation)
+    assert "| predicted | maskcontrast-kmeans, K = 12, majority | trained |" in text
+    console = rich.console.Console(width=140, record=True, quiet=False, file=StringIO())
+    console.print(evaluation_table(evaluation))
+    printed = " ".join(console.export_text().split())
+    assert "K = 6, hungarian" in printed and "K = 12, majority" in printed and "clear beyond two standard deviations" in printed
+
+
+def test_a_group_of_one_row_names_its_clusters_in_it() -> None:
+    evaluation = make_evaluation()
+    alone = Row("group-segments", Subject("trained"), "mIoU", "%", (40.0,), {"num_clusters": 25, "matching": "majority"})
+    console = rich.console.Console(width=140, record=True, quiet=False, file=StringIO())
+    console.print(evaluation_table(replace(evaluation, rows=(*evaluation.rows, alone))))
+    assert "group-segments" in console.export_text() and "K = 25, majority" in evaluation_markdown(replace(evaluation, rows=(*evaluation.rows, alone)))

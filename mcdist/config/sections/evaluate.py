@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from mcdist.choices import Objects
-from mcdist.config.checks import at_least, check_fields, share
+from mcdist.config.checks import at_least, check_fields, require, share
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,8 @@ class EvaluateConfig:
     pca_dim: int = 32
     mean_embedding_pca_dim: int = 0
     """PCA of the mean-embedding protocol; 0 for none."""
-    num_clusters: int = 0
-    """0: classes without background."""
+    num_clusters: int | list[int] = 0
+    """K of the clustering protocols; 0: classes without background. Of several, such as [0, 12, 25], each has rows of its own and the first is quoted."""
     num_seeds: int = 5
     num_panels: int = 12
     """Photos shown side by side in the report."""
@@ -38,5 +38,15 @@ class EvaluateConfig:
         share("evaluate.component_area_min", self.component_area_min)
         for name in ("batch", "chunk", "num_seeds"):
             at_least(f"evaluate.{name}", getattr(self, name), 1)
-        for name in ("pca_dim", "mean_embedding_pca_dim", "num_clusters", "num_panels", "limit"):
+        for name in ("pca_dim", "mean_embedding_pca_dim", "num_panels", "limit"):
             at_least(f"evaluate.{name}", getattr(self, name), 0)
+        numbers = self.cluster_numbers
+        require(
+            bool(numbers) and min(numbers) >= 0 and len(set(numbers)) == len(numbers),
+            f"evaluate.num_clusters must be one or more different numbers >= 0, got {self.num_clusters}",
+        )
+
+    @property
+    def cluster_numbers(self) -> tuple[int, ...]:
+        """`num_clusters`, one or several."""
+        return (self.num_clusters,) if isinstance(self.num_clusters, int) else tuple(self.num_clusters)

@@ -24,14 +24,17 @@ from mcdist.groups.clustering.kmeans import NUM_ITERATIONS, NUM_STARTS, kmeans
 from mcdist.records import Row, Subject
 from mcdist.records.names import ENCODERS, LOGIT_SUM, MASKCONTRAST_KMEANS, MASKS, MEAN_EMBEDDING, MIOU, PREDICTED, RANDOM_LABELS, TRAINED, UNIT_MEAN
 
+ClustersOfSeed = Callable[[int], Int[numpy.ndarray, " O"]]
+"""A seed -> the cluster of each object."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectKMeansSwitches:
-    """`pca_dim`: dimensions after PCA with whitening over all objects, 0 for none. `num_clusters` 0: classes shown without background."""
+    """`pca_dim`: dimensions after PCA with whitening over all objects, 0 for none. `num_clusters`: each K, 0: classes shown without background."""
 
     pooling: str
     pca_dim: int
-    num_clusters: int
+    num_clusters: tuple[int, ...]
     num_seeds: int
     num_iterations: int = NUM_ITERATIONS
     num_starts: int = NUM_STARTS
@@ -48,44 +51,41 @@ class ObjectKMeans:
     needs: ClassVar[frozenset[Need]] = frozenset({"objects", "truth"})
 
     def judge(self, store: StoreView) -> list[Row]:
-        """Rows by masks, then encoder."""
-        rows = []
-        for masks in MASKS:
-            rows += [self._row(store, subject=Subject(encoder, masks)) for encoder in ENCODERS]
-            if self.switches.random_floor:
-                rows.append(self._row(store, subject=Subject(RANDOM_LABELS, masks)))
-        return rows
+        """Rows by masks, then number of clusters, then encoder."""
+        encoders = (*ENCODERS, RANDOM_LABELS) if self.switches.random_floor else ENCODERS
+        return [
+            self._row(store, subject=Subject(encoder, masks), num_clusters=num_clusters)
+            for masks in MASKS
+            for num_clusters in cluster_numbers(self.switches.num_clusters, store=store)
+            for encoder in encoders
+        ]
 
     def quote(self, rows: Sequence[Row]) -> int:
-        """The trained encoder on the masks that it predicts."""
+        """The trained encoder on the masks that it predicts, with the first number of clusters."""
         return [row.subject for row in rows].index(Subject(TRAINED, PREDICTED))
 
     def paint(self, store: StoreView, *, row: Row) -> Painting:
         """What the first seed made of each object."""
         truth = store.known_truth
-        clusters_of, _ = self._clustering(store, subject=row.subject)
-        _, class_of_object, class_of_background = match_clusters(clusters_of(0), counts=truth.counts[row.subject.masks], num_clusters=self._num_clusters(store))
+        clusters_of, _ = self._clustering(store, subject=row.subject, num_clusters=row.num_clusters)
+        _, class_of_object, class_of_background = match_clusters(clusters_of(0), counts=truth.counts[row.subject.masks], num_clusters=row.num_clusters)
         return Painting(classes=truth.classes, masks=row.subject.masks, class_of_object=class_of_object, class_of_background=class_of_background)
 
-    def _num_clusters(self, store: StoreView) -> int:
-        return self.switches.num_clusters or len(store.known_truth.kept) - 1
-
-    def _row(self, store: StoreView, *, subject: Subject) -> Row:
-        clusters_of, facts = self._clustering(store, subject=subject)
+    def _row(self, store: StoreView, *, subject: Subject, num_clusters: int) -> Row:
+        clusters_of, facts = self._clustering(store, subject=subject, num_clusters=num_clusters)
         counts = store.known_truth.counts[subject.masks]
         return miou_row(
             self.name,
             subject,
             counts=counts,
-            num_clusters=self._num_clusters(store),
+            num_clusters=num_clusters,
             num_seeds=self.switches.num_seeds,
             clusters_of=clusters_of,
             facts=facts,
         )
 
-    def _clustering(self, store: StoreView, *, subject: Subject) -> tuple[Callable[[int], Int[numpy.ndarray, " O"]], dict[str, Any]]:
+    def _clustering(self, store: StoreView, *, subject: Subject, num_clusters: int) -> tuple[ClustersOfSeed, dict[str, Any]]:
         """The clusters of each seed, and how many dimensions were clustered."""
-        num_clusters = self._num_clusters(store)
         if subject.encoder == RANDOM_LABELS:
             num_objects = store.num_objects(subject.masks)
             return lambda seed: random_clusters(num_objects, num_clusters=num_clusters, seed=seed), {}
@@ -97,6 +97,11 @@ class ObjectKMeans:
         return (whiten(vectors, dim=self.switches.pca_dim) if self.switches.pca_dim and len(vectors) else vectors).numpy()
 
 
+def cluster_numbers(asked: tuple[int, ...], *, store: StoreView) -> tuple[int, ...]:
+    """Each K once, 0 being as many as there are classes without background."""
+    return tuple(dict.fromkeys(number or len(store.known_truth.kept) - 1 for number in asked))
+
+
 def miou_row(
     protocol: str,
     subject: Subject,
@@ -104,7 +109,7 @@ def miou_row(
     counts: MaskCounts,
     num_clusters: int,
     num_seeds: int,
-    clusters_of: Callable[[int], Int[numpy.ndarray, " O"]],
+    clusters_of: ClustersOfSeed,
     facts: dict[str, Any],
 ) -> Row:
     """mIoU over seeds 0..num_seeds-1. Details: IoU of each class (mean over seeds) and the confusion of the first seed, row = predicted class."""

@@ -124,7 +124,7 @@ def unlabelled_clusters(settings: JudgeSettings) -> UnlabelledClusters:
         UnlabelledClustersSwitches(
             logit_sum_pca_dim=settings.pca_dim,
             unit_mean_pca_dim=settings.mean_embedding_pca_dim,
-            num_clusters=settings.num_clusters,
+            num_clusters=settings.num_clusters[0],
             num_seeds=settings.num_seeds,
         )
     )

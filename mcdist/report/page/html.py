@@ -102,10 +102,11 @@ def _evaluated(evaluation: Evaluation | None) -> dict[str, Any]:
         "evaluation": evaluation,
         "columns": COLUMNS,
         "headline": row,
-        "baseline": None if row is None else table.baseline_of(evaluation, row=row),
         "groups": groups,
         "beside": [compared for compared in groups[0].rows if not compared.is_headline] if groups and row else [],
         "mean_and_std": table.mean_and_std,
+        "difference_text": table.difference_text,
+        "compared_headline": next((compared for compared in groups[0].rows if compared.is_headline), None) if groups else None,
         "legend": list(zip(evaluation.classes, palette.class_colours(len(evaluation.classes)), strict=True))[1:],
         "bars": Markup(figures.class_bars_svg(evaluation)),
         "confusion": Markup(figures.confusion_svg(evaluation)),
@@ -139,12 +140,11 @@ def _evaluation_facts(evaluation: Evaluation) -> list[Fact]:
 
 
 def _clustered_with(evaluation: Evaluation) -> list[Fact]:
-    """What the rows say about their own clustering, each once: the number of clusters, and dimensions fewer than asked for."""
+    """What the rows say about their own clustering, each once: how the number of clusters was chosen, and dimensions fewer than asked for."""
     facts: dict[tuple[str, str], str] = {}
     for row in evaluation.rows:
-        for name in ("num_clusters", "chosen_by", "matching"):
-            if name in row.details:
-                facts[row.protocol, name] = str(row.details[name])
+        if "chosen_by" in row.details:
+            facts[row.protocol, "num_clusters"] = f"{row.num_clusters}, by {row.details['chosen_by']}"
         asked = evaluation.protocols.get(row.protocol, {}).get("pca_dim", 0)
         if row.details.get("num_dims", asked) < asked:
             facts[row.protocol, f"dimensions of {row.subject.masks}, {row.subject.encoder}"] = f"{row.details['num_dims']} of {asked}"
