@@ -190,6 +190,7 @@ def extract_settings(config: Config, *, patches: bool, with_truth: bool) -> Extr
         size_px=evaluate.size_px,
         batch=evaluate.batch,
         objects=evaluate.objects,
+        predicted_by=evaluate.predicted_by,
         component_area_min=evaluate.component_area_min,
         patches=patches,
         with_truth=with_truth,

@@ -14,7 +14,7 @@ from mcdist.evaluate.judge import Judgement, judge
 from mcdist.evaluate.metrics.labels import LabelMap, label_map
 from mcdist.evaluate.painting import Painting
 from mcdist.evaluate.protocols.protocol import Protocol
-from mcdist.evaluate.protocols.registry import WITH_TRUTH, WITHOUT_TRUTH, make_protocols
+from mcdist.evaluate.protocols.registry import WITH_GROUPS, WITH_TRUTH, WITHOUT_TRUTH, make_protocols
 from mcdist.evaluate.truth import read_truth
 from mcdist.evaluate.view import StoreView
 from mcdist.extraction import Looker, extracted, look_at, opened, photo_console
@@ -77,7 +77,8 @@ def evaluate_run(run_dir: RunDir, *, overrides: list[str], which: str, protocols
 
 
 def _fitting_protocols(looker: Looker) -> tuple[Protocol, ...]:
-    return make_protocols(WITH_TRUTH if looker.settings.with_truth else WITHOUT_TRUTH, settings=build.judge_settings(looker.config))
+    with_truth = WITH_GROUPS if looker.has_groups else WITH_TRUTH
+    return make_protocols(with_truth if looker.settings.with_truth else WITHOUT_TRUTH, settings=build.judge_settings(looker.config))
 
 
 def _labels(looker: Looker, *, protocols: Sequence[Protocol]) -> LabelMap | None:

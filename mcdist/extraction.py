@@ -17,11 +17,11 @@ from mcdist.data.shards.digest import bytes_digest
 from mcdist.data.shards.sample import SEGMENTS_MEMBER
 from mcdist.disk.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from mcdist.distributed import World
-from mcdist.errors import DataError
+from mcdist.errors import ConfigError, DataError
 from mcdist.evaluate.extract.encoders import EncoderPair, equal_weights
 from mcdist.evaluate.extract.extract import EXTRACT_VERSION, extract, finish
 from mcdist.evaluate.extract.layout import aliases
-from mcdist.evaluate.extract.masks import SALIENCY_LOGIT_MIN
+from mcdist.evaluate.extract.masks import logit_min_of
 from mcdist.evaluate.extract.photos import Photos
 from mcdist.evaluate.settings import ExtractSettings
 from mcdist.model.encoder import Encoder
@@ -58,6 +58,11 @@ class Looker:
         return int(self.trained.numbers["step"])
 
     @property
+    def has_groups(self) -> bool:
+        """Whether the trained encoder has a group head."""
+        return any(name.startswith("query/groups.") for name in self.trained.tensors)
+
+    @property
     def num_photos(self) -> int:
         """Those of the data set, unless evaluate.limit says fewer."""
         return min(self.config.evaluate.limit or len(self.reader), len(self.reader))
@@ -83,11 +88,15 @@ def embed_run(run_dir: RunDir, *, overrides: list[str], which: str, shards: str 
 
 
 def look_at(config: Config, run_dir: RunDir, *, which: str, shards: str = "", patches: bool = False) -> Looker:
-    """The run's checkpoints and the photos: `shards`, else those of data.val, else the training's, whose ground truth is then not used."""
+    """The run's checkpoints and the photos: `shards`, else those of data.val, else the training's, whose ground truth is then not used.
+
+    Raises:
+        ConfigError: masks are to be predicted by a head that the encoder does not have.
+    """
     location = shards or config.data.val or config.data.train
     reader = build.open_reader(location, key="--shards" if shards else "data.val", data=config.data)
     with_truth = bool(shards or config.data.val) and reader.num_with(SEGMENTS_MEMBER) > 0
-    return Looker(
+    looker = Looker(
         config=config,
         reader=reader,
         location=location,
@@ -95,6 +104,12 @@ def look_at(config: Config, run_dir: RunDir, *, which: str, shards: str = "", pa
         initial=load_checkpoint(run_dir.initial_checkpoint),
         settings=build.extract_settings(config, patches=patches, with_truth=with_truth),
     )
+    if config.evaluate.predicted_by == "groups" and not looker.has_groups:
+        raise ConfigError(
+            f"evaluate.predicted_by=groups needs an encoder with a group head, that of {looker.trained.path} has none; "
+            "train with groups.num_groups=[25], or set evaluate.predicted_by=saliency"
+        )
+    return looker
 
 
 def extracted(looker: Looker, run_dir: RunDir, *, out: Path | None, world: World, console: Console) -> FeatureStore | None:
@@ -174,6 +189,7 @@ def _encoders(looker: Looker, *, world: World) -> EncoderPair:
         mean=trained.backbone.mean,
         std=trained.backbone.std,
         shared_backbone=equal_weights(trained.backbone, initial.backbone),
+        num_groups=tuple(looker.config.groups.num_groups) if looker.has_groups else (),  # type: ignore[attr-defined]
     )
 
 
@@ -202,7 +218,8 @@ def _plan(looker: Looker) -> StorePlan:
             "batch": settings.batch,
             "objects": settings.objects,
             "component_area_min": settings.component_area_min,
-            "saliency_logit_min": SALIENCY_LOGIT_MIN,
+            "predicted_by": settings.predicted_by,
+            "saliency_logit_min": logit_min_of(settings.predicted_by),
             "patches": settings.patches,
         },
         num_photos=looker.num_photos,

@@ -24,10 +24,14 @@ IMAGENET_STD: Rgb = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """What an encoder gives: features `[B, D, h, w]`, not upsampled and not normalised, and saliency logits `[B, 1, h, w]`."""
+    """What an encoder gives: features `[B, D, h, w]`, not upsampled and not normalised, and saliency logits `[B, 1, h, w]`.
+
+    `groups`: logits `[B, sum(K + 1), h, w]` of an encoder with a group head, set after set; a set's channel 0 is background.
+    """
 
     features: Float[Tensor, "B D h w"]
     saliency: Float[Tensor, "B 1 h w"]
+    groups: Float[Tensor, "B G h w"] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,6 @@ def test_two_pixels_that_touch_at_a_corner_are_one_object_for_builders_proposals
     diagonal[2, 2] = diagonal[3, 3] = True
     built = instances_of(diagonal.astype(numpy.int32) * 255, mask_values="auto", components=True).values
     proposed = objects_of(diagonal, split=True)
-    predicted, num_dropped = component_objects(torch.from_numpy(diagonal).float()[None] * 4 - 2, area_min=0.0)
+    predicted, num_dropped = component_objects(torch.from_numpy(diagonal).float()[None] * 4 - 2, area_min=0.0, logit_min=0.5)
     assert built.tolist() == proposed.tolist() == predicted[0].tolist() == diagonal.astype(int).tolist()
     assert not num_dropped.any()

@@ -50,7 +50,7 @@ def make_panel(sample: Sample, *, photo: int, store: StoreView, painting: Painti
 
 def _predicted(saliency: torch.Tensor, *, store: StoreView, height: int, width: int) -> numpy.ndarray:
     settings = store.store.manifest.plan.settings
-    masks, _ = predicted_objects(saliency, objects=settings["objects"], area_min=settings["component_area_min"])
+    masks, _ = predicted_objects(saliency, objects=settings["objects"], area_min=settings["component_area_min"], logit_min=settings["saliency_logit_min"])
     return resize_nearest(masks.objects[0].numpy(), height=height, width=width)
 
 

@@ -72,6 +72,7 @@ def _settings(store: StoreView, *, num_photos_in_dataset: int) -> dict[str, Any]
         "device": plan.about.get("device"),
         "size_px": settings["size_px"],
         "objects": settings["objects"],
+        "predicted_by": settings["predicted_by"],
         "component_area_min": settings["component_area_min"] if settings["objects"] == "components" else None,
         "saliency_logit_min": settings.get("saliency_logit_min"),
         "object_weight": {PREDICTED: "saliency logit", PROPOSALS: "1"},

@@ -2,21 +2,22 @@
 
 from dataclasses import dataclass
 
-from mcdist.choices import Objects
+from mcdist.choices import Objects, PredictedBy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractSettings:
     """What determines the arrays of a feature store, besides the encoders and the photos.
 
-    `objects`: one predicted object a photo, or connected components of at least `component_area_min`, a share of the photo. `patches`: keep the feature
-    maps too. `with_truth`: count the ground truth's ids in each object.
+    `objects`: one predicted object a photo, or connected components of at least `component_area_min`, a share of the photo. `predicted_by`: the head
+    whose logits predict them. `patches`: keep the feature maps too. `with_truth`: count the ground truth's ids in each object.
     """
 
     size_px: int
     batch: int
     objects: Objects
     component_area_min: float
+    predicted_by: PredictedBy = "saliency"
     patches: bool = False
     with_truth: bool = True
 

@@ -3,13 +3,16 @@
 HEIGHT, WIDTH = "height", "width"
 """Of the photo itself, in pixels."""
 SALIENCY = "saliency"
-"""The trained encoder's saliency logits at stride, [h, w]."""
+"""The trained encoder's logits at stride, [h, w], that masks are predicted from: of its saliency head, or of its group head."""
 DROPPED = "dropped"
 """Predicted components smaller than component_area_min."""
 LOST = "lost"
 """`lost/MASKS`: objects of a photo without a pixel after resizing."""
 BACKGROUND = "background"
 """`background/MASKS`: pixels of each id of the ground truth outside every object."""
+
+SEGMENTS = "segments/"
+"""`segments/K`: pixels of each id of the ground truth in each segment of the group head's set of K groups, [K + 1, NUM_IDS]; row 0 is background."""
 
 PHOTO = "photo"
 """The object's photo, by index in the data set."""
@@ -28,6 +31,11 @@ NUM_IDS = 256
 def vectors_of(pooling: str, encoder: str) -> str:
     """The column of object vectors."""
     return f"vectors/{pooling}/{encoder}"
+
+
+def segments_of(num_groups: int) -> str:
+    """The column of a photo's pixels by group and id."""
+    return f"{SEGMENTS}{num_groups}"
 
 
 def patches_of(encoder: str) -> str:

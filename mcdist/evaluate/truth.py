@@ -7,8 +7,8 @@ from jaxtyping import Bool, Int
 
 from mcdist.errors import DataError
 from mcdist.evaluate.metrics.confusion import foreground_iou
-from mcdist.evaluate.metrics.labels import VOID_CLASS, LabelMap
-from mcdist.evaluate.table_names import BACKGROUND, HISTOGRAM, NUM_IDS, PHOTO
+from mcdist.evaluate.metrics.labels import LabelMap
+from mcdist.evaluate.table_names import BACKGROUND, HISTOGRAM, PHOTO
 from mcdist.records.names import MASKS, PREDICTED
 from mcdist.store.names import PHOTOS
 from mcdist.store.store import FeatureStore
@@ -85,11 +85,8 @@ def read_truth(store: FeatureStore, *, labels: LabelMap, dataset: str) -> Truth:
 
 def _count(store: FeatureStore, *, masks: str, labels: LabelMap) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
     """(pixels of each class in each object, outside of all in each photo, each object's photo)."""
-    class_of_id = numpy.zeros((NUM_IDS, len(labels.names)), dtype=numpy.int64)
-    named = numpy.flatnonzero(labels.index_of != VOID_CLASS)
-    class_of_id[named, labels.index_of[named]] = 1
     objects, outside = (
-        numpy.concatenate([chunk.astype(numpy.int64) @ class_of_id for chunk in store.column(table, column).chunks()])
+        numpy.concatenate([chunk.astype(numpy.int64) @ labels.of_ids for chunk in store.column(table, column).chunks()])
         for table, column in ((masks, HISTOGRAM), (PHOTOS, f"{BACKGROUND}/{masks}"))
     )
     return objects, outside, store.column(masks, PHOTO).read()

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
+import numpy
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from mcdist.errors import DataError
-from mcdist.evaluate.table_names import BOX, DROPPED, LOST, PHOTO, patches_of, vectors_of
+from mcdist.evaluate.table_names import BOX, DROPPED, LOST, PHOTO, SEGMENTS, patches_of, segments_of, vectors_of
 from mcdist.evaluate.truth import Truth
 from mcdist.records import Example, Subject
 from mcdist.records.names import ENCODERS, MASKS
@@ -34,6 +35,15 @@ class StoreView:
     def has_patches(self) -> bool:
         """Whether the store holds the feature maps of all encoders."""
         return all(self.store.has(PHOTOS, patches_of(encoder)) for encoder in ENCODERS)
+
+    @property
+    def group_numbers(self) -> tuple[int, ...]:
+        """K of each set of groups whose segments the store counts, ascending; none without a group head or without ground truth."""
+        return tuple(sorted(int(name.removeprefix(SEGMENTS)) for name in self.store.columns(PHOTOS) if name.startswith(SEGMENTS)))
+
+    def segments(self, num_groups: int) -> Int[numpy.ndarray, "K1 256"]:
+        """Pixels of all photos by group (0: background) and id of the ground truth."""
+        return numpy.sum([chunk.sum(axis=0, dtype=numpy.int64) for chunk in self.store.column(PHOTOS, segments_of(num_groups)).chunks()], axis=0)
 
     def num_objects(self, masks: str) -> int:
         """Objects of a set of masks over all photos."""

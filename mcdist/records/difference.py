@@ -22,7 +22,7 @@ class Difference:
 
     @property
     def word(self) -> str:
-        """"clear" beyond CLEAR_STDS standard deviations, else "unclear"; empty where the spread is not known."""
+        """ "clear" beyond CLEAR_STDS standard deviations, else "unclear"; empty where the spread is not known."""
         if self.std is None:
             return ""
         return "clear" if abs(self.mean) > CLEAR_STDS * self.std else "unclear"

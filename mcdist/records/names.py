@@ -23,8 +23,9 @@ POOLINGS = (LOGIT_SUM, UNIT_MEAN)
 """Ways from pixel embeddings to an object vector: a sum weighted by the saliency logit, and the mean of unit embeddings."""
 
 MASKCONTRAST_KMEANS, MEAN_EMBEDDING = "maskcontrast-kmeans", "mean-embedding"
+OBJECT_GRAPH, GROUP_SEGMENTS = "object-graph", "group-segments"
 UNLABELLED_CLUSTERS = "unlabelled-clusters"
-PROTOCOLS = (MASKCONTRAST_KMEANS, MEAN_EMBEDDING, UNLABELLED_CLUSTERS)
+PROTOCOLS = (MASKCONTRAST_KMEANS, MEAN_EMBEDDING, OBJECT_GRAPH, GROUP_SEGMENTS, UNLABELLED_CLUSTERS)
 
 MIOU, SILHOUETTE = "mIoU", "silhouette"
 """Metrics: mean IoU over the classes in %, and how clear clusters are, -1..1."""

@@ -9,7 +9,6 @@ from rich.table import Table
 from mcdist.records import Difference, Evaluation, Row, difference
 from mcdist.records.names import BASELINE, SILHOUETTE
 
-
 MEANING = f"vs {BASELINE}: mean ± standard deviation of the seeds' differences; clear beyond two standard deviations"
 
 

@@ -14,6 +14,7 @@ from mcdist.evaluate.draw import even_places, make_panel
 from mcdist.evaluate.extract.encoders import EncoderPair
 from mcdist.evaluate.extract.extract import extract, finish
 from mcdist.evaluate.extract.layout import aliases
+from mcdist.evaluate.extract.masks import logit_min_of
 from mcdist.evaluate.extract.photos import Photos
 from mcdist.evaluate.judge import Judgement, judge
 from mcdist.evaluate.metrics.labels import label_map
@@ -54,6 +55,19 @@ class ColourEncoder(nn.Module):
         return Embedded(features=torch.ones_like(embedding) if self.blind else embedding, saliency=saliency)
 
 
+class GroupEncoder(ColourEncoder):
+    """With a group head of two sets: of three groups, one a colour, whose margin over background is `how far from grey`; and of one group for all."""
+
+    num_groups = (3, 1)
+
+    def head(self, features: torch.Tensor) -> Embedded:
+        embedded = super().head(features)
+        far = 20 * (features.amax(1, keepdim=True) - features.amin(1, keepdim=True)) - 6
+        of_three = far + 40 * (features - features.amax(1, keepdim=True))
+        groups = torch.cat([torch.zeros_like(far), of_three, torch.zeros_like(far), far], dim=1)
+        return Embedded(features=embedded.features, saliency=embedded.saliency, groups=groups)
+
+
 def make_sample(index: int, *, height: int = 48, width: int = 64, with_segments: bool = True) -> Sample:
     """A grey photo with one coloured rectangle; void along its left edge; proposals are the rectangle, a pixel too wide."""
     random = numpy.random.default_rng(index)
@@ -90,6 +104,7 @@ def encoder_pair(*, trained: nn.Module | None = None, initial: nn.Module | None 
         device=torch.device("cpu"),
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
+        num_groups=getattr(trained, "num_groups", ()),
     )
 
 
@@ -98,7 +113,7 @@ def make_writer(folder: Path, *, num_photos: int, settings: ExtractSettings = EX
     plan = StorePlan(
         checkpoint={"trained": "a" * 64},
         data={"num_photos": num_photos, "with_truth": settings.with_truth},
-        settings=asdict(settings),
+        settings={**asdict(settings), "saliency_logit_min": logit_min_of(settings.predicted_by)},
         num_photos=num_photos,
         chunk=chunk,
         aliases=aliases(encoders, settings=settings) if encoders is not None else (),

@@ -19,9 +19,9 @@ def run_step(*, device: str, proposals_device: str | None = None) -> dict:
     proposals = torch.zeros(2, 32, 32, dtype=torch.int16, device=proposals_device or device)
     encoders = encoder_pair(trained=ColourEncoder(device=device), initial=ColourEncoder(device=device))
     with torch.inference_mode():
-        embedded = embed(torch.zeros(2, 3, 32, 32, dtype=torch.uint8, device=device), encoders=encoders)
+        embedded = embed(torch.zeros(2, 3, 32, 32, dtype=torch.uint8, device=device), encoders=encoders, predicted_by="saliency")
         saliency = upsampled(embedded.saliency, size_px=32)
-        masks = {PREDICTED: ObjectMasks(photo_objects(saliency), max_objects=1), PROPOSALS: ObjectMasks(proposals, max_objects=3)}
+        masks = {PREDICTED: ObjectMasks(photo_objects(saliency, logit_min=0.5), max_objects=1), PROPOSALS: ObjectMasks(proposals, max_objects=3)}
         return pool_objects(embedded.features, masks=masks, saliency=saliency)
 
 
@@ -50,10 +50,10 @@ def test_a_shared_backbone_runs_once_and_changes_no_bit() -> None:
     torch.manual_seed(0)
     images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     encoders = encoder_pair(trained=CountingBackbone(), initial=CountingBackbone(blind=True))
-    apart = embed(images, encoders=encoders)
+    apart = embed(images, encoders=encoders, predicted_by="saliency")
     CountingBackbone.num_calls = 0
     shared = replace(encoders, shared_backbone=True)
-    together = embed(images, encoders=shared)
+    together = embed(images, encoders=shared, predicted_by="saliency")
     assert CountingBackbone.num_calls == 1
     assert set(together.features) == {"trained", "trained backbone", "initial"}
     assert all(torch.equal(together.features[shared.aliases.get(name, name)], apart.features[name]) for name in ENCODERS)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from mcdist.choices import Objects
+from mcdist.choices import Objects, PredictedBy
 from mcdist.config.checks import at_least, check_fields, require, share
 
 
@@ -19,6 +19,8 @@ class EvaluateConfig:
     """Photos in a chunk of the feature store, in whole batches: a killed extraction repeats at most these."""
     objects: Objects = "photo"
     """photo (the paper: one object per photo) | components (connected components of the predicted mask)."""
+    predicted_by: PredictedBy = "saliency"
+    """What predicts the masks: saliency (the paper) | groups (an object is where the group head's largest set says anything but background)."""
     component_area_min: float = 0.01
     """Smaller components (share of the photo) are dropped; with objects=components."""
     pca_dim: int = 32

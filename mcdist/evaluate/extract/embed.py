@@ -1,4 +1,4 @@
-"""Embed: a batch of photos to the feature maps of every encoder and the trained encoder's saliency."""
+"""Embed: a batch of photos to the feature maps of every encoder, and what the trained encoder's other heads say."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,19 +7,23 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from mcdist.choices import PredictedBy
 from mcdist.data.views.normalise import normalise
 from mcdist.evaluate.extract.encoders import EncoderPair
+from mcdist.evaluate.extract.segments import foreground_margin
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedPhotos:
-    """`features` by the names of `EncoderPair.names`, float32 at stride; `saliency`: the trained encoder's logits there."""
+    """At stride, float32: `features` by the names of `EncoderPair.names`; of the trained encoder `saliency`, the logits that masks are predicted from, and
+    `groups`, those of its group head, None without one."""
 
     features: dict[str, Float[Tensor, "B _ _ _"]]
     saliency: Float[Tensor, "B h w"]
+    groups: Float[Tensor, "B G h w"] | None
 
 
-def embed(images: UInt8[Tensor, "B 3 S S"], *, encoders: EncoderPair) -> EmbeddedPhotos:
+def embed(images: UInt8[Tensor, "B 3 S S"], *, encoders: EncoderPair, predicted_by: PredictedBy) -> EmbeddedPhotos:
     """Each encoder once over the photos; a backbone that both share runs once. Nothing here waits for the device."""
     inputs = normalise(images, mean=encoders.mean, std=encoders.std)
     trained: Any = encoders.trained  # attributes of a module have no static type
@@ -29,7 +33,9 @@ def embed(images: UInt8[Tensor, "B 3 S S"], *, encoders: EncoderPair) -> Embedde
     embedded = trained.head(trained_backbone)
     maps = (embedded.features, trained_backbone, initial.head(initial_backbone).features, initial_backbone)
     features = {name: feature_map.float() for name, feature_map in zip(encoders.names, maps, strict=not encoders.shared_backbone)}
-    return EmbeddedPhotos(features=features, saliency=embedded.saliency.float()[:, 0])
+    groups: Any = embedded.groups.float() if encoders.num_groups else None
+    saliency = embedded.saliency.float()[:, 0] if predicted_by == "saliency" else foreground_margin(groups, num_groups=encoders.num_groups)
+    return EmbeddedPhotos(features=features, saliency=saliency, groups=groups)
 
 
 def upsampled(saliency: Float[Tensor, "B h w"], *, size_px: int) -> Float[Tensor, "B S S"]:

@@ -16,7 +16,7 @@ class EncoderPair:
     """The encoder after `step` steps and before the first. Both are on `device`, offer `backbone(image)` and `head(features)`, and keep the mode they have.
 
     `mean`, `std`: the pixel statistics that their backbone was trained on. `shared_backbone`: both backbones hold the same weights, as where training left
-    it frozen, so one forward pass serves both.
+    it frozen, so one forward pass serves both. `num_groups`: K of each set of the trained encoder's group head; none without one.
     """
 
     trained: nn.Module
@@ -26,6 +26,7 @@ class EncoderPair:
     mean: Rgb
     std: Rgb
     shared_backbone: bool = False
+    num_groups: tuple[int, ...] = ()
 
     @property
     def aliases(self) -> dict[str, str]:

@@ -9,10 +9,11 @@ import torch
 from mcdist.evaluate.extract.embed import embed, upsampled
 from mcdist.evaluate.extract.encoders import EncoderPair, evaluating
 from mcdist.evaluate.extract.layout import layout
-from mcdist.evaluate.extract.masks import ObjectMasks, predicted_objects
+from mcdist.evaluate.extract.masks import ObjectMasks, logit_min_of, predicted_objects
 from mcdist.evaluate.extract.measure import Batch, Columns, concatenated
 from mcdist.evaluate.extract.photos import Photos, Prepared, prepared_batches
 from mcdist.evaluate.extract.pool import pool_objects
+from mcdist.evaluate.extract.segments import group_maps
 from mcdist.evaluate.settings import ExtractSettings
 from mcdist.records.names import PREDICTED, PROPOSALS
 from mcdist.store.store import FeatureStore
@@ -72,15 +73,19 @@ def extract_batch(photos: list[Prepared], *, first: int, encoders: EncoderPair, 
     """The rows of one batch, whose first photo has index `first`: features, then masks, then vectors."""
     images = torch.stack([photo.image for photo in photos]).to(encoders.device)
     proposals = _stacked_proposals(photos, device=encoders.device)
-    embedded = embed(images, encoders=encoders)
+    embedded = embed(images, encoders=encoders, predicted_by=settings.predicted_by)
     saliency = upsampled(embedded.saliency, size_px=settings.size_px)
-    predicted, num_dropped = predicted_objects(saliency, objects=settings.objects, area_min=settings.component_area_min)
+    predicted, num_dropped = predicted_objects(
+        saliency, objects=settings.objects, area_min=settings.component_area_min, logit_min=logit_min_of(settings.predicted_by)
+    )
     masks = {PREDICTED: predicted, PROPOSALS: proposals}
     vectors = pool_objects(embedded.features, masks=masks, saliency=saliency)
     batch = Batch(photos, first=first, masks=masks)
     batch.add_photos(embedded, num_dropped=num_dropped)
     batch.add_vectors(vectors)
     batch.add_objects()
+    if embedded.groups is not None and settings.with_truth:
+        batch.add_segments(group_maps(embedded.groups, num_groups=encoders.num_groups, size_px=settings.size_px))
     if settings.patches:
         batch.add_patches(embedded)
     return batch.tables

@@ -15,6 +15,7 @@ from mcdist.evaluate.table_names import (
     SALIENCY,
     WIDTH,
     patches_of,
+    segments_of,
     vectors_of,
 )
 from mcdist.records.names import MASKS, POOLINGS
@@ -26,7 +27,7 @@ def layout(encoders: EncoderPair, *, settings: ExtractSettings) -> dict[str, lis
     photos = [HEIGHT, WIDTH, DROPPED, SALIENCY, *(f"{LOST}/{masks}" for masks in MASKS)]
     objects = [PHOTO, NUMBER, AREA_PX, BOX, *(vectors_of(pooling, encoder) for pooling in POOLINGS for encoder in encoders.names)]
     if settings.with_truth:
-        photos += [f"{BACKGROUND}/{masks}" for masks in MASKS]
+        photos += [*(f"{BACKGROUND}/{masks}" for masks in MASKS), *map(segments_of, encoders.num_groups)]
         objects.append(HISTOGRAM)
     if settings.patches:
         photos += [patches_of(encoder) for encoder in encoders.names]

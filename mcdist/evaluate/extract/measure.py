@@ -2,7 +2,7 @@
 
 import numpy
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int, Int16, Shaped, UInt32
 from torch import Tensor
 
 from mcdist.data.pictures.resize import resize_nearest
@@ -26,9 +26,10 @@ from mcdist.evaluate.table_names import (
     SALIENCY,
     WIDTH,
     patches_of,
+    segments_of,
     vectors_of,
 )
-from mcdist.records.names import PREDICTED
+from mcdist.records.names import PREDICTED, TRAINED
 from mcdist.store.names import PHOTOS
 
 Columns = dict[str, list[numpy.ndarray]]
@@ -47,7 +48,8 @@ class Batch:
         """Sizes, saliency logits, and components that were too small."""
         shapes = [tuple(photo.instances.shape) for photo in self.photos]
         saliency = embedded.saliency.cpu().numpy()
-        self._require_finite(bool(numpy.isfinite(saliency).all()), encoder="trained")
+        self._require_finite(bool(numpy.isfinite(saliency).all()), encoder=TRAINED)
+        self._require_finite(embedded.groups is None or bool(torch.isfinite(embedded.groups).all()), encoder=TRAINED)
         columns = {HEIGHT: [height for height, _ in shapes], WIDTH: [width for _, width in shapes], DROPPED: num_dropped}
         self._add(PHOTOS, {name: numpy.asarray(values, dtype=numpy.int32) for name, values in columns.items()} | {SALIENCY: saliency})
 
@@ -57,6 +59,12 @@ class Batch:
             patches = features.permute(0, 2, 3, 1).half()
             self._require_finite(bool(torch.isfinite(patches).all()), encoder=encoder)
             self._add(PHOTOS, {patches_of(encoder): patches.cpu().numpy()})
+
+    def add_segments(self, maps: dict[int, Int16[Tensor, "B S S"]]) -> None:
+        """Pixels by group and id of the ground truth, at the photo's own size, of each set of groups."""
+        for num_groups, segments in maps.items():
+            counts = [_segment_counts(segments[place], photo=photo, num_groups=num_groups) for place, photo in enumerate(self.photos)]
+            self._add(PHOTOS, {segments_of(num_groups): numpy.stack(counts)})
 
     def add_vectors(self, vectors: dict[Kind, Float[Tensor, "_ _"]]) -> None:
         """Of every object that has a pixel, its vector of each kind."""
@@ -110,6 +118,13 @@ def concatenated(batches: list[dict[str, Columns]]) -> dict[str, dict[str, numpy
     return {
         table: {name: numpy.concatenate([piece for batch in batches for piece in batch[table][name]]) for name in columns} for table, columns in first.items()
     }
+
+
+def _segment_counts(segments: Int16[Tensor, "S S"], *, photo: Prepared, num_groups: int) -> UInt32[numpy.ndarray, "K1 256"]:
+    assert photo.truth is not None
+    height, width = photo.instances.shape
+    own_size = resize_nearest(segments.cpu().numpy(), height=height, width=width)
+    return object_histograms(own_size, truth=photo.truth.numpy(), num_objects=num_groups, num_classes=NUM_IDS).astype(numpy.uint32)
 
 
 def _num_lost(objects: Shaped[numpy.ndarray, "H W"], *, valid: numpy.ndarray) -> int:

@@ -15,6 +15,19 @@ def matching_for(*, num_clusters: int, num_classes: int) -> str:
     return HUNGARIAN if num_clusters + 1 <= num_classes else MAJORITY
 
 
+def assign_segments(confusion: Int[numpy.ndarray, "R C"], *, matching: str) -> Int[numpy.ndarray, " R"]:
+    """The class of each row of a segmentation whose row 0 is background by its own account: that row is class 0, whatever it covers.
+
+    "hungarian": each group another class of 1.., so that the sum of IoU is the largest; needs no more groups than such classes.
+    "majority": each group the class with most of its pixels, background too; the first such class where several tie.
+    """
+    if matching == MAJORITY:
+        return numpy.concatenate([[0], confusion[1:].argmax(axis=1)])
+    assert confusion.shape[0] <= confusion.shape[1], "one-to-one matching needs no more groups than classes"
+    _, class_of = linear_sum_assignment(pair_iou(confusion)[1:, 1:], maximize=True)
+    return numpy.concatenate([[0], class_of + 1])
+
+
 def assign(confusion: Int[numpy.ndarray, "R C"], *, matching: str) -> Int[numpy.ndarray, " R"]:
     """The class of each row: clusters, then the background row, which takes part like any other.
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 
 from mcdist.errors import ConfigError
 
@@ -22,6 +22,14 @@ class LabelMap:
     def ids(self) -> dict[str, list[int]]:
         """The raw ids of each class, in ascending order."""
         return {name: numpy.flatnonzero(self.index_of == index).tolist() for index, name in enumerate(self.names)}
+
+    @property
+    def of_ids(self) -> Int[numpy.ndarray, "256 C"]:
+        """1 where an id belongs to a class, else 0: counts by id times this are counts by class."""
+        members = numpy.zeros((len(self.index_of), len(self.names)), dtype=numpy.int64)
+        named = numpy.flatnonzero(self.index_of != VOID_CLASS)
+        members[named, self.index_of[named]] = 1
+        return members
 
     def apply(self, segments: UInt8[numpy.ndarray, "H W"]) -> UInt8[numpy.ndarray, "H W"]:
         """Class index of every pixel, VOID_CLASS where the raw id belongs to no class."""

@@ -4,28 +4,23 @@ Every row takes the same way: whitening, K-means, matching, counting. `maskcontr
 of unit pixel embeddings instead of the sum weighted by the saliency logit, unwhitened unless it is asked for.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from mcdist.evaluate.metrics.assign import assign, matching_for
-from mcdist.evaluate.metrics.confusion import class_confusion, class_iou, cluster_confusion
 from mcdist.evaluate.painting import Painting
+from mcdist.evaluate.protocols.clustered_row import ClustersOfSeed, cluster_numbers, matched_painting, miou_row, quoted_place
 from mcdist.evaluate.protocols.protocol import Need
 from mcdist.evaluate.protocols.random_labels import random_clusters
 from mcdist.evaluate.settings import JudgeSettings
-from mcdist.evaluate.truth import MaskCounts
 from mcdist.evaluate.view import StoreView
 from mcdist.evaluate.whiten import whiten
 from mcdist.groups.clustering.kmeans import NUM_ITERATIONS, NUM_STARTS, kmeans
 from mcdist.records import Row, Subject
-from mcdist.records.names import ENCODERS, LOGIT_SUM, MASKCONTRAST_KMEANS, MASKS, MEAN_EMBEDDING, MIOU, PREDICTED, RANDOM_LABELS, TRAINED, UNIT_MEAN
-
-ClustersOfSeed = Callable[[int], Int[numpy.ndarray, " O"]]
-"""A seed -> the cluster of each object."""
+from mcdist.records.names import ENCODERS, LOGIT_SUM, MASKCONTRAST_KMEANS, MASKS, MEAN_EMBEDDING, RANDOM_LABELS, UNIT_MEAN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,22 +57,19 @@ class ObjectKMeans:
 
     def quote(self, rows: Sequence[Row]) -> int:
         """The trained encoder on the masks that it predicts, with the first number of clusters."""
-        return [row.subject for row in rows].index(Subject(TRAINED, PREDICTED))
+        return quoted_place(rows)
 
     def paint(self, store: StoreView, *, row: Row) -> Painting:
         """What the first seed made of each object."""
-        truth = store.known_truth
         clusters_of, _ = self._clustering(store, subject=row.subject, num_clusters=row.num_clusters)
-        _, class_of_object, class_of_background = match_clusters(clusters_of(0), counts=truth.counts[row.subject.masks], num_clusters=row.num_clusters)
-        return Painting(classes=truth.classes, masks=row.subject.masks, class_of_object=class_of_object, class_of_background=class_of_background)
+        return matched_painting(clusters_of(0), row=row, truth=store.known_truth)
 
     def _row(self, store: StoreView, *, subject: Subject, num_clusters: int) -> Row:
         clusters_of, facts = self._clustering(store, subject=subject, num_clusters=num_clusters)
-        counts = store.known_truth.counts[subject.masks]
         return miou_row(
             self.name,
             subject,
-            counts=counts,
+            counts=store.known_truth.counts[subject.masks],
             num_clusters=num_clusters,
             num_seeds=self.switches.num_seeds,
             clusters_of=clusters_of,
@@ -95,45 +87,6 @@ class ObjectKMeans:
     def _points(self, store: StoreView, *, subject: Subject) -> Float[numpy.ndarray, "O d"]:
         vectors = store.vectors(subject, pooling=self.switches.pooling)
         return (whiten(vectors, dim=self.switches.pca_dim) if self.switches.pca_dim and len(vectors) else vectors).numpy()
-
-
-def cluster_numbers(asked: tuple[int, ...], *, store: StoreView) -> tuple[int, ...]:
-    """Each K once, 0 being as many as there are classes without background."""
-    return tuple(dict.fromkeys(number or len(store.known_truth.kept) - 1 for number in asked))
-
-
-def miou_row(
-    protocol: str,
-    subject: Subject,
-    *,
-    counts: MaskCounts,
-    num_clusters: int,
-    num_seeds: int,
-    clusters_of: ClustersOfSeed,
-    facts: dict[str, Any],
-) -> Row:
-    """mIoU over seeds 0..num_seeds-1. Details: IoU of each class (mean over seeds) and the confusion of the first seed, row = predicted class."""
-    found = [match_clusters(clusters_of(seed), counts=counts, num_clusters=num_clusters) for seed in range(num_seeds)]
-    iou_percent = numpy.stack([100 * class_iou(confusion) for confusion, _, _ in found])
-    details = {
-        "num_objects": counts.num_objects,
-        "num_clusters": num_clusters,
-        "matching": matching_for(num_clusters=num_clusters, num_classes=len(counts.background)),
-        **facts,
-        "class_iou_percent": iou_percent.mean(axis=0).tolist(),
-        "confusion": found[0][0].tolist(),
-    }
-    values = tuple(float(value) for value in iou_percent[:, counts.present].mean(axis=1))
-    return Row(protocol=protocol, subject=subject, metric=MIOU, unit="%", values=values, details=details)
-
-
-def match_clusters(
-    clusters: Int[numpy.ndarray, " O"], *, counts: MaskCounts, num_clusters: int
-) -> tuple[Int[numpy.ndarray, "C C"], Int[numpy.ndarray, " O"], int]:
-    """(matched confusion, class of each object, class of the background row) of one clustering."""
-    confusion = cluster_confusion(clusters, histograms=counts.histograms, background=counts.background, num_clusters=num_clusters)
-    class_of = assign(confusion, matching=matching_for(num_clusters=num_clusters, num_classes=confusion.shape[1]))
-    return class_confusion(confusion, class_of=class_of), class_of[clusters], int(class_of[num_clusters])
 
 
 def maskcontrast_kmeans(settings: JudgeSettings) -> ObjectKMeans:

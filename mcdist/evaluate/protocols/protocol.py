@@ -10,8 +10,9 @@ from mcdist.evaluate.painting import Painting
 from mcdist.evaluate.view import StoreView
 from mcdist.records import Row
 
-Need = Literal["objects", "patches", "truth", "train labels", "video"]
-"""objects: object vectors. patches: feature maps. truth: the ground truth of the judged photos. train labels: a second store, with ground truth. video:
+Need = Literal["objects", "patches", "groups", "truth", "train labels", "video"]
+"""objects: object vectors. patches: feature maps. groups: segments of a group head. truth: the ground truth of the judged photos.
+train labels: a second store, with ground truth. video:
 photos that are frames in order."""
 
 

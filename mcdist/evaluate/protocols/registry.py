@@ -4,23 +4,28 @@ from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 
 from mcdist.errors import ConfigError
+from mcdist.evaluate.protocols.group_segments import group_segments
+from mcdist.evaluate.protocols.object_graph import object_graph
 from mcdist.evaluate.protocols.object_kmeans import maskcontrast_kmeans, mean_embedding
 from mcdist.evaluate.protocols.protocol import Protocol
 from mcdist.evaluate.protocols.unlabelled_clusters import unlabelled_clusters
 from mcdist.evaluate.settings import JudgeSettings
 from mcdist.evaluate.view import StoreView
-from mcdist.records.names import MASKCONTRAST_KMEANS, MEAN_EMBEDDING, UNLABELLED_CLUSTERS
+from mcdist.records.names import GROUP_SEGMENTS, MASKCONTRAST_KMEANS, MEAN_EMBEDDING, OBJECT_GRAPH, UNLABELLED_CLUSTERS
 
 MAKERS: dict[str, Callable[[JudgeSettings], Protocol]] = {
     MASKCONTRAST_KMEANS: maskcontrast_kmeans,
     MEAN_EMBEDDING: mean_embedding,
+    OBJECT_GRAPH: object_graph,
+    GROUP_SEGMENTS: group_segments,
     UNLABELLED_CLUSTERS: unlabelled_clusters,
 }
 """The first line of a maker's docstring says what the protocol measures."""
 
 WITH_TRUTH = (MASKCONTRAST_KMEANS, MEAN_EMBEDDING)
+WITH_GROUPS = (*WITH_TRUTH, OBJECT_GRAPH, GROUP_SEGMENTS)
 WITHOUT_TRUTH = (UNLABELLED_CLUSTERS,)
-"""What judges where no protocol is named, the one to quote first."""
+"""What judges where no protocol is named, the one to quote first; WITH_GROUPS where the encoder has a group head, beside ground truth."""
 
 
 def make_protocols(names: Sequence[str], *, settings: JudgeSettings) -> tuple[Protocol, ...]:
@@ -39,7 +44,8 @@ def summary_of(name: str) -> str:
 
 def check_needs(protocols: Sequence[Protocol], *, store: StoreView) -> None:
     """Raise ConfigError where a protocol needs what `store` does not hold."""
-    held = {"objects"} | ({"patches"} if store.has_patches else set()) | ({"truth"} if store.truth is not None else set())
+    offered = {"objects": True, "patches": store.has_patches, "groups": bool(store.group_numbers), "truth": store.truth is not None}
+    held = {need for need, is_held in offered.items() if is_held}
     for protocol in protocols:
         if missing := sorted(protocol.needs - held):
             raise ConfigError(f"the protocol {protocol.name} needs {' and '.join(missing)}, {store.dataset} offers {', '.join(sorted(held))} only")

@@ -1,0 +1,68 @@
+"""ClusteredRow: from clusters of objects to a row of mIoU. What every protocol that clusters objects has in common."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy
+from jaxtyping import Int
+
+from mcdist.evaluate.metrics.assign import assign, matching_for
+from mcdist.evaluate.metrics.confusion import class_confusion, class_iou, cluster_confusion
+from mcdist.evaluate.painting import Painting
+from mcdist.evaluate.truth import MaskCounts, Truth
+from mcdist.evaluate.view import StoreView
+from mcdist.records import Row, Subject
+from mcdist.records.names import MIOU, PREDICTED, TRAINED
+
+ClustersOfSeed = Callable[[int], Int[numpy.ndarray, " O"]]
+"""A seed -> the cluster of each object."""
+
+
+def quoted_place(rows: Sequence[Row]) -> int:
+    """The place of the first row of the trained encoder on the masks that it predicts."""
+    return [row.subject for row in rows].index(Subject(TRAINED, PREDICTED))
+
+
+def cluster_numbers(asked: tuple[int, ...], *, store: StoreView) -> tuple[int, ...]:
+    """Each K once, 0 being as many as there are classes without background."""
+    return tuple(dict.fromkeys(number or len(store.known_truth.kept) - 1 for number in asked))
+
+
+def miou_row(
+    protocol: str,
+    subject: Subject,
+    *,
+    counts: MaskCounts,
+    num_clusters: int,
+    num_seeds: int,
+    clusters_of: ClustersOfSeed,
+    facts: dict[str, Any],
+) -> Row:
+    """mIoU over seeds 0..num_seeds-1. Details: IoU of each class (mean over seeds) and the confusion of the first seed, row = predicted class."""
+    found = [match_clusters(clusters_of(seed), counts=counts, num_clusters=num_clusters) for seed in range(num_seeds)]
+    iou_percent = numpy.stack([100 * class_iou(confusion) for confusion, _, _ in found])
+    details = {
+        "num_objects": counts.num_objects,
+        "num_clusters": num_clusters,
+        "matching": matching_for(num_clusters=num_clusters, num_classes=len(counts.background)),
+        **facts,
+        "class_iou_percent": iou_percent.mean(axis=0).tolist(),
+        "confusion": found[0][0].tolist(),
+    }
+    values = tuple(float(value) for value in iou_percent[:, counts.present].mean(axis=1))
+    return Row(protocol=protocol, subject=subject, metric=MIOU, unit="%", values=values, details=details)
+
+
+def match_clusters(
+    clusters: Int[numpy.ndarray, " O"], *, counts: MaskCounts, num_clusters: int
+) -> tuple[Int[numpy.ndarray, "C C"], Int[numpy.ndarray, " O"], int]:
+    """(matched confusion, class of each object, class of the background row) of one clustering."""
+    confusion = cluster_confusion(clusters, histograms=counts.histograms, background=counts.background, num_clusters=num_clusters)
+    class_of = assign(confusion, matching=matching_for(num_clusters=num_clusters, num_classes=confusion.shape[1]))
+    return class_confusion(confusion, class_of=class_of), class_of[clusters], int(class_of[num_clusters])
+
+
+def matched_painting(clusters: Int[numpy.ndarray, " O"], *, row: Row, truth: Truth) -> Painting:
+    """The class of each object behind `row`, of one clustering."""
+    _, class_of_object, class_of_background = match_clusters(clusters, counts=truth.counts[row.subject.masks], num_clusters=row.num_clusters)
+    return Painting(classes=truth.classes, masks=row.subject.masks, class_of_object=class_of_object, class_of_background=class_of_background)
