@@ -12,6 +12,7 @@ from mcdist.data.loader import read_sample
 from mcdist.evaluate.draw import even_places, make_panel
 from mcdist.evaluate.judge import Judgement, judge
 from mcdist.evaluate.metrics.labels import LabelMap, label_map
+from mcdist.evaluate.nearest import nearest_objects
 from mcdist.evaluate.painting import Painting
 from mcdist.evaluate.protocols.protocol import Protocol
 from mcdist.evaluate.protocols.registry import WITH_GROUPS, WITH_TRUTH, WITHOUT_TRUTH, make_protocols
@@ -21,10 +22,11 @@ from mcdist.extraction import Looker, extracted, look_at, opened, photo_console
 from mcdist.outputs import publish
 from mcdist.ranks.agree import lost_ranks_explained
 from mcdist.ranks.join import leave_world
-from mcdist.records import Evaluation, Example, Panel
+from mcdist.records import Evaluation, Example, Neighbours, Panel
 from mcdist.report.console import Console
 from mcdist.report.page.html import write_report
 from mcdist.report.pictures.clusters import save_clusters
+from mcdist.report.pictures.neighbours import ShownNeighbours, save_neighbours
 from mcdist.report.pictures.panels import save_panels
 from mcdist.run_dir import RunDir, write_atomically
 from mcdist.store.store import FeatureStore
@@ -101,13 +103,14 @@ def _view(looker: Looker, store: FeatureStore, *, labels: LabelMap | None) -> St
 
 
 def _write(judged: Judgement, looker: Looker, view: StoreView, run_dir: RunDir) -> None:
-    """The run's files: evaluation.json, panels, clusters and the report."""
+    """The run's files: evaluation.json, panels, clusters, neighbours and the report."""
     evaluation, painting = judged.evaluation, judged.painting
     write_atomically(run_dir.evaluation, evaluation.to_json().encode())
     panels = [] if painting is None else _panels(looker, view, painting=painting)
     save_panels(panels, run_dir.panels, classes=evaluation.classes)
     examples = () if painting is None else painting.examples
     save_clusters([[_shown(looker, example) for example in cluster] for cluster in examples], run_dir.clusters)
+    save_neighbours((_shown_neighbours(looker, one) for one in nearest_objects(view)), run_dir.neighbours)
     write_report(run_dir)
 
 
@@ -115,6 +118,11 @@ def _panels(looker: Looker, view: StoreView, *, painting: Painting) -> list[Pane
     places = even_places(looker.num_photos, num_wanted=looker.config.evaluate.num_panels)
     photos = ((place, read_sample(looker.reader, place, with_segments=view.truth is not None)) for place in places)
     return [make_panel(sample, photo=place, store=view, painting=painting) for place, sample in photos]
+
+
+def _shown_neighbours(looker: Looker, one: Neighbours) -> ShownNeighbours:
+    before, after = ([_shown(looker, near) for near in nearest] for nearest in (one.before, one.after))
+    return ShownNeighbours(_shown(looker, one.example), before=before, after=after)
 
 
 def _shown(looker: Looker, example: Example) -> tuple[numpy.ndarray, tuple[float, float, float, float]]:

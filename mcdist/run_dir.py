@@ -83,6 +83,16 @@ class RunDir:
         return self.root / "clusters"
 
     @property
+    def neighbours(self) -> Path:
+        """A few objects, each beside its nearest ones before and after training (PNG)."""
+        return self.root / "neighbours"
+
+    @property
+    def groups(self) -> Path:
+        """The groups that training learnt from, `round_NN/` each round."""
+        return self.root / "groups"
+
+    @property
     def report(self) -> Path:
         """The report: one self-contained HTML file."""
         return self.root / "report.html"

@@ -6,5 +6,6 @@ from mcdist.records.evaluation import Evaluation as Evaluation
 from mcdist.records.evaluation import Row as Row
 from mcdist.records.evaluation import Subject as Subject
 from mcdist.records.panel import Example as Example
+from mcdist.records.panel import Neighbours as Neighbours
 from mcdist.records.panel import Panel as Panel
 from mcdist.records.record import Record as Record

@@ -1,4 +1,4 @@
-"""Panel and Example: pictures of an evaluation, as data."""
+"""Panel, Example and Neighbours: pictures of an evaluation, as data."""
 
 from dataclasses import dataclass
 
@@ -11,6 +11,15 @@ class Example:
 
     sample: int
     box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """An object, and the objects of other photos that are nearest to it, nearest first: by what training started from, and by the trained embedding."""
+
+    example: Example
+    before: tuple[Example, ...]
+    after: tuple[Example, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,11 +144,16 @@ def mean_and_std(row: Row) -> str:
 
 
 def difference_text(compared: Compared) -> str:
-    """`+5.6 ± 1.2 clear`; the mean alone where the spread is not known, nothing without a baseline."""
+    """`+5.6 ± 1.2`; the mean alone where the spread is not known, nothing without a baseline."""
     if compared.difference is None:
         return ""
     found, digits = compared.difference, 1 if compared.row.unit == "%" else 3
-    return f"{found.mean:+.{digits}f}" if found.std is None else f"{found.mean:+.{digits}f} ± {found.std:.{digits}f} {found.word}"
+    return f"{found.mean:+.{digits}f}" if found.std is None else f"{found.mean:+.{digits}f} ± {found.std:.{digits}f}"
+
+
+def verdict(compared: Compared) -> str:
+    """`+5.6 ± 1.2 clear`: the difference and its word."""
+    return f"{difference_text(compared)} {compared.difference.word}".rstrip() if compared.difference else ""
 
 
 def _heading(group: Group, *, place: int) -> str:
@@ -189,7 +194,7 @@ def _cells(compared: Compared, *, mark: str, evaluation: Evaluation) -> tuple[st
     row = compared.row
     encoder = f"{mark}{row.subject.encoder}" if compared.is_headline else row.subject.encoder
     metric = "" if _value_heading(evaluation) == metric_label(row) else f"{metric_label(row)} "
-    return encoder, metric + mean_and_std(row), str(len(row.values)), difference_text(compared)
+    return encoder, metric + mean_and_std(row), str(len(row.values)), verdict(compared)
 
 
 def _escaped(cell: str) -> str:

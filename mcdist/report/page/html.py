@@ -20,7 +20,9 @@ from mcdist.report import palette, table
 from mcdist.report.bad_samples import read_bad_samples
 from mcdist.report.jsonl import read_metrics
 from mcdist.report.page import figures
+from mcdist.report.page.rounds import round_lines
 from mcdist.report.pictures.clusters import cluster_files, cluster_number
+from mcdist.report.pictures.neighbours import neighbour_files
 from mcdist.report.pictures.panels import COLUMNS, panel_files, panel_key
 from mcdist.run_dir import RunDir, write_atomically
 from mcdist.yaml_text import read_yaml
@@ -87,6 +89,9 @@ def _content(run_dir: RunDir) -> dict[str, Any]:
         "config_text": config_text,
         "pictures": [Picture(panel_key(path), _png(path)) for path in panel_files(run_dir.panels)],
         "typical": [Picture(str(cluster_number(path)), _png(path)) for path in cluster_files(run_dir.clusters)],
+        "neighbours": [Picture(path.stem.removeprefix("object_").lstrip("0"), _png(path)) for path in neighbour_files(run_dir.neighbours)],
+        "rounds": round_lines(run_dir.groups),
+        "START": BASELINE,
         **_evaluated(_evaluation(run_dir.evaluation)),
     }
 
@@ -106,6 +111,7 @@ def _evaluated(evaluation: Evaluation | None) -> dict[str, Any]:
         "beside": [compared for compared in groups[0].rows if not compared.is_headline] if groups and row else [],
         "mean_and_std": table.mean_and_std,
         "difference_text": table.difference_text,
+        "verdict": table.verdict,
         "compared_headline": next((compared for compared in groups[0].rows if compared.is_headline), None) if groups else None,
         "legend": list(zip(evaluation.classes, palette.class_colours(len(evaluation.classes)), strict=True))[1:],
         "bars": Markup(figures.class_bars_svg(evaluation)),

@@ -5,9 +5,15 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy
 import pytest
 
 from mcdist.errors import DataError
+from mcdist.groups.file import write_groups
+from mcdist.groups.find import find_groups
+from mcdist.groups.graph.rows import ArrayRows
+from mcdist.groups.record import Groups, Source
+from mcdist.groups.settings import GroupSettings
 from mcdist.records import Subject
 from mcdist.report.page.html import write_report
 from mcdist.run_dir import RunDir
@@ -103,4 +109,34 @@ def test_the_switches_of_each_protocol_are_on_the_page(fake_run: RunDir) -> None
 def test_an_evaluation_of_an_earlier_mcdist_says_how_to_write_it_again(fake_run: RunDir) -> None:
     fake_run.evaluation.write_text('{"step": 3, "scores": []}')
     with pytest.raises(DataError, match="schema version 1, this mcdist reads 2; write it again with: mcdist evaluate RUN"):
+        write_report(fake_run)
+
+
+def test_the_headlines_gain_is_told_with_its_spread_and_in_one_word(fake_run: RunDir) -> None:
+    page = write_report(fake_run).read_text()
+    assert re.search(r'<p class="gain"><span class="up">\+1\d\.\d ± \d\.\d</span> points against the initial backbone: clear</p>', page)
+
+
+def test_what_training_changed_is_shown_by_neighbours_and_rounds(fake_run: RunDir) -> None:
+    assert "What training changed" not in write_report(fake_run).read_text()
+    fake_run.neighbours.mkdir()
+    (fake_run.neighbours / "object_001.png").write_bytes(b"png")
+    vectors = numpy.random.default_rng(0).normal(size=(40, 4)).astype(numpy.float32)
+    for place, num_groups in enumerate(((2, 3), (3,))):
+        grouping = find_groups([ArrayRows(vectors)], settings=GroupSettings(neighbours=(5,), num_groups=num_groups, num_subsamples=2 * place))
+        write_groups(Groups(source=Source("a" * 64, "objects", ("vectors/x",)), grouping=grouping), folder=fake_run.groups / f"round_{place:02d}" / "groups")
+    page = write_report(fake_run).read_text()
+    assert page.count("data:image/png;base64,") == 4 and "object 1 and its nearest objects before and after training" in page
+    assert re.findall(r'<tr><td>(\d)</td><td class="number">(\d)</td><td class="number">5</td><td class="number">40</td>', page) == [
+        ("1", "2"),
+        ("1", "3"),
+        ("2", "3"),
+    ]
+
+
+def test_damaged_groups_are_an_error_that_names_them(fake_run: RunDir) -> None:
+    folder = fake_run.groups / "round_00" / "groups"
+    folder.mkdir(parents=True)
+    (folder / "groups.json").write_text("{")
+    with pytest.raises(DataError, match="round_00/groups/groups.json is damaged"):
         write_report(fake_run)
