@@ -3,6 +3,8 @@
 No torch here: the configuration is read on login nodes. `require_choice` is the check for a library caller; mypy is the one for us.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
 from mcdist.errors import ConfigError
@@ -33,6 +35,12 @@ GraphSymmetry = Literal["maximum", "mutual"]
 PatchFeature = Literal["keys", "tokens"]
 ConsoleMode = Literal["auto", "off"]
 MlflowMode = Literal["auto", "on", "off"]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`did you mean 'demo'? `, to be put before the names that are known; empty where none is near."""
+    near = get_close_matches(name, list(known), n=1, cutoff=0.4)
+    return f"did you mean {near[0]!r}? " if near else ""
 
 
 def require_choice(name: str, value: Any, *, choices: Any) -> None:

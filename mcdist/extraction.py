@@ -32,7 +32,7 @@ from mcdist.report.console import Console
 from mcdist.run_dir import RunDir
 from mcdist.store.plan import StorePlan, differences, digest, read_plan
 from mcdist.store.store import FeatureStore
-from mcdist.store.writer import StoreWriter, begin_store, find_store, other_store
+from mcdist.store.writer import StoreWriter, begin_store, find_store
 from mcdist.trained import encoder_of
 
 PROGRESS_EVERY_S = 5.0
@@ -153,7 +153,11 @@ def opened(looker: Looker, folder: Path) -> FeatureStore:
     """
     store = FeatureStore(folder)
     if differs := differences(store.manifest.plan, wanted=_plan(looker), at_least=MAY_HAVE):
-        raise other_store(folder, differs)
+        of_data = any(difference.startswith("data.") for difference in differs)
+        cure = (
+            f"name the shards that it was made of: data.val={store.manifest.plan.about.get('dataset', 'DIR')}" if of_data else "embed them again: mcdist embed"
+        )
+        raise ConfigError(f"the feature store {folder} was made of something else: {'; '.join(differs)}; {cure}, or leave out --store")
     return store
 
 

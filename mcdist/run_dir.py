@@ -107,6 +107,12 @@ class RunDir:
         """One folder per submission to a cluster: batch script, a copy of the code, the tasks' logs, and how each start ended."""
         return self.root / "launch"
 
+    def require(self) -> "RunDir":
+        """Itself; ConfigError where the folder holds no run."""
+        if not self.config.is_file():
+            raise ConfigError(f"expected a run at {self.root} (its {self.config.name}), found none; train first: mcdist train CONFIG run.dir={self.root}")
+        return self
+
     def create(self) -> "RunDir":
         """Make the folder and `checkpoints/`; an existing one is kept as it is.
 

@@ -39,9 +39,17 @@ def load_config(path: Path, *, overrides: list[str] | None = None) -> Config:
 
 def load_run_config(run_dir: RunDir, *, overrides: list[str] | None = None) -> Config:
     """The configuration that a run saved, with overrides; ConfigError where `run_dir` is not a run."""
-    if not run_dir.config.is_file():
-        raise ConfigError(f"expected a run at {run_dir.root} (its {run_dir.config.name}), found none; train first: mcdist train CONFIG run.dir={run_dir.root}")
-    return load_config(run_dir.config, overrides=overrides)
+    return load_config(run_dir.require().config, overrides=overrides)
+
+
+def require_given_once(overrides: Iterable[str]) -> None:
+    """Raise ConfigError where two of a person's `section.key=value` set the same key: one of them would be lost without a word."""
+    first: dict[str, str] = {}
+    for override in overrides:
+        key = override.partition("=")[0]
+        if key in first:
+            raise ConfigError(f"{key} is set twice, by {first[key]!r} and by {override!r}; give it once")
+        first[key] = override
 
 
 def dump_config(config: Config) -> str:

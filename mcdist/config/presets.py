@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mcdist.choices import did_you_mean
 from mcdist.errors import ConfigError
 
 _HERE = Path(__file__).resolve().parent.parent
@@ -26,5 +27,8 @@ def find_preset(config: Path) -> Path:
         preset = folder / f"{config.stem}.yaml"
         if preset.is_file():
             return preset
-    listed = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
-    raise ConfigError(f"cannot read the configuration {config}: there is no such file, and no preset of that name; presets: {listed} (in {folder})")
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    raise ConfigError(
+        f"cannot read the configuration {config}: there is no such file, and no preset of that name; "
+        f"{did_you_mean(config.stem, known)}presets: {', '.join(known)} (in {folder})"
+    )

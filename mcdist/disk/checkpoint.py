@@ -120,9 +120,11 @@ def find_checkpoint(path: Path, *, which: str = "newest") -> Checkpoint:
         raise CheckpointError(f"expected a run with checkpoints at {path}, found none in {folder}; train first: mcdist train CONFIG run.dir={path}")
     if which == "newest":
         return load_checkpoint(found[-1])
-    chosen = best_checkpoint(folder) if which == "best" else folder / which
+    best = best_checkpoint(folder)
+    chosen = best if which == "best" else folder / which
     if chosen is None or chosen not in found:
-        raise CheckpointError(f"{folder} has no checkpoint {which!r}; there are: {', '.join(path.name for path in found)}")
+        names = ["newest", *([] if best is None else ["best"]), *(path.name for path in found)]
+        raise CheckpointError(f"{folder} has no checkpoint {which!r}; there are: {', '.join(names)}")
     return load_checkpoint(chosen)
 
 

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from mcdist.choices import did_you_mean
 from mcdist.config.presets import presets_folder
 from mcdist.errors import ConfigError
 from mcdist.yaml_text import read_yaml
@@ -119,7 +120,8 @@ def load_preset(name: str, *, changes: dict[str, Any]) -> Cluster:
         content = _read_preset(name)
     unknown = sorted(set(content) - {field.name for field in fields(Cluster)})
     if unknown:
-        raise ConfigError(f"unknown key {unknown[0]!r} in {PRESETS / name}.yaml; keys: {', '.join(field.name for field in fields(Cluster))}")
+        keys = [field.name for field in fields(Cluster)]
+        raise ConfigError(f"unknown key {unknown[0]!r} in {PRESETS / name}.yaml; {did_you_mean(unknown[0], keys)}keys: {', '.join(keys)}")
     texts: dict[str, Any] = {key: str(value) if key in ("time", "mem") else value for key, value in content.items()}
     return replace(Cluster(), **texts | changes)
 
@@ -127,7 +129,10 @@ def load_preset(name: str, *, changes: dict[str, Any]) -> Cluster:
 def _read_preset(name: str) -> dict[str, Any]:
     listed = sorted(path.stem for path in PRESETS.glob("*.yaml"))
     if name not in listed:
-        raise ConfigError(f"--cluster must be auto, local or one of {', '.join(listed)} (files in {PRESETS}), got {name!r}")
+        hint = did_you_mean(name, ["auto", "local", *listed])
+        raise ConfigError(
+            f"--cluster must be auto, local or one of {', '.join(listed)} (files in {PRESETS}), got {name!r}{'; ' if hint else ''}{hint.rstrip()}"
+        )
     content = read_yaml((PRESETS / f"{name}.yaml").read_text(), where=str(PRESETS / f"{name}.yaml")) or {}
     if not isinstance(content, dict):
         raise ConfigError(f"{PRESETS / name}.yaml must hold keys such as `nodes: 4`, got {type(content).__name__}")

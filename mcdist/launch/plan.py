@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mcdist.config import Config
-from mcdist.config.file import dump_config, load_config
+from mcdist.config.file import dump_config, load_config, require_given_once
 from mcdist.config.presets import find_preset, presets_folder
 from mcdist.config.science import check_same_science
 from mcdist.data.division import num_micro_batches
@@ -50,6 +50,7 @@ def plan_all(words: list[str], *, cluster: Cluster, array: int, sweep: list[str]
         return [plan_parts(words, num_parts=array, root=PARTS_ROOT, commit=commit)]
     named = bool(words) and "=" not in words[0]
     config, overrides = (find_preset(Path(words[0])), words[1:]) if named else (DEMO, words)
+    require_given_once([*overrides, *sweep])
     training = plan_training(config, overrides=overrides, sweep=sweep, cluster=cluster, commit=commit)
     return [training, plan_evaluation(training, commit=commit)] if evaluate else [training]
 

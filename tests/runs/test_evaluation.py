@@ -1,6 +1,7 @@
 """A whole evaluation: one feature store for all protocols, the same under several ranks, refused where it was made of something else."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -154,6 +155,15 @@ def test_a_store_of_other_settings_is_refused_with_the_difference(trained: RunDi
     with pytest.raises(DataError, match="found no complete one"):
         evaluated(trained, store=trained.root / "nowhere")
     assert evaluated(trained, store=alone.folder).num_photos == 12
+
+
+def test_a_store_of_other_shards_names_the_setting_that_cures_it(trained: RunDir, shards_at: ShardsAt, tmp_path: Path) -> None:
+    other = shards_at(tmp_path / "other", 3)
+    store = embed_run(trained, overrides=[], which="newest", shards=str(other), out=tmp_path / "store")
+    assert store is not None
+    with pytest.raises(ConfigError, match=rf"; name the shards that it was made of: data.val={re.escape(str(other))}, or leave out --store$"):
+        evaluated(trained, store=store.folder)
+    assert evaluated(trained, f"data.val={other}", store=store.folder).num_photos == 3
 
 
 def test_shards_with_other_labels_of_the_same_photos_are_another_store(trained: RunDir, shards_at: ShardsAt, tmp_path: Path) -> None:

@@ -318,7 +318,7 @@ def test_a_trained_run_is_evaluated_beside_its_baselines(configure: Callable[...
     assert len(list(run_dir.panels.glob("*.png"))) == 2
     best = judged(run_dir, overrides=["evaluate.num_seeds=1"], which="best")
     assert len(best.rows[0].values) == 1
-    with pytest.raises(CheckpointError, match="has no checkpoint 'step_77'; there are: step_"):
+    with pytest.raises(CheckpointError, match="has no checkpoint 'step_77'; there are: newest, best, step_"):
         evaluate_run(run_dir, overrides=[], which="step_77")
 
 

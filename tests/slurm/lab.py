@@ -60,9 +60,11 @@ class Lab:
             "MCDIST_TEST_FAULT": fault,
             "OMP_NUM_THREADS": "1",
         }
-        settings = [str(self.folder / "config.yaml"), f"run.dir={self.run.root}", f"data.train={self.folder / 'shards'}"] if train else []
         options = [word for word in words if word.startswith("-")]
         overrides = [word for word in words if not word.startswith("-")]
+        given = {word.partition("=")[0] for word in overrides}
+        places = {"run.dir": self.run.root, "data.train": self.folder / "shards"}
+        settings = [str(self.folder / "config.yaml"), *(f"{key}={place}" for key, place in places.items() if key not in given)] if train else []
         command = [sys.executable, str(ROOT / "launch" / "slurm.py"), *(options if train else words), *settings, *(overrides if train else [])]
         done = subprocess.run(
             self.cluster.command(*command),

@@ -1,8 +1,8 @@
 """Registry: protocols by name. A new protocol is a file in this folder, a name in `mcdist.records.names` and a line here."""
 
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 
+from mcdist.choices import did_you_mean
 from mcdist.errors import ConfigError
 from mcdist.evaluate.protocols.group_segments import group_segments
 from mcdist.evaluate.protocols.object_graph import object_graph
@@ -53,7 +53,5 @@ def check_needs(protocols: Sequence[Protocol], *, store: StoreView) -> None:
 
 def _maker(name: str) -> Callable[[JudgeSettings], Protocol]:
     if name not in MAKERS:
-        near = get_close_matches(name, MAKERS, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ConfigError(f"unknown protocol {name!r}; {hint}known: {', '.join(MAKERS)}")
+        raise ConfigError(f"unknown protocol {name!r}; {did_you_mean(name, MAKERS)}known: {', '.join(MAKERS)}")
     return MAKERS[name]

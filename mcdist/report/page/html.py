@@ -58,11 +58,12 @@ def write_report(run_dir: RunDir) -> Path:
     """Write `run_dir.report` from the run's files and return its path.
 
     Raises:
+        ConfigError: there is no such folder.
         DataError: a file that is there is damaged.
         MachineError: the report cannot be written.
     """
     if not run_dir.root.is_dir():
-        raise DataError(f"expected a run's folder at {run_dir.root}, found none; train first: mcdist train CONFIG run.dir={run_dir.root}")
+        raise ConfigError(f"expected a run's folder at {run_dir.root}, found none; train first: mcdist train CONFIG run.dir={run_dir.root}")
     write_atomically(run_dir.report, _template().render(_content(run_dir)).encode())
     return run_dir.report
 
