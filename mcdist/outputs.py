@@ -188,12 +188,12 @@ def publish(config: Config, run_dir: RunDir, evaluation: Evaluation) -> None:
     if sink is None:
         return
     rows = evaluation.rows if evaluation.has_truth else ()
-    sink.log([Record(evaluation.step, name, row.mean, row.unit) for name, row in _named(rows).items()])
+    sink.log([Record(evaluation.step, name, row.mean, row.unit) for name, row in named_rows(rows).items()])
     sink.log_artifacts([run_dir.report, run_dir.evaluation, run_dir.config, *sorted(run_dir.panels.glob("*.png"))])
     sink.finish("FINISHED")
 
 
-def _named(rows: tuple[Row, ...]) -> dict[str, Row]:
+def named_rows(rows: tuple[Row, ...]) -> dict[str, Row]:
     """Each row under a name of its own: of rows that differ by their number of clusters the first has the plain name, the others theirs with it."""
     named: dict[str, Row] = {}
     for row in rows:

@@ -115,8 +115,8 @@ def _outcome(name: str, *, train: Path, evaluations: list[Evaluation]) -> Outcom
         ((PREDICTED, "predicted"), (PROPOSALS, "given")), (MASKCONTRAST_KMEANS, MEAN_EMBEDDING), (TRAINED, INITIAL)
     ):
         wanted = (protocol, Subject(encoder, masks))
-        found = [row.mean for one in evaluations for row in one.rows if (row.protocol, row.subject) == wanted]
-        rows[f"{told}, {protocol}, {encoder}"] = tuple(found)
+        found = [[row.mean for row in one.rows if (row.protocol, row.subject) == wanted] for one in evaluations]
+        rows[f"{told}, {protocol}, {encoder}"] = tuple(means[0] for means in found if means)  # of several numbers of clusters the first
     num_photos = json.loads((train / "manifest.json").read_text())["num_samples"]
     return Outcome(name, num_photos, tuple(one.mask_iou_percent.get("predicted", float("nan")) for one in evaluations), rows)
 
