@@ -202,6 +202,17 @@ def test_protocols_are_chosen_by_name(trained: RunDir) -> None:
         evaluated(trained, "data.val=", protocols=["maskcontrast-kmeans"])
 
 
+def test_masks_by_groups_need_a_group_head(trained: RunDir) -> None:
+    with pytest.raises(ConfigError, match=r"evaluate.predicted_by=groups needs an encoder with a group head, that of .*step_\d+ has none; train with groups"):
+        evaluated(trained, "evaluate.predicted_by=groups")
+
+
+def test_neighbours_before_and_after_are_in_the_report(trained: RunDir) -> None:
+    evaluated(trained)
+    assert len(list(trained.neighbours.glob("object_*.png"))) == 6
+    assert "What training changed" in trained.report.read_text()
+
+
 def test_the_store_knows_what_it_was_made_of(trained: RunDir, alone: FeatureStore) -> None:
     content = json.loads((alone.folder / "manifest.json").read_text())
     assert content["checkpoint"]["trained"] == json.loads((sorted(trained.checkpoints.glob("step_*"))[-1] / "meta.json").read_text())["sha256"]
