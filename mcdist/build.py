@@ -4,8 +4,10 @@ import copy
 import os
 import random
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy
 import torch
@@ -24,12 +26,14 @@ from mcdist.disk.checkpoint import find_checkpoint
 from mcdist.distributed import World
 from mcdist.errors import ConfigError
 from mcdist.evaluate.settings import ExtractSettings, JudgeSettings
+from mcdist.groups.settings import GroupSettings
 from mcdist.machine.allocator import keep_freed_memory
 from mcdist.model.backbones.freeze import freeze_before
 from mcdist.model.backbones.registry import make_backbone
 from mcdist.model.bank import MemoryBank
 from mcdist.model.decoder import make_decoder
 from mcdist.model.encoder import Encoder
+from mcdist.model.group_memory import GroupMemory
 from mcdist.model.norms.convert import convert_norm
 from mcdist.model.norms.sync import SumOverRanks
 from mcdist.ranks.join import join_world
@@ -38,10 +42,11 @@ from mcdist.train.engines.deepspeed import EngineDeepSpeed
 from mcdist.train.engines.deepspeed_settings import deepspeed_settings
 from mcdist.train.engines.engine import Engine
 from mcdist.train.engines.optimizer import make_optimizer
+from mcdist.train.group_table import GroupTable, read_group_table
 from mcdist.train.loop import LoopSettings
-from mcdist.train.state import TrainState, load_module
+from mcdist.train.state import TrainState, start_module
 from mcdist.train.step import StepSettings
-from mcdist.train.terms import Term, contrast_term, saliency_term
+from mcdist.train.terms import Term, contrast_term, group_contrast_term, group_term, saliency_term
 
 
 def build_world(config: Config) -> World:
@@ -76,16 +81,25 @@ def prepare_workers(config: Config) -> None:
         loader.prepare_workers()
 
 
-def build_encoder(model: ModelConfig, *, pretrained: bool = True, sum_over_ranks: SumOverRanks | None = None) -> Encoder:
+def build_encoder(model: ModelConfig, *, num_groups: Sequence[int] = (), pretrained: bool = True, sum_over_ranks: SumOverRanks | None = None) -> Encoder:
     """The encoder as it starts. `pretrained=False` leaves out reading `model.weights`, for an encoder that is loaded from a checkpoint.
 
-    `sum_over_ranks` is for norm layers that span the ranks (model.norm=sync), while training.
+    `num_groups`: of each set that its group head tells apart; none without that head. `sum_over_ranks` is for norm layers that span the ranks
+    (model.norm=sync), while training.
     """
     backbone = make_backbone(model.backbone, weights=model.weights if pretrained else "none", num_stages=model.num_stages)
+    backbone.join_levels(model.levels)
     decoder, channels = make_decoder(
         model.decoder, num_channels=backbone.num_channels, width=model.decoder_width, atrous_rates=list(model.atrous_rates), dropout=model.dropout
     )
-    encoder = Encoder(backbone, decoder=decoder, decoder_channels=channels, embedding_dim=model.embedding_dim, embedding_from=model.embedding_from)
+    encoder = Encoder(
+        backbone,
+        decoder=decoder,
+        decoder_channels=channels,
+        embedding_dim=model.embedding_dim,
+        embedding_from=model.embedding_from,
+        num_groups=num_groups,
+    )
     convert_norm(encoder, kind=model.norm, sum_over_ranks=sum_over_ranks)
     freeze_before(encoder.backbone, trainable_from=model.trainable_from)
     encoder.set_recompute(model.recompute)
@@ -103,11 +117,12 @@ def check_size(setting: str, size_px: int, *, encoder: Encoder, backbone: str) -
 
 def build_state(config: Config, *, world: World) -> TrainState:
     """Query and key encoder, bank, optimizer and engine, at step 0."""
-    query = build_encoder(config.model, sum_over_ranks=world.sum_apart() if config.model.norm == "sync" else None)
+    sum_over_ranks = world.sum_apart() if config.model.norm == "sync" else None
+    query = build_encoder(config.model, num_groups=config.groups.num_groups, sum_over_ranks=sum_over_ranks)
     for setting, size_px in (("views.size_px", config.views.size_px), ("evaluate.size_px", config.evaluate.size_px)):
         check_size(setting, size_px, encoder=query, backbone=config.model.backbone)
-    if config.checkpoint.init_from:
-        load_module(query, find_checkpoint(Path(config.checkpoint.init_from)).tensors, prefix="query/")
+    notes = start_from(query, config.checkpoint.init_from) if config.checkpoint.init_from else ()
+    query.freeze_unread(name for term in loss_terms(config) for name in term.reads)
     query = query.to(world.device)
     key = copy.deepcopy(query).requires_grad_(False)
     bank = MemoryBank(config.model.bank_size, dim=config.model.embedding_dim, dtype=config.model.bank_dtype).to(world.device)
@@ -115,7 +130,7 @@ def build_state(config: Config, *, world: World) -> TrainState:
     optimizer = make_optimizer(
         optim.optimizer,
         backbone=query.backbone,
-        heads=[query.decoder, query.embedding, query.saliency],
+        heads=query.heads,
         lr=optim.lr,
         backbone_lr_factor=optim.backbone_lr_factor,
         blocks=query.backbone.blocks(),
@@ -124,7 +139,53 @@ def build_state(config: Config, *, world: World) -> TrainState:
         weight_decay=optim.weight_decay,
     )
     engine = build_engine(config, query, key=key, optimizer=optimizer, world=world)
-    return TrainState(query=query, key=key, bank=bank, engine=engine)
+    return TrainState(query=query, key=key, bank=bank, engine=engine, memory=build_group_memory(config, world=world), notes=notes)
+
+
+def build_group_memory(config: Config, *, world: World) -> GroupMemory | None:
+    """The prototypes of groups; None where no term asks for them."""
+    if not config.loss.group_contrast_weight:
+        return None
+    groups = config.groups
+    return GroupMemory(groups.num_groups, dim=config.model.embedding_dim, momentum=groups.prototype_momentum).to(world.device)
+
+
+def start_from(query: Encoder, path: str) -> tuple[str, ...]:
+    """Give the encoder the weights of a run or checkpoint. Returns what is to be told: a group head that the checkpoint lacks stays as it starts.
+
+    Raises:
+        CheckpointError: it is of another encoder.
+    """
+    left = start_module(query, find_checkpoint(Path(path)).tensors, prefix="query/", optional=("groups",))
+    return (f"checkpoint.init_from={path} has no head for these groups; it starts anew",) if left else ()
+
+
+def read_groups(config: Config, *, samples: str, num_samples: int) -> GroupTable | None:
+    """The groups of the training photos' objects that `groups.given` names; None where the run has none. `samples`: digest of the training samples.
+
+    Raises:
+        ConfigError, DataError: as `mcdist.train.group_table.read_group_table`.
+    """
+    groups = config.groups
+    if not groups.num_groups:
+        return None
+    if not groups.given:
+        raise ConfigError(f"groups.num_groups={groups.num_groups} needs groups.given=FOLDER, which mcdist group wrote for the training photos, got none")
+    return read_group_table(
+        Path(groups.given),
+        num_groups=tuple(groups.num_groups),
+        samples=samples,
+        num_samples=num_samples,
+        max_objects=config.views.max_objects,
+        confidence_min=groups.confidence_min,
+    )
+
+
+def group_settings(config: Config) -> GroupSettings:
+    """What the configuration says about the graph, under its own names."""
+    named = ((name, getattr(config.groups, name)) for name in GroupSettings.__dataclass_fields__)
+    settings: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in named}
+    return GroupSettings(**settings)
 
 
 def build_engine(config: Config, query: Encoder, *, key: Encoder, optimizer: Optimizer, world: World) -> Engine:
@@ -209,13 +270,18 @@ def judge_settings(config: Config) -> JudgeSettings:
 
 
 def loss_terms(config: Config) -> tuple[Term, ...]:
-    """The summands of the loss; the contrast has weight 1, the others theirs beside it."""
-    loss = config.loss
-    contrast = partial(contrast_term, temperature=loss.temperature, false_negative_cosine=loss.false_negative_cosine, implementation=config.ops.implementation)
-    return (
-        Term("contrast", weight=1.0, function=contrast),
-        Term("saliency", weight=loss.saliency_weight, function=saliency_term),
+    """The summands of the loss that have a weight."""
+    loss, implementation = config.loss, config.ops.implementation
+    contrast = partial(contrast_term, temperature=loss.temperature, false_negative_cosine=loss.false_negative_cosine, implementation=implementation)
+    group = partial(group_term, balanced=loss.group_balance)
+    group_contrast = partial(group_contrast_term, temperature=loss.temperature, implementation=implementation)
+    terms = (
+        Term("contrast", loss.contrast_weight, contrast, reads=("features",)),
+        Term("saliency", loss.saliency_weight, saliency_term, needs_keys=False, reads=("saliency",)),
+        Term("group", loss.group_weight, group, needs_keys=False, reads=("groups",)),
+        Term("group_contrast", loss.group_contrast_weight, group_contrast, reads=("features",)),
     )
+    return tuple(term for term in terms if term.weight)
 
 
 def step_settings(config: Config) -> StepSettings:

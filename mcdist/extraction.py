@@ -198,7 +198,7 @@ def _encoders(looker: Looker, *, world: World) -> EncoderPair:
 
 
 def _encoder(config: Config, tensors: dict[str, torch.Tensor], *, world: World) -> Encoder:
-    encoder = encoder_of(config.model, tensors, device=world.device)
+    encoder = encoder_of(config, tensors, device=world.device)
     build.check_size("evaluate.size_px", config.evaluate.size_px, encoder=encoder, backbone=config.model.backbone)
     return encoder
 

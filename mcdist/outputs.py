@@ -32,7 +32,11 @@ from mcdist.report.jsonl import MetricsFile
 from mcdist.report.mlflow_sink import MlflowSink, default_tracking_uri
 from mcdist.resilience.claim import Claim
 from mcdist.run_dir import RunDir, list_checkpoints, name_of
+from mcdist.train.monitor import group_collapse
 from mcdist.train.state import TrainState
+
+COLLAPSED_STEPS = 2
+"""Log steps in a row with collapsed groups before they are told."""
 
 
 class Outputs:
@@ -49,6 +53,7 @@ class Outputs:
         self.saver = Saver(asynchronous=config.checkpoint.asynchronous)
         self.best_loss = float("inf")
         self.losses: list[float] = []
+        self.collapsed_steps = 0
         self.num_skipped = state.counters["nonfinite_steps"]
         self.metrics: MetricsFile | None = None
         self.bad_samples: BadSamplesFile | None = None
@@ -102,8 +107,11 @@ class Outputs:
             return
         self.metrics.write(records)
         self.console.update(records)
-        self.losses += [record.value for record in records if record.name == "loss/contrast" and math.isfinite(record.value)]
+        values = {record.name: record.value for record in records}
+        loss = values.get("loss/contrast", values["loss"])
+        self.losses += [loss] if math.isfinite(loss) else []
         self._warn_of_skipped_steps(step=records[0].step)
+        self._warn_of_collapse(values, step=records[0].step)
         if self.mlflow is not None and not self.is_replaced:
             self.mlflow.log(records)
 
@@ -116,6 +124,18 @@ class Outputs:
             self.console.warn(
                 f"{num_new} {steps} skipped up to step {step}, {total} in this run: {theirs} loss or a gradient was not finite; "
                 "nothing of a skipped step is kept"
+            )
+
+    def _warn_of_collapse(self, values: Mapping[str, float], *, step: int) -> None:
+        """Say that the predicted groups look collapsed, once a spell, at its second log step: the first ones of a run may look like anything."""
+        if "groups/entropy" not in values:
+            return
+        sign = group_collapse(values["groups/entropy"], values["groups/largest_share"], num_groups=min(self.config.groups.num_groups))
+        self.collapsed_steps = self.collapsed_steps + 1 if sign else 0
+        if self.collapsed_steps == COLLAPSED_STEPS:
+            self.console.warn(
+                f"the predicted groups look collapsed up to step {step}: {sign}; a lower optim.lr, loss.group_balance=inverse or more groups may help, and "
+                "mcdist group shows whether the objects' own groups are sound"
             )
 
     def list_bad_samples(self, step: int, lines: list[str]) -> None:

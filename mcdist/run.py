@@ -12,13 +12,14 @@ from mcdist.disk.checkpoint import Checkpoint, load_newest, save_checkpoint
 from mcdist.distributed import World
 from mcdist.errors import ConfigError
 from mcdist.outputs import Outputs, header_facts
-from mcdist.ranks.agree import agreed_exit_code, lost_ranks_explained, run_on_first
+from mcdist.ranks.agree import agreed_exit_code, all_together, lost_ranks_explained, run_on_first
 from mcdist.ranks.join import leave_world
 from mcdist.ranks.watchdog import Watchdog
 from mcdist.report.console import Console
 from mcdist.resilience.claim import Claim, claim_run
 from mcdist.resilience.stop import StopWish
 from mcdist.run_dir import RunDir
+from mcdist.train.group_table import GroupTable
 from mcdist.train.loop import Progress, train
 from mcdist.train.state import TrainState
 
@@ -52,7 +53,10 @@ def _train(config: Config, *, world: World, stop: StopWish) -> int:
         stack.enter_context(lost_ranks_explained(world=world))
         attempt_folder = share_attempt(claim, run_dir=run_dir, console=console, world=world)
         content = run_on_first(lambda: content_of(reader), world=world)
+        state.table = prepare_groups(config, content=content, num_samples=len(reader), world=world)
         resume(state, run_dir, content=content, claim=claim, console=console)
+        for note in state.notes:
+            console.say(note)
         for change in changes:
             console.say(f"changed on purpose (run.allow_changes): {change}, after step {state.step}")
         if state.step >= loop.num_steps:
@@ -92,6 +96,13 @@ def _train(config: Config, *, world: World, stop: StopWish) -> int:
     return 0
 
 
+def prepare_groups(config: Config, *, content: Content | None, num_samples: int, world: World) -> GroupTable | None:
+    """The groups of the training photos' objects, on the device; None where the run has none. All ranks call this; rank 0 knows the content."""
+    (samples,) = world.gather_texts([] if content is None else [content.digest])
+    table = all_together(lambda: build.read_groups(config, samples=samples, num_samples=num_samples), world=world)
+    return None if table is None else table.to(world.device)
+
+
 def share_attempt(claim: Claim | None, *, run_dir: RunDir, console: Console, world: World) -> Path:
     """Open the log, and tell every rank the folder of this attempt: what is made there and renamed can come from no older attempt."""
     if claim is not None:
@@ -113,12 +124,13 @@ def resume(state: TrainState, run_dir: RunDir, *, content: Content | None, claim
     """Continue from the newest whole checkpoint, if there is one; else keep the encoder as it starts, as the evaluation's baseline.
 
     Raises:
-        ConfigError: the checkpoint's run was trained on other samples than `content`, which rank 0 knows.
+        ConfigError: the checkpoint's run was trained on other samples than `content`, which rank 0 knows, or on other groups.
     """
     world = state.world
     checkpoint = load_newest(run_dir.checkpoints, warn=console.warn)
     if checkpoint is not None:
         run_on_first(lambda: check_same_content(checkpoint, content=content, warn=console.warn), world=world)
+        run_on_first(lambda: check_same_groups(checkpoint, state=state), world=world)
         state.load(checkpoint.tensors, numbers=checkpoint.numbers)
         console.say(f"continuing {run_dir.root} after step {state.step}")
     elif claim is not None:
@@ -143,4 +155,18 @@ def check_same_content(checkpoint: Checkpoint, *, content: Content | None, warn:
             f"the run of {checkpoint.path} was trained on {before['num_samples']} samples (digest {before['digest'][:12]}, at {before['where']}), data.train "
             f"names {content.num_samples} others (digest {content.digest[:12]}, at {content.where}); name the same shards, give this run its own folder "
             f"with run.dir=PATH, or start from its weights with checkpoint.init_from={checkpoint.path}"
+        )
+
+
+def check_same_groups(checkpoint: Checkpoint, *, state: TrainState) -> None:
+    """A run continues with the groups that it learnt, wherever they are now.
+
+    Raises:
+        ConfigError: they are other groups.
+    """
+    before = checkpoint.numbers.get("groups")
+    if before and state.table is not None and before != state.table.digest:
+        raise ConfigError(
+            f"the run of {checkpoint.path} learnt other groups (digest {before[:12]}) than those given now (digest {state.table.digest[:12]}); name the same "
+            f"with groups.given=FOLDER, or start a run of its own from these weights with checkpoint.init_from={checkpoint.path}"
         )

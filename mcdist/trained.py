@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from mcdist.build import build_encoder
-from mcdist.config import ModelConfig
+from mcdist.config import Config
 from mcdist.config.file import load_run_config
 from mcdist.data.views.normalise import normalise
 from mcdist.disk.checkpoint import find_checkpoint
@@ -29,12 +29,12 @@ def load_encoder(run: Path | str, *, checkpoint: str = "newest", device: torch.d
         CheckpointError: it has no such checkpoint, or the checkpoint is damaged.
     """
     config = load_run_config(RunDir(Path(run)))
-    return encoder_of(config.model, find_checkpoint(Path(run), which=checkpoint).tensors, device=device)
+    return encoder_of(config, find_checkpoint(Path(run), which=checkpoint).tensors, device=device)
 
 
-def encoder_of(model: ModelConfig, tensors: dict[str, Tensor], *, device: torch.device | str) -> Encoder:
+def encoder_of(config: Config, tensors: dict[str, Tensor], *, device: torch.device | str) -> Encoder:
     """The query encoder in a checkpoint's `tensors`, in evaluation mode on `device`."""
-    encoder = build_encoder(model, pretrained=False)
+    encoder = build_encoder(config.model, num_groups=config.groups.num_groups, pretrained=False)
     load_module(encoder, tensors, prefix="query/")
     return encoder.to(device).eval()
 

@@ -3,7 +3,7 @@
 Capital suffixes name a layout where it changes:
 
     B batch   D embedding   H W image height, width   h w feature height, width (H = stride * h)
-    P prototypes of this batch   K rows of the memory bank   N pixels   O objects   C classes
+    P prototypes of this batch   K rows of the memory bank   N pixels   O objects   C classes   S sets of groups   G groups of all sets, end to end
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ IMAGENET_STD: Rgb = (0.229, 0.224, 0.225)
 class Embedded:
     """What an encoder gives: features `[B, D, h, w]`, not upsampled and not normalised, and saliency logits `[B, 1, h, w]`.
 
-    `groups`: logits `[B, sum(K + 1), h, w]` of an encoder with a group head, set after set; a set's channel 0 is background.
+    `groups`: logits of each set of K groups end to end along the channels: K + 1 a set, of which the first is background; None without a group head.
     """
 
     features: Float[Tensor, "B D h w"]

@@ -8,6 +8,7 @@ from mcdist.config.config import SCHEMA_VERSION, Config
 from mcdist.config.sections.checkpoint import CheckpointConfig
 from mcdist.config.sections.data import DataConfig
 from mcdist.config.sections.evaluate import EvaluateConfig
+from mcdist.config.sections.groups import GroupsConfig
 from mcdist.config.sections.loss import LossConfig
 from mcdist.config.sections.model import ModelConfig
 from mcdist.config.sections.ops import OpsConfig
@@ -22,6 +23,7 @@ __all__ = [
     "Config",
     "DataConfig",
     "EvaluateConfig",
+    "GroupsConfig",
     "LossConfig",
     "ModelConfig",
     "OpsConfig",

@@ -7,6 +7,7 @@ from mcdist.config.checks import require
 from mcdist.config.sections.checkpoint import CheckpointConfig
 from mcdist.config.sections.data import DataConfig
 from mcdist.config.sections.evaluate import EvaluateConfig
+from mcdist.config.sections.groups import GroupsConfig
 from mcdist.config.sections.loss import LossConfig
 from mcdist.config.sections.model import ModelConfig
 from mcdist.config.sections.ops import OpsConfig
@@ -28,6 +29,7 @@ class Config:
     views: ViewsConfig = field(default_factory=ViewsConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    groups: GroupsConfig = field(default_factory=GroupsConfig)
     ops: OpsConfig = field(default_factory=OpsConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
@@ -45,6 +47,7 @@ class Config:
             not self.deepspeed or self.optim.engine == "deepspeed",
             f"the section deepspeed ({', '.join(self.deepspeed)}) needs optim.engine=deepspeed, got {self.optim.engine}; remove the section or set the engine",
         )
+        self._check_groups()
         require(not (self.model.recompute and self.optim.compile), "model.recompute=true needs optim.compile=false, got true")
         batch, pieces = self.optim.global_batch, self.optim.accumulation_steps
         require(batch % pieces == 0, f"optim.global_batch {batch} is not divisible by optim.accumulation_steps {pieces}")
@@ -52,4 +55,15 @@ class Config:
             batch % self.data.num_lanes == 0,
             f"data.num_lanes must divide optim.global_batch {batch}, got {self.data.num_lanes}; "
             f"use one of {[n for n in range(1, min(batch, 1024) + 1) if batch % n == 0]}",
+        )
+
+    def _check_groups(self) -> None:
+        weights = {f"loss.{name}": getattr(self.loss, name) for name in ("group_weight", "group_contrast_weight")}
+        for name, weight in weights.items():
+            require(
+                not weight or bool(self.groups.num_groups), f"{name}={weight:g} needs groups.num_groups, such as [25], got none; set it, or the weight to 0"
+            )
+        require(
+            not self.groups.num_groups or any(weights.values()),
+            f"groups.num_groups={self.groups.num_groups} needs {' or '.join(weights)} > 0, got 0 for both: no term would use the groups",
         )

@@ -1,6 +1,6 @@
 """Science: which settings make another experiment. A run folder holds one experiment.
 
-`data.train` is none of them: a run knows its samples by content, wherever they are (`mcdist.data.readers.content`).
+`data.train` is none of them: a run knows its samples by content, wherever they are (`mcdist.data.readers.content`), and so its given groups.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from mcdist.config.keys import as_flat, check_key, known_keys
 from mcdist.errors import ConfigError
 from mcdist.run_dir import RunDir, list_checkpoints
 
-SCIENCE_SECTIONS = ("views", "model", "loss", "optim")
+SCIENCE_SECTIONS = ("views", "model", "loss", "groups", "optim")
 SCIENCE_KEYS = ("run.seed", "data.block", "data.num_lanes", "data.bad_samples", "checkpoint.init_from")
 EFFICIENCY_KEYS = (
     "model.recompute",
@@ -28,6 +28,8 @@ EFFICIENCY_KEYS = (
     "optim.max_nonfinite",
 )
 """Keys of science sections that change speed and rounding only."""
+BY_CONTENT = ("groups.given",)
+"""Where something is whose content is compared instead, when a run is continued."""
 SAME_VALUES = {"model.num_stages": (0, 5)}
 """Values of a key that mean the same: 0 is all blocks, which older runs wrote as the 5 stages of a CNN. Where that is wrong (a ViT of which 5
 blocks were used), the checkpoint does not fit the model, which is an error of its own."""
@@ -35,7 +37,8 @@ blocks were used), the checkpoint does not fit the model, which is an error of i
 
 def science_keys() -> list[str]:
     """Every setting that decides which experiment a run is, in order."""
-    return [key for key in known_keys() if key in SCIENCE_KEYS or (key.partition(".")[0] in SCIENCE_SECTIONS and key not in EFFICIENCY_KEYS)]
+    others = (*EFFICIENCY_KEYS, *BY_CONTENT)
+    return [key for key in known_keys() if key in SCIENCE_KEYS or (key.partition(".")[0] in SCIENCE_SECTIONS and key not in others)]
 
 
 def science_differences(before: Config, now: Config) -> dict[str, str]:

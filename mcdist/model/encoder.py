@@ -1,4 +1,6 @@
-"""Encoder: photo -> pixel embeddings and saliency logits, both at the backbone's stride."""
+"""Encoder: photo -> pixel embeddings, saliency logits and, where there are groups, theirs, all at the backbone's stride."""
+
+from collections.abc import Iterable, Sequence
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -13,9 +15,19 @@ class Encoder(nn.Module):
     """Embedded = (linear(decoder(backbone(image))), linear'(decoder(backbone(image)))). MaskContrast, section 3.2.
 
     With `embedding_from="backbone"` the embedding is linear(backbone(image)): it keeps the geometry of pretrained features from the first step.
+    With sets of `num_groups` a third head, linear in the embedding, gives a logit for the background and for each group of each set.
     """
 
-    def __init__(self, backbone: Backbone, *, decoder: nn.Module, decoder_channels: int, embedding_dim: int, embedding_from: EmbeddingFrom = "decoder") -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        decoder: nn.Module,
+        decoder_channels: int,
+        embedding_dim: int,
+        embedding_from: EmbeddingFrom = "decoder",
+        num_groups: Sequence[int] = (),
+    ) -> None:
         super().__init__()
         require_choice("model.embedding_from", embedding_from, choices=EmbeddingFrom)
         self.backbone = backbone
@@ -24,7 +36,23 @@ class Encoder(nn.Module):
         self.recompute = False
         self.embedding = nn.Conv2d(decoder_channels if embedding_from == "decoder" else backbone.num_channels, embedding_dim, 1, bias=False)
         self.saliency = nn.Conv2d(decoder_channels, 1, 1)
+        self.groups = nn.Conv2d(embedding_dim, sum(num + 1 for num in num_groups), 1) if num_groups else None
         nn.init.orthogonal_(self.embedding.weight)  # a projection that keeps the decoder's geometry, as far as its rank goes
+
+    @property
+    def heads(self) -> list[nn.Module]:
+        """All parts but the backbone."""
+        return [self.decoder, self.embedding, self.saliency, *([] if self.groups is None else [self.groups])]
+
+    def freeze_unread(self, reads: Iterable[str]) -> None:
+        """Freeze the heads from which nothing of Embedded follows that a loss `reads`: no gradient would reach them, and engines wait for all gradients."""
+        wanted = set(reads)
+        with_embedding = bool(wanted & {"features", "groups"})
+        with_decoder = "saliency" in wanted or (with_embedding and self.embedding_from == "decoder")
+        used = {self.groups: "groups" in wanted, self.saliency: "saliency" in wanted, self.embedding: with_embedding, self.decoder: with_decoder}
+        for head, is_used in used.items():
+            if head is not None and not is_used:
+                head.requires_grad_(False)
 
     def set_recompute(self, recompute: bool) -> None:
         """Compute the activations of each backbone block and of the decoder again in the backward pass, and keep only those between them."""
@@ -38,4 +66,5 @@ class Encoder(nn.Module):
     def head(self, features: Float[Tensor, "B C h w"]) -> Embedded:
         """The part after the backbone, for callers that need the backbone's features as well."""
         decoded = recomputed(self.decoder, features) if self.recompute else self.decoder(features)
-        return Embedded(self.embedding(decoded if self.embedding_from == "decoder" else features), self.saliency(decoded))
+        embedding = self.embedding(decoded if self.embedding_from == "decoder" else features)
+        return Embedded(embedding, self.saliency(decoded), None if self.groups is None else self.groups(embedding))

@@ -15,7 +15,10 @@ from mcdist.train.step import StepResult
 
 
 class Interval:
-    """`views` and `bad`: what the loader counted and could not read. `num_steps`, `wait_s`, `took_s`: the interval's steps and times."""
+    """`views` and `bad`: what the loader counted and could not read. `num_steps`, `wait_s`, `took_s`: the interval's steps and times.
+
+    `predicted`, once it was read: the cells of all ranks that were given to the background and to each group, by set.
+    """
 
     def __init__(self, *, in_a_row: Tensor) -> None:
         """`in_a_row`: 0-d on the device, how many skipped steps the interval before ended with."""
@@ -25,7 +28,9 @@ class Interval:
         self._faults_before = page_faults()
         self.in_a_row, self._longest = in_a_row, in_a_row
         self._names: tuple[str, ...] = ()
+        self._set_sizes: tuple[int, ...] = ()
         self._sums = torch.zeros((), dtype=torch.float64, device=in_a_row.device)  # takes the length of the first step's values
+        self.predicted: tuple[tuple[int, ...], ...] = ()
 
     @property
     def took_s(self) -> float:
@@ -53,7 +58,8 @@ class Interval:
             "grad_norm": result.grad_norm,
         }
         self._names = tuple(scalars)
-        values = torch.stack([value.to(torch.float64) for value in scalars.values()])
+        self._set_sizes = tuple(len(cells) for cells in result.predicted)
+        values = torch.cat([torch.stack([value.to(torch.float64) for value in scalars.values()]), *result.predicted])
         self._sums = self._sums + torch.where(result.skipped > 0, 0.0, values)
         self.in_a_row = (self.in_a_row + result.skipped) * result.skipped
         self._longest = torch.maximum(self._longest, self.in_a_row)
@@ -81,6 +87,7 @@ class Interval:
         summed = world.sum(torch.cat([self._sums, own]))
         values = iter(torch.cat([summed, torch.stack([value.to(torch.float64) for value in same.values()])]).tolist())
         totals = {name: next(values) for name in self._names}
+        self.predicted = tuple(tuple(int(next(values)) for _ in range(size)) for size in self._set_sizes)
         totals |= {name: max([next(values) for _ in numbers]) for name, numbers in host.items()}
         return totals | {name: next(values) for name in same}
 

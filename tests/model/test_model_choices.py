@@ -38,7 +38,7 @@ def test_an_unknown_choice_of_each_component_is_one_sentence() -> None:
     assert done.stdout.splitlines() == [
         "model.norm must be one of batch, sync, shuffled, group, frozen, got 'grp'",
         "model.momentum_buffers must be one of own, copy, got 'mine'",
-        "model.decoder must be one of deeplabv3, linear, got 'unet'",
+        "model.decoder must be one of deeplabv3, linear, separable, got 'unet'",
         "model.embedding_from must be one of decoder, backbone, got 'decodr'",
         "model.bank_dtype must be one of fp32, bf16, got 'fp16'",
         "feature must be one of keys, tokens, got 'values'",

@@ -220,7 +220,7 @@ def forward_part(*, spoil: Callable[[Any], None] = lambda state: None) -> torch.
     follow(state.key, query=state.query, momentum=0.99, buffers="copy")
     pooled = [encode_keys(state, batch, settings=SETTINGS)]
     everyone = gather(pooled, world=world)
-    candidates = choose_candidates(pooled, everyone, state=state, settings=SETTINGS)
+    candidates = choose_candidates(pooled, everyone, [batch], state=state, settings=SETTINGS)
     balance = count_pixels([batch], candidates, world=world, settings=SETTINGS)
     embedded = state.query(batch.query_images)
     loss = weighted_sum(SETTINGS.terms, query_terms(embedded, batch, candidates[0], balance, terms=SETTINGS.terms))

@@ -18,8 +18,12 @@ class ModelConfig:
     num_stages: int = 0
     """Backbone blocks used, counted from the photo; 0: all. A CNN has 5, its stages: with 3 it ends where stride 8 is reached, small and fast.
     A ViT has its transformer blocks and one more before them, the embedding. Beyond the paper."""
+    levels: int = 1
+    """The last feature maps of the backbone that are joined along their channels; they are on one grid. 1: the last alone. A CNN's stages 3 to 5 share
+    a grid: with 2 an efficientnet_lite0 gives 112 + 320 channels. Beyond the paper."""
     decoder: DecoderKind = "deeplabv3"
-    """deeplabv3 | linear (one 1 x 1 convolution; beyond the paper)."""
+    """deeplabv3 | separable (channels standardised, a 1 x 1 convolution and a depthwise 3 x 3 one, decoder_width wide: small and fast; beyond the
+    paper) | linear (one 1 x 1 convolution; beyond the paper)."""
     embedding_from: EmbeddingFrom = "decoder"
     """decoder (the paper) | backbone (the embedding is linear in the backbone, the decoder serves the saliency head alone; beyond the paper)."""
     decoder_width: int = 256
@@ -56,4 +60,5 @@ class ModelConfig:
             f"model.atrous_rates must be a list of whole numbers >= 1, got {self.atrous_rates}",
         )
         at_least("model.num_stages", self.num_stages, 0)
+        at_least("model.levels", self.levels, 1)
         at_least("model.trainable_from", self.trainable_from, 0)

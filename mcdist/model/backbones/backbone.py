@@ -2,9 +2,11 @@
 
 from abc import ABC, abstractmethod
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mcdist.errors import ConfigError
 from mcdist.types import Rgb
 
 
@@ -13,7 +15,8 @@ class Backbone(nn.Module, ABC):
 
     H and W are multiples of `stride`. `mean` and `std` are those of the pixels (in 0..1) that the weights were trained on: an image is
     (pixels - mean) / std. `num_blocks` counts the blocks of the whole network, `least_blocks` those that it cannot do without;
-    `blocks()` may be fewer than `num_blocks`.
+    `blocks()` may be fewer than `num_blocks`. `level_channels`: of those last `levels` that are on the grid of the features, in order; `num_levels` of
+    them are joined in what `forward` returns.
     """
 
     stride: int
@@ -22,6 +25,27 @@ class Backbone(nn.Module, ABC):
     std: Rgb
     num_blocks: int
     least_blocks: int
+    level_channels: tuple[int, ...]
+    num_levels: int = 1
+
+    def join_levels(self, num_levels: int) -> None:
+        """Let `forward` return the last `num_levels` feature maps, end to end along the channels; `num_channels` follows. After `keep_first`.
+
+        Raises:
+            ConfigError: fewer than that are on the same grid.
+        """
+        most = len(self.level_channels)
+        if not 1 <= num_levels <= most:
+            raise ConfigError(
+                f"model.levels must be between 1 and {most}, as many of the last feature maps of this backbone are on one grid, got {num_levels}; "
+                "use fewer levels, or more blocks (model.num_stages)"
+            )
+        self.num_levels = num_levels
+        self.num_channels = sum(self.level_channels[-num_levels:])
+
+    def joined(self, levels: list[Float[Tensor, "B _ h w"]]) -> Float[Tensor, "B C h w"]:
+        """The last `num_levels` of them as one map."""
+        return levels[-1] if self.num_levels == 1 else torch.cat(levels[-self.num_levels :], dim=1)
 
     @abstractmethod
     def blocks(self) -> list[nn.Module]:
@@ -32,7 +56,7 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def keep_first(self, num_blocks: int) -> None:
-        """Drop all blocks after the first `num_blocks`, in place; `num_channels` follows."""
+        """Drop all blocks after the first `num_blocks`, in place; `num_channels` and `level_channels` follow."""
 
     @abstractmethod
     def set_recompute(self, recompute: bool) -> None:
@@ -40,7 +64,7 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def levels(self, image: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
-        """The feature map after each block; the last one is what `forward` returns."""
+        """The feature map after each block; the last `num_levels` of them, joined, are what `forward` returns."""
 
     @abstractmethod
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:

@@ -32,6 +32,7 @@ class StagedBackbone(Backbone):
         self.stages = nn.ModuleList(stages.modules)
         self.channels = stages.channels
         self.num_blocks, self.num_channels = len(stages.modules), stages.channels[-1]
+        self.level_channels = stages.channels[self.least_blocks - 1 :]
         self.mean, self.std = mean, std
         self.recompute = False
 
@@ -43,6 +44,7 @@ class StagedBackbone(Backbone):
         """Drop the later stages."""
         self.stages = self.stages[:num_blocks]
         self.num_channels = self.channels[num_blocks - 1]
+        self.level_channels = self.channels[self.least_blocks - 1 : num_blocks]
 
     def set_recompute(self, recompute: bool) -> None:
         """Recompute the activations of each stage."""
@@ -57,7 +59,9 @@ class StagedBackbone(Backbone):
         return outputs
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
-        """The output of the last stage."""
+        """The output of the last stage, or of the last ones, joined."""
+        levels: list[Tensor] = []
         for stage in self.stages:
             image = recomputed(stage, image) if self.recompute else stage(image)
-        return image
+            levels = [*levels, image][-self.num_levels :]  # what is not joined is not kept
+        return self.joined(levels)

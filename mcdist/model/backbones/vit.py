@@ -43,6 +43,7 @@ class ViT(Backbone):
         self.num_channels = int(network.num_features)
         self.num_prefix_tokens = int(network.num_prefix_tokens)
         self.num_blocks = 1 + len(network.blocks)
+        self.level_channels = (self.num_channels,) * self.num_blocks
         self.mean, self.std = (_colour(network.pretrained_cfg[name]) for name in ("mean", "std"))
         used = {parameter for block in self.blocks() for parameter in block.parameters()}
         for parameter in self.parameters():
@@ -57,6 +58,7 @@ class ViT(Backbone):
     def keep_first(self, num_blocks: int) -> None:
         """Drop the later blocks; the final norm stays."""
         self.network.blocks = self.network.blocks[: num_blocks - 1]
+        self.level_channels = self.level_channels[:num_blocks]
 
     def set_recompute(self, recompute: bool) -> None:
         """Recompute the activations of each of the transformer's blocks, by timm's own means."""
@@ -68,18 +70,23 @@ class ViT(Backbone):
         first, *later = self.network.blocks
         hooks = [block.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) for block in (first, *later)]
         try:
-            last = self.forward(image)
+            last = self.output(image)
         finally:
             for hook in hooks:
                 hook.remove()
         return [*(self.grid(tokens, image=image) for tokens in seen), last]
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
-        """Output tokens as a grid. Raises ConfigError where a side is no multiple of the patch size."""
+        """`output`, or the last of `levels`, joined. Raises ConfigError where a side is no multiple of the patch size."""
+        features = self.output(image) if self.num_levels == 1 else self.joined(self.levels(image))
+        return features.contiguous(memory_format=torch.channels_last)
+
+    def output(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
+        """Output tokens as a grid; a view."""
         height, width = image.shape[2:]
         if height % self.stride or width % self.stride:
             raise ConfigError(f"a ViT of {self.stride} px patches takes sides that are multiples of {self.stride}, got an image of {height} x {width} px")
-        return self.grid(self.network.forward_features(image), image=image).contiguous(memory_format=torch.channels_last)
+        return self.grid(self.network.forward_features(image), image=image)
 
     def grid(self, tokens: Float[Tensor, "B N C"], *, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
         """The tokens without class and register tokens, where their patches are in `image`; a view."""

@@ -5,13 +5,14 @@ from torch import Tensor, nn
 
 
 class AsTuple(nn.Module):
-    """(features, saliency) of `encoder(images)`. DDP's static graph and DeepSpeed begin their exchange of gradients from hooks on these two."""
+    """The tensors of `encoder(images)`, in the order of Embedded. DDP's static graph and DeepSpeed begin their exchange of gradients from hooks on them."""
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
 
-    def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "B D h w"], Float[Tensor, "B 1 h w"]]:
-        """As the encoder's own."""
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "B _ h w"], ...]:
+        """As the encoder's own; two of them, or three where it has a group head."""
         embedded = self.encoder(images)
-        return embedded.features, embedded.saliency
+        both = (embedded.features, embedded.saliency)
+        return both if embedded.groups is None else (*both, embedded.groups)
