@@ -68,7 +68,7 @@ class TermValue:
 
     loss: Float[Tensor, ""]
     counts: dict[str, Int[Tensor, ""]] = field(default_factory=dict)
-    predicted: tuple[Int[Tensor, " C"], ...] = ()
+    predicted: tuple[Int[Tensor, " _"], ...] = ()
 
 
 TermFunction = Callable[[Embedded, Batch, Candidates, Balance], TermValue]

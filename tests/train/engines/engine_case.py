@@ -16,7 +16,8 @@ from mcdist.train.engines.engine import Engine
 from mcdist.train.engines.optimizer import make_optimizer
 from mcdist.train.state import TrainState
 from mcdist.train.step import train_step
-from tests.train.step_case import SETTINGS, batch_of, make_batch, make_encoder, part_of, tensors_of
+from mcdist.train.step import StepSettings
+from tests.train.step_case import SETTINGS, batch_of, make_batch, make_encoder, part_of, tensors_of, with_groups
 
 GLOBAL_BATCH = 8
 
@@ -32,15 +33,16 @@ def make_state(
     bucket_mib: float = 0.25,
     offload_optimizer: bool = False,
     norm: Norm = "group",
+    num_groups: tuple[int, ...] = (),
 ) -> TrainState:
     """`engine`: "ddp", or "zero_0", "zero_1", "zero_2". Backbone and heads are two groups with learning rates of their own.
 
     The norm sees no batch unless told otherwise, so that the number of ranks changes nothing.
     """
-    query = make_encoder(norm=norm)
+    query = make_encoder(norm=norm, num_groups=num_groups)
     key = copy.deepcopy(query).requires_grad_(False)
     made = make_optimizer(
-        optimizer, backbone=query.backbone, heads=[query.embedding, query.saliency], lr=0.1, backbone_lr_factor=0.5, sgd_momentum=0.9, weight_decay=1e-4
+        optimizer, backbone=query.backbone, heads=query.heads, lr=0.1, backbone_lr_factor=0.5, sgd_momentum=0.9, weight_decay=1e-4
     )
     common: dict[str, Any] = {"key": key, "optimizer": made, "world": world, "precision": precision, "clip_grad_norm": clip_grad_norm}
     chosen: Engine
@@ -57,7 +59,8 @@ def make_state(
             raw={},
         )
         chosen = EngineDeepSpeed(query, **common, settings=settings)
-    return TrainState(query=query, key=key, bank=MemoryBank(16, dim=8), engine=chosen)
+    state = TrainState(query=query, key=key, bank=MemoryBank(16, dim=8), engine=chosen)
+    return with_groups(state, num_groups=num_groups) if num_groups else state
 
 
 def micro_batches(seed: int, *, world: World, accumulation_steps: int, batch: Batch | None = None) -> list[Batch]:
@@ -67,13 +70,15 @@ def micro_batches(seed: int, *, world: World, accumulation_steps: int, batch: Ba
     return [batch_of(tensors) for tensors in zip(*(tensor.chunk(accumulation_steps) for tensor in own), strict=True)]
 
 
-def take_steps(state: TrainState, *, seeds: range, accumulation_steps: int = 1, lr: float = 0.02) -> list[dict[str, float]]:
+def take_steps(
+    state: TrainState, *, seeds: range, accumulation_steps: int = 1, lr: float = 0.02, settings: StepSettings = SETTINGS
+) -> list[dict[str, float]]:
     """Losses (whole, over all ranks), gradient norm and whether the step was skipped, of each step."""
     curve = []
     for seed in seeds:
         parts = micro_batches(seed, world=state.engine.world, accumulation_steps=accumulation_steps)
-        result = train_step(state, parts, lr=lr, settings=SETTINGS)
+        result = train_step(state, parts, lr=lr, settings=settings)
         state.step += 1
-        losses = state.engine.world.sum(torch.stack([result.terms["contrast"], result.terms["saliency"]]))
-        curve.append({"contrast": float(losses[0]), "saliency": float(losses[1]), "grad_norm": float(result.grad_norm), "skipped": float(result.skipped)})
+        losses = state.engine.world.sum(torch.stack(list(result.terms.values()))).tolist()
+        curve.append({**dict(zip(result.terms, losses, strict=True)), "grad_norm": float(result.grad_norm), "skipped": float(result.skipped)})
     return curve
