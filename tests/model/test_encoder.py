@@ -63,3 +63,39 @@ def test_frozen_norm_computes_what_batch_norm_does_in_eval_mode() -> None:
     want = encoder.eval()(image).features
     convert_norm(encoder, kind="frozen")
     torch.testing.assert_close(encoder.train()(image).features, want, rtol=1e-4, atol=1e-5)
+
+
+def test_a_group_head_gives_background_and_groups_of_each_set_linear_in_the_embedding() -> None:
+    backbone = make_backbone("resnet18", num_stages=3)
+    module, channels = make_decoder("linear", num_channels=backbone.num_channels, width=16, atrous_rates=[1, 2], dropout=0.0)
+    encoder = Encoder(backbone, decoder=module, decoder_channels=channels, embedding_dim=8, num_groups=(3, 5))
+    embedded = encoder(torch.randn(2, 3, 32, 32))
+    assert embedded.groups is not None and embedded.groups.shape == (2, 4 + 6, 4, 4)
+    torch.testing.assert_close(embedded.groups, encoder.groups(embedded.features))
+    assert small_encoder("linear")(torch.randn(1, 3, 32, 32)).groups is None
+
+
+def test_a_separable_decoder_sees_standardised_channels_and_five_cells_across() -> None:
+    module, channels = make_decoder("separable", num_channels=6, width=16, atrous_rates=[1], dropout=0.0)
+    assert channels == 16
+    torch.manual_seed(0)
+    features = torch.randn(4, 6, 9, 9)
+    scale, offset = torch.rand(6, 1, 1) * 50 + 1, torch.randn(6, 1, 1) * 50
+    torch.testing.assert_close(module.train()(features * scale + offset), module(features), rtol=1e-2, atol=1e-2)
+    module.eval()
+    near, far = features.clone(), features.clone()
+    near[..., 4, 6], far[..., 4, 7] = 9, 9
+    assert not torch.equal(module(near)[..., 4, 4], module(features)[..., 4, 4])
+    torch.testing.assert_close(module(far)[..., 4, 4], module(features)[..., 4, 4], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", ["batch", "group", "frozen"])
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_separable_decoder_takes_any_norm_and_can_be_recomputed(kind: Norm, recompute: bool) -> None:
+    encoder = small_encoder("separable")
+    convert_norm(encoder, kind=kind)
+    encoder.set_recompute(recompute)
+    encoder(torch.randn(2, 3, 32, 32)).features.square().sum().backward()
+    frozen = {name for name, tensor in encoder.named_parameters() if not tensor.requires_grad}
+    assert all(tensor.grad is not None for name, tensor in encoder.decoder.named_parameters() if f"decoder.{name}" not in frozen)
+    assert ("decoder.0.weight" in frozen) is (kind != "frozen"), "what standardises learns nothing"
