@@ -66,6 +66,7 @@ def make_table(*, num_samples: int = 16, num_groups: tuple[int, ...] = NUM_GROUP
     group_of = torch.stack(sets, dim=2)
     return GroupTable(group_of, (group_of >= 0).float(), num_groups, "f" * 64)
 
+
 ALONE = World(0, 1, torch.device("cpu"))
 
 
@@ -132,9 +133,7 @@ def make_state(
     """Query and key as `make_encoder` makes them, a small bank, and DDP's engine, at step 0; with groups their table and memory."""
     query = make_encoder(norm=norm, num_groups=num_groups)
     key = copy.deepcopy(query).requires_grad_(False)
-    made = make_optimizer(
-        optimizer, backbone=query.backbone, heads=query.heads, lr=0.1, backbone_lr_factor=1.0, sgd_momentum=0.9, weight_decay=0.0
-    )
+    made = make_optimizer(optimizer, backbone=query.backbone, heads=query.heads, lr=0.1, backbone_lr_factor=1.0, sgd_momentum=0.9, weight_decay=0.0)
     engine = EngineDDP(query, key=key, optimizer=made, world=world, precision=precision, clip_grad_norm=clip_grad_norm, compile_mode=compile_mode)
     state = TrainState(query=query, key=key, bank=MemoryBank(bank_size, dim=8, dtype=bank_dtype), engine=engine)
     return with_groups(state, num_groups=num_groups) if num_groups else state

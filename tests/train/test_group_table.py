@@ -38,9 +38,7 @@ def test_objects_that_are_not_listed_and_unsure_ones_have_no_group(folder: Path)
     some = read(folder, num_groups=(3,), confidence_min=median)
     assert torch.equal(some.group_of, torch.where(sure.confidence >= median, sure.group_of, -1))
     rows = numpy.array([1, 1]), numpy.array([2, 1])
-    table = make_group_table(
-        *rows, group_of=numpy.array([[4], [-1]]), confidence=numpy.ones((2, 1)), num_groups=(5,), num_samples=2, max_objects=3
-    )
+    table = make_group_table(*rows, group_of=numpy.array([[4], [-1]]), confidence=numpy.ones((2, 1)), num_groups=(5,), num_samples=2, max_objects=3)
     assert table.group_of[..., 0].tolist() == [[-1, -1, -1], [-1, 4, -1]]
 
 
@@ -79,7 +77,9 @@ def test_a_number_of_groups_that_was_not_made_is_refused(folder: Path) -> None:
 def test_groups_without_their_store_are_refused(folder: Path, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "store")
     make_store(tmp_path / "another", samples="7" * 64, num_photos=12)
-    with pytest.raises(DataError, match=r"expected the feature store that the groups .* were made of \(digest [0-9a-f]{12}\) in a folder beside them, found none"):
+    with pytest.raises(
+        DataError, match=r"expected the feature store that the groups .* were made of \(digest [0-9a-f]{12}\) in a folder beside them, found none"
+    ):
         read(folder)
 
 
@@ -106,5 +106,7 @@ def test_objects_that_no_map_can_have_are_refused(tmp_path: Path, numbers: list[
 
 
 def test_groups_to_which_no_object_belongs_are_refused(folder: Path) -> None:
-    with pytest.raises(ConfigError, match=r"none of the 24 objects .* belongs to one of its 3 groups with a confidence of at least 1: .*lower groups.confidence_min"):
+    with pytest.raises(
+        ConfigError, match=r"none of the 24 objects .* belongs to one of its 3 groups with a confidence of at least 1: .*lower groups.confidence_min"
+    ):
         read(folder, confidence_min=1.0)

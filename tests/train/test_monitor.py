@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mcdist.train.monitor import embedding_rank, prototype_similarity
+from mcdist.train.monitor import embedding_rank, group_collapse, prototype_similarity, spread_of_predictions
 
 
 def test_rank_counts_the_directions_that_are_used(device: torch.device) -> None:
@@ -36,3 +36,18 @@ def test_rows_that_are_not_valid_may_hold_anything() -> None:
     rows[3] = torch.nan
     assert float(embedding_rank(rows, valid=valid)) == pytest.approx(3, rel=1e-3)
     assert float(prototype_similarity(rows, valid=valid)) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_predictions_are_spread_as_their_counts_are_and_the_worst_set_counts() -> None:
+    assert spread_of_predictions([(100, 5, 5, 5, 5)]) == (pytest.approx(1.0), 0.25)
+    assert spread_of_predictions([(0, 10, 0), (0, 5, 5)]) == (0.0, 1.0)
+    assert spread_of_predictions([(7, 0, 0)]) == (0.0, 0.0), "all background"
+
+
+def test_a_collapse_of_groups_is_told_in_words() -> None:
+    assert group_collapse(0.9, 0.2, num_groups=25) == ""
+    assert group_collapse(0.7, 0.6, num_groups=25).startswith("60 % of the cells with a group were given to one of 25 groups")
+    assert "0.30 of the most entropy" in group_collapse(0.3, 0.5, num_groups=25)
+    assert group_collapse(0.0, 0.0, num_groups=25), "all background"
+    assert group_collapse(float("nan"), float("nan"), num_groups=25) == "", "no step was taken"
+    assert group_collapse(0.9, 0.6, num_groups=2) == ""

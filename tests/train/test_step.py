@@ -14,13 +14,15 @@ from mcdist.data.batch import Batch
 from mcdist.distributed import World, pack, unpack
 from mcdist.errors import ConfigError
 from mcdist.model.bank import MemoryBank
+from mcdist.model.group_memory import GroupMemory
 from mcdist.model.momentum import follow
 from mcdist.train.engines.ddp import EngineDDP
+from mcdist.train.group_table import GroupTable
 from mcdist.train.state import TrainState
-from mcdist.train.step import choose_candidates, count_pixels, encode_keys, gather, query_terms, train_step
+from mcdist.train.step import StepSettings, choose_candidates, count_pixels, encode_keys, gather, gather_groups, query_terms, train_step
 from mcdist.train.terms import Balance, Candidates, Term, TermValue, weighted_sum
 from mcdist.types import Embedded
-from tests.train.step_case import SETTINGS, make_batch, make_encoder, make_state, part_of
+from tests.train.step_case import GROUPED, NUM_GROUPS, SETTINGS, make_batch, make_encoder, make_state, part_of
 
 
 def _halves(batch: Batch) -> list[Batch]:
@@ -207,31 +209,38 @@ def pretended_cuda() -> Iterator[None]:
         yield
 
 
-def forward_part(*, spoil: Callable[[Any], None] = lambda state: None) -> torch.Tensor:
+def forward_part(*, spoil: Callable[[Any], None] = lambda state: None, settings: StepSettings = SETTINGS) -> torch.Tensor:
     """Everything of a step before the backward, on whatever device is current."""
-    query, key = make_encoder(), make_encoder()
+    num_groups = NUM_GROUPS if settings is GROUPED else ()
+    query, key = make_encoder(num_groups=num_groups), make_encoder(num_groups=num_groups)
     world = World(0, 1, torch.device("cuda"))
     engine = object.__new__(EngineDDP)  # its constructor wants an optimizer and a GradScaler, which want a real device
     engine.world, engine.autocast_dtype, engine._run_key = world, torch.float32, key
     engine.scaler = torch.amp.GradScaler("cpu", enabled=False)
     state = TrainState(query=query, key=key, bank=MemoryBank(16, dim=8), engine=engine)
+    if num_groups:
+        state.memory = GroupMemory(num_groups, dim=8, momentum=0.9)
+        state.table = GroupTable(torch.zeros(4, 3, 2, dtype=torch.int16), torch.zeros(4, 3, 2), num_groups, "f" * 64)
     spoil(state)
     batch = make_batch(2, device="cuda")
     follow(state.key, query=state.query, momentum=0.99, buffers="copy")
-    pooled = [encode_keys(state, batch, settings=SETTINGS)]
+    pooled = [encode_keys(state, batch, settings=settings)]
     everyone = gather(pooled, world=world)
-    candidates = choose_candidates(pooled, everyone, [batch], state=state, settings=SETTINGS)
-    balance = count_pixels([batch], candidates, world=world, settings=SETTINGS)
+    if state.memory is not None:
+        state.memory.follow(everyone.prototypes, group_of_PS=gather_groups(state, [batch]), valid=everyone.num_pixels > 0)
+    candidates = choose_candidates(pooled, everyone, [batch], state=state, settings=settings)
+    balance = count_pixels([batch], candidates, world=world, settings=settings)
     embedded = state.query(batch.query_images)
-    loss = weighted_sum(SETTINGS.terms, query_terms(embedded, batch, candidates[0], balance, terms=SETTINGS.terms))
+    loss = weighted_sum(settings.terms, query_terms(embedded, batch, candidates[0], balance, terms=settings.terms))
     state.bank.enqueue(everyone.prototypes, valid=everyone.num_pixels > 0)
     assert state.bank.usage().age_mean_steps.device.type == "cuda"
     return loss
 
 
-def test_the_forward_part_runs_on_a_pretended_gpu_without_synchronising() -> None:
+@pytest.mark.parametrize("settings", [SETTINGS, GROUPED], ids=["objects", "groups"])
+def test_the_forward_part_runs_on_a_pretended_gpu_without_synchronising(settings: StepSettings) -> None:
     with pretended_cuda():
-        assert forward_part().device.type == "cuda"
+        assert forward_part(settings=settings).device.type == "cuda"
 
 
 def test_packing_for_the_gather_runs_on_a_pretended_gpu_without_synchronising() -> None:

@@ -27,6 +27,43 @@ def test_three_stages_reach_stride_eight_too(name: str, channels: int) -> None:
         assert backbone(torch.zeros(1, 3, 64, 64)).shape == (1, channels, 8, 8)
 
 
+@pytest.mark.parametrize(
+    ("name", "num_stages", "num_levels", "channels"),
+    [("efficientnet_lite0", 5, 2, 112 + 320), ("resnet18", 5, 3, 128 + 256 + 512), ("resnet18", 4, 2, 128 + 256)],
+)
+def test_joined_levels_are_the_last_feature_maps_end_to_end(name: str, num_stages: int, num_levels: int, channels: int) -> None:
+    backbone = make_backbone(name, num_stages=num_stages).eval()
+    image = torch.randn(1, 3, 32, 48)
+    with torch.inference_mode():
+        last = backbone(image)
+        backbone.join_levels(num_levels)
+        joined = backbone(image)
+        torch.testing.assert_close(joined, torch.cat(backbone.levels(image)[-num_levels:], dim=1), rtol=0, atol=0)
+    assert joined.shape == (1, channels, 4, 6) and backbone.num_channels == channels
+    assert torch.equal(joined[:, -last.shape[1] :], last)
+
+
+@pytest.mark.parametrize(("num_stages", "num_levels", "most"), [(5, 4, 3), (3, 2, 1), (5, 0, 3)])
+def test_levels_on_other_grids_are_not_joined(num_stages: int, num_levels: int, most: int) -> None:
+    with pytest.raises(ConfigError, match=f"model.levels must be between 1 and {most}, as many .* got {num_levels}"):
+        make_backbone("resnet18", num_stages=num_stages).join_levels(num_levels)
+
+
+def test_joined_levels_are_recomputed_and_frozen_as_the_last_one() -> None:
+    torch.manual_seed(0)
+    plain = make_backbone("resnet18").train()
+    plain.join_levels(2)
+    freeze_before(plain, trainable_from=4)
+    thrifty = copy.deepcopy(plain)
+    thrifty.set_recompute(True)
+    image = torch.randn(2, 3, 32, 32)
+    for backbone in (plain, thrifty):
+        backbone(image).square().sum().backward()
+    for (name, want), got in zip(plain.named_parameters(), thrifty.parameters(), strict=True):
+        assert (want.grad is not None) is name.startswith("stages.4")
+        assert want.grad is None or got.grad is not None and torch.equal(want.grad, got.grad)
+
+
 def test_dilation_keeps_what_a_classifier_computed_where_it_looked() -> None:
     """Every fourth feature of the dilated stages is the plain stages' feature, but near the borders, where the padding differs."""
     torch.manual_seed(0)

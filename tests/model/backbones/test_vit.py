@@ -109,6 +109,28 @@ def test_first_blocks_alone_compute_what_they_do_in_the_whole_network() -> None:
     assert len(short.blocks()) == 3
 
 
+def test_joined_levels_are_the_last_blocks_tokens_end_to_end() -> None:
+    torch.manual_seed(0)
+    plain = tiny_vit().train()
+    image = torch.randn(2, 3, 32, 48)
+    with torch.inference_mode():
+        levels = plain.levels(image)
+    plain.join_levels(3)
+    assert plain.num_channels == 3 * 32 and len(plain.level_channels) == 4
+    thrifty = copy.deepcopy(plain)
+    thrifty.set_recompute(True)
+    for vit in (plain, thrifty):
+        joined = vit(image)
+        torch.testing.assert_close(joined, torch.cat(levels[-3:], dim=1), rtol=0, atol=0)
+        joined.square().sum().backward()
+    for (name, want), got in zip(plain.named_parameters(), thrifty.parameters(), strict=True):
+        if want.requires_grad:
+            torch.testing.assert_close(got.grad, want.grad, rtol=0, atol=0, msg=name)
+    plain.keep_first(2)
+    with pytest.raises(ConfigError, match="model.levels must be between 1 and 2"):
+        plain.join_levels(3)
+
+
 def test_recomputing_keeps_gradients_to_the_bit_and_runs_each_block_again() -> None:
     plain = tiny_vit().train()
     thrifty = copy.deepcopy(plain)

@@ -15,8 +15,7 @@ from mcdist.train.engines.deepspeed_settings import deepspeed_settings
 from mcdist.train.engines.engine import Engine
 from mcdist.train.engines.optimizer import make_optimizer
 from mcdist.train.state import TrainState
-from mcdist.train.step import train_step
-from mcdist.train.step import StepSettings
+from mcdist.train.step import StepSettings, train_step
 from tests.train.step_case import SETTINGS, batch_of, make_batch, make_encoder, part_of, tensors_of, with_groups
 
 GLOBAL_BATCH = 8
@@ -41,9 +40,7 @@ def make_state(
     """
     query = make_encoder(norm=norm, num_groups=num_groups)
     key = copy.deepcopy(query).requires_grad_(False)
-    made = make_optimizer(
-        optimizer, backbone=query.backbone, heads=query.heads, lr=0.1, backbone_lr_factor=0.5, sgd_momentum=0.9, weight_decay=1e-4
-    )
+    made = make_optimizer(optimizer, backbone=query.backbone, heads=query.heads, lr=0.1, backbone_lr_factor=0.5, sgd_momentum=0.9, weight_decay=1e-4)
     common: dict[str, Any] = {"key": key, "optimizer": made, "world": world, "precision": precision, "clip_grad_norm": clip_grad_norm}
     chosen: Engine
     if engine == "ddp":
@@ -70,9 +67,7 @@ def micro_batches(seed: int, *, world: World, accumulation_steps: int, batch: Ba
     return [batch_of(tensors) for tensors in zip(*(tensor.chunk(accumulation_steps) for tensor in own), strict=True)]
 
 
-def take_steps(
-    state: TrainState, *, seeds: range, accumulation_steps: int = 1, lr: float = 0.02, settings: StepSettings = SETTINGS
-) -> list[dict[str, float]]:
+def take_steps(state: TrainState, *, seeds: range, accumulation_steps: int = 1, lr: float = 0.02, settings: StepSettings = SETTINGS) -> list[dict[str, float]]:
     """Losses (whole, over all ranks), gradient norm and whether the step was skipped, of each step."""
     curve = []
     for seed in seeds:

@@ -19,7 +19,7 @@ from mcdist.train.state import TrainState
 from mcdist.train.step import train_step
 from tests.makers.many_ranks import on_ranks, skip_without_deepspeed
 from tests.train.engines.engine_case import GLOBAL_BATCH, make_state, micro_batches, take_steps
-from tests.train.step_case import SETTINGS, make_batch, named
+from tests.train.step_case import GROUPED, NUM_GROUPS, SETTINGS, make_batch, named
 
 ENGINES = ("ddp", "zero_0", "zero_1", "zero_2")
 SETTINGS_OF: dict[str, dict[str, Any]] = {
@@ -47,6 +47,9 @@ def _train_all(rank: int, folder: Path) -> None:
         for engine, name in [*CASES, ("ddp", "bf16"), ("ddp", "fp16"), *HALF_CASES]:
             state = make_state(engine, world=world, **SETTINGS_OF[name])
             _write(state, folder / f"{name}_{engine}", take_steps(state, seeds=range(NUM_STEPS), accumulation_steps=2))
+        for engine in ENGINES:
+            state = make_state(engine, world=world, num_groups=NUM_GROUPS, **SETTINGS_OF["adamw"])
+            _write(state, folder / f"groups_{engine}", take_steps(state, seeds=range(NUM_STEPS), accumulation_steps=2, settings=GROUPED))
         for before, after in MOVES:
             _move(before, after, world=world, folder=folder)
         for engine in ENGINES:
@@ -112,8 +115,8 @@ def values(folder: Path, name: str, key: str) -> list[float]:
     return [step[key] for step in json.loads((folder / f"{name}.json").read_text())]
 
 
-def assert_same_curve(folder: Path, got: str, want: str, *, precision: str = "fp32") -> None:
-    for key in ("contrast", "saliency"):
+def assert_same_curve(folder: Path, got: str, want: str, *, precision: str = "fp32", terms: tuple[str, ...] = ("contrast", "saliency")) -> None:
+    for key in terms:
         assert values(folder, got, key) == pytest.approx(values(folder, want, key), rel=LOSS_TOLERANCE[precision]), key
     assert values(folder, got, "grad_norm") == pytest.approx(values(folder, want, "grad_norm"), rel=NORM_TOLERANCE[precision])
     assert values(folder, got, "skipped") == values(folder, want, "skipped")
@@ -130,6 +133,12 @@ def assert_same_state(folder: Path, got: str, want: str) -> None:
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_deepspeed_has_the_curve_of_ddp(trained: Path, name: str, engine: str) -> None:
     assert_same_curve(trained, f"{name}_{engine}", f"{name}_ddp")
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:])
+def test_deepspeed_learns_groups_as_ddp_does(trained: Path, engine: str) -> None:
+    assert_same_curve(trained, f"groups_{engine}", "groups_ddp", terms=("contrast", "saliency", "group", "group_contrast"))
+    assert_same_state(trained, f"groups_{engine}", "groups_ddp")
 
 
 @pytest.mark.parametrize("engine", FOUR)

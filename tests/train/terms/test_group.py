@@ -114,4 +114,3 @@ def test_half_precision_logits_are_computed_in_float32() -> None:
     assert value.loss.dtype == torch.float32
     want = group_term(embedded_with(groups=logits.bfloat16().double()), batch, *given(batch, targets), balanced="inverse")
     assert float(value.loss) == pytest.approx(float(want.loss), rel=1e-5)
-
