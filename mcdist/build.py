@@ -160,30 +160,25 @@ def start_from(query: Encoder, path: str) -> tuple[str, ...]:
     return (f"checkpoint.init_from={path} has no head for these groups; it starts anew",) if left else ()
 
 
-def read_groups(config: Config, *, samples: str, num_samples: int) -> GroupTable | None:
-    """The groups of the training photos' objects that `groups.given` names; None where the run has none. `samples`: digest of the training samples.
+def read_groups(folder: Path, config: Config, *, samples: str, num_samples: int) -> GroupTable:
+    """The groups in `folder`, of the training photos' objects. `samples`: digest of the training samples.
 
     Raises:
         ConfigError, DataError: as `mcdist.train.group_table.read_group_table`.
     """
-    groups = config.groups
-    if not groups.num_groups:
-        return None
-    if not groups.given:
-        raise ConfigError(f"groups.num_groups={groups.num_groups} needs groups.given=FOLDER, which mcdist group wrote for the training photos, got none")
     return read_group_table(
-        Path(groups.given),
-        num_groups=tuple(groups.num_groups),
+        folder,
+        num_groups=tuple(config.groups.num_groups),
         samples=samples,
         num_samples=num_samples,
         max_objects=config.views.max_objects,
-        confidence_min=groups.confidence_min,
+        confidence_min=config.groups.confidence_min,
     )
 
 
 def group_settings(config: Config) -> GroupSettings:
-    """What the configuration says about the graph, under its own names."""
-    named = ((name, getattr(config.groups, name)) for name in GroupSettings.__dataclass_fields__)
+    """What the configuration says about the graph, under its own names; the seed is the run's."""
+    named = ((name, getattr(config.run if name == "seed" else config.groups, name)) for name in GroupSettings.__dataclass_fields__)
     settings: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in named}
     return GroupSettings(**settings)
 

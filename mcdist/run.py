@@ -19,7 +19,6 @@ from mcdist.report.console import Console
 from mcdist.resilience.claim import Claim, claim_run
 from mcdist.resilience.stop import StopWish
 from mcdist.run_dir import RunDir
-from mcdist.train.group_table import GroupTable
 from mcdist.train.loop import Progress, train
 from mcdist.train.state import TrainState
 
@@ -53,7 +52,6 @@ def _train(config: Config, *, world: World, stop: StopWish) -> int:
         stack.enter_context(lost_ranks_explained(world=world))
         attempt_folder = share_attempt(claim, run_dir=run_dir, console=console, world=world)
         content = run_on_first(lambda: content_of(reader), world=world)
-        state.table = prepare_groups(config, content=content, num_samples=len(reader), world=world)
         resume(state, run_dir, content=content, claim=claim, console=console)
         for note in state.notes:
             console.say(note)
@@ -70,6 +68,9 @@ def _train(config: Config, *, world: World, stop: StopWish) -> int:
             console.warn(warning)
         if staged := build.stage_shards(config, reader, world=world):
             console.say(staged)
+        if config.groups.num_groups:
+            groups = find_groups(config)
+            load_groups(state, config, groups, content=content, num_samples=len(reader))
         outputs = stack.enter_context(Outputs(config, run_dir, state, num_steps=loop.num_steps, content=content, claim=claim, console=console))
         loader = build.build_batches(config, reader, world=world, consumed=state.samples_consumed, num_steps=loop.num_steps - state.step)
         batches = stack.enter_context(closing(iter(loader)))
@@ -96,13 +97,6 @@ def _train(config: Config, *, world: World, stop: StopWish) -> int:
     return 0
 
 
-def prepare_groups(config: Config, *, content: Content | None, num_samples: int, world: World) -> GroupTable | None:
-    """The groups of the training photos' objects, on the device; None where the run has none. All ranks call this; rank 0 knows the content."""
-    (samples,) = world.gather_texts([] if content is None else [content.digest])
-    table = all_together(lambda: build.read_groups(config, samples=samples, num_samples=num_samples), world=world)
-    return None if table is None else table.to(world.device)
-
-
 def share_attempt(claim: Claim | None, *, run_dir: RunDir, console: Console, world: World) -> Path:
     """Open the log, and tell every rank the folder of this attempt: what is made there and renamed can come from no older attempt."""
     if claim is not None:
@@ -124,13 +118,12 @@ def resume(state: TrainState, run_dir: RunDir, *, content: Content | None, claim
     """Continue from the newest whole checkpoint, if there is one; else keep the encoder as it starts, as the evaluation's baseline.
 
     Raises:
-        ConfigError: the checkpoint's run was trained on other samples than `content`, which rank 0 knows, or on other groups.
+        ConfigError: the checkpoint's run was trained on other samples than `content`, which rank 0 knows.
     """
     world = state.world
     checkpoint = load_newest(run_dir.checkpoints, warn=console.warn)
     if checkpoint is not None:
         run_on_first(lambda: check_same_content(checkpoint, content=content, warn=console.warn), world=world)
-        run_on_first(lambda: check_same_groups(checkpoint, state=state), world=world)
         state.load(checkpoint.tensors, numbers=checkpoint.numbers)
         console.say(f"continuing {run_dir.root} after step {state.step}")
     elif claim is not None:
@@ -158,15 +151,25 @@ def check_same_content(checkpoint: Checkpoint, *, content: Content | None, warn:
         )
 
 
-def check_same_groups(checkpoint: Checkpoint, *, state: TrainState) -> None:
-    """A run continues with the groups that it learnt, wherever they are now.
+def find_groups(config: Config) -> Path:
+    """The folder of the groups that the run learns."""
+    if not config.groups.given:
+        raise ConfigError(f"groups.num_groups={config.groups.num_groups} needs groups.given=FOLDER, which mcdist group wrote for the training photos, got none")
+    return Path(config.groups.given)
+
+
+def load_groups(state: TrainState, config: Config, folder: Path, *, content: Content | None, num_samples: int) -> None:
+    """Give the state the groups in `folder`. A run continues with those that it began with, wherever they are. All ranks call this; rank 0 knows the content.
 
     Raises:
-        ConfigError: they are other groups.
+        ConfigError: they are of other samples or objects, or the run learnt others.
+        DataError: they are damaged, or not there.
     """
-    before = checkpoint.numbers.get("groups")
-    if before and state.table is not None and before != state.table.digest:
+    (samples,) = state.world.gather_texts([] if content is None else [content.digest])
+    table = all_together(lambda: build.read_groups(folder, config, samples=samples, num_samples=num_samples), world=state.world)
+    if state.learnt not in (None, table.digest):
         raise ConfigError(
-            f"the run of {checkpoint.path} learnt other groups (digest {before[:12]}) than those given now (digest {state.table.digest[:12]}); name the same "
-            f"with groups.given=FOLDER, or start a run of its own from these weights with checkpoint.init_from={checkpoint.path}"
+            f"this run learnt other groups (digest {state.learnt[:12]}) than those of {folder} (digest {table.digest[:12]}); name the same with "
+            "groups.given=FOLDER, or start a run of its own from these weights: run.dir=PATH checkpoint.init_from=RUN"
         )
+    state.table = table.to(state.world.device)

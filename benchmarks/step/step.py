@@ -37,9 +37,9 @@ from mcdist.distributed import World
 from mcdist.ops.dispatch import choose_implementation
 from mcdist.ranks.join import leave_world
 from mcdist.train import step as step_module
-from mcdist.train import terms as terms_module
 from mcdist.train.loop import Progress, train
 from mcdist.train.state import TrainState
+from mcdist.train.terms import contrast as terms_module
 
 PARTS = ("key forward", "query forward", "backward", "optimizer", "pooling", "loss", "moving average", "bank", "other")
 

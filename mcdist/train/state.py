@@ -21,8 +21,8 @@ COUNTERS = ("redrawn", "emptied", "dropped_objects", "bad_samples", "nonfinite_s
 class TrainState:
     """`step`, `samples_consumed` and `counters` are host numbers, the same on all ranks; everything else is on the device.
 
-    `memory` and `table`: of groups, where the run has them; a checkpoint holds the memory and the table's digest. `notes`: what was noticed while this was
-    built, to be told once.
+    `memory` and `table`: of groups, where the run has them; a checkpoint holds the memory and the table's digest, and `learnt` is the digest that the loaded
+    one held. `notes`: what was noticed while this was built, to be told once.
     """
 
     query: Encoder
@@ -31,6 +31,7 @@ class TrainState:
     engine: Engine
     memory: GroupMemory | None = None
     table: GroupTable | None = None
+    learnt: str | None = None
     notes: tuple[str, ...] = ()
     step: int = 0
     samples_consumed: int = 0
@@ -81,6 +82,7 @@ class TrainState:
             torch.cuda.set_rng_state(tensors["random/cuda"].cpu(), self.world.device)
         if numbers["scaler"]:  # empty where the checkpoint's precision has no loss scale
             self.engine.scaler.load_state_dict(numbers["scaler"])
+        self.learnt = numbers.get("groups")
         self.step, self.samples_consumed = int(numbers["step"]), int(numbers["samples_consumed"])
         self.counters.update({name: int(value) for name, value in numbers["counters"].items()})
 

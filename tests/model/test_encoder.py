@@ -70,7 +70,7 @@ def test_a_group_head_gives_background_and_groups_of_each_set_linear_in_the_embe
     module, channels = make_decoder("linear", num_channels=backbone.num_channels, width=16, atrous_rates=[1, 2], dropout=0.0)
     encoder = Encoder(backbone, decoder=module, decoder_channels=channels, embedding_dim=8, num_groups=(3, 5))
     embedded = encoder(torch.randn(2, 3, 32, 32))
-    assert embedded.groups is not None and embedded.groups.shape == (2, 4 + 6, 4, 4)
+    assert encoder.groups is not None and embedded.groups is not None and embedded.groups.shape == (2, 4 + 6, 4, 4)
     torch.testing.assert_close(embedded.groups, encoder.groups(embedded.features))
     assert small_encoder("linear")(torch.randn(1, 3, 32, 32)).groups is None
 

@@ -13,7 +13,8 @@ NUM_GROUPS = (3, 2)
 @given(seed=st.integers(0, 10_000), num_steps=st.integers(1, 4), momentum=st.sampled_from([0.0, 0.5, 0.9]))
 def test_each_group_follows_the_mean_of_its_own_valid_prototypes(seed: int, num_steps: int, momentum: float) -> None:
     torch.manual_seed(seed)
-    memory, want = GroupMemory(NUM_GROUPS, dim=4, momentum=momentum), {}
+    memory = GroupMemory(NUM_GROUPS, dim=4, momentum=momentum)
+    want: dict[int, torch.Tensor] = {}
     for _ in range(num_steps):
         prototypes, valid = F.normalize(torch.randn(6, 4), dim=1), torch.rand(6) < 0.7
         group_of = torch.stack([torch.randint(-1, num, (6,)) for num in NUM_GROUPS], dim=1)

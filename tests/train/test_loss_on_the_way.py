@@ -13,8 +13,8 @@ from mcdist.building.sources.demo.source import demo_source
 from mcdist.config.file import load_config
 from mcdist.ops import mask_contrast
 from mcdist.ranks.join import join_world
-from mcdist.train import terms as terms_module
 from mcdist.train.loop import train
+from mcdist.train.terms import contrast as terms_module
 
 CONFIG = Path(__file__).parents[2] / "configs/demo.yaml"
 NUM_STEPS, EVERY = 200, 20

@@ -24,13 +24,13 @@ class GroupsConfig:
     prototype_momentum: float = 0.9
     """Of the moving averages that loss.group_contrast_weight compares pixels with."""
     zoom_px: int = 224
-    """Side of the square that each object is resized to, before its features are taken."""
+    """Side of the square that each object is resized to, a multiple of the backbone's own stride (CNNs: 32)."""
     zoom_margin: float = 1.15
     """Side of the square around an object, as a multiple of its longest side."""
     zoom_background: ZoomBackground = "keep"
     """keep | grey: what surrounds the object in its square."""
     zoom_views: int = 2
-    """Views of each object: 1 as it is | 2 also mirrored | more: also with wider margins."""
+    """Views of each object: 1 as it is | 2 also mirrored | more, up to 6: the same with wider margins."""
     neighbours: list[int] = field(default_factory=lambda: [10])
     """k of the graph; of several the most stable one is chosen, without labels."""
     tau: float = 0.3
@@ -47,7 +47,8 @@ class GroupsConfig:
     """Graphs of some of the objects that measure how stable a setting is; 0 for none."""
     subsample_share: float = 0.8
     """Objects in each of these."""
-    seed: int = 0
+    centre: bool = True
+    """The mean of all objects' features is taken off each before they are compared."""
 
     def __post_init__(self) -> None:
         check_fields(self, section="groups")
@@ -58,9 +59,9 @@ class GroupsConfig:
                 f"groups.{name} must be different whole numbers >= 1, got {numbers}",
             )
         require(bool(self.neighbours), "groups.neighbours must be one or more whole numbers >= 1, got none")
-        for name, least in (("rounds", 1), ("zoom_px", 32), ("zoom_margin", 1), ("zoom_views", 1), ("extra_dims", 0), ("num_seeds", 1), ("num_subsamples", 0)):
+        for name, least in (("rounds", 1), ("zoom_px", 32), ("zoom_margin", 1), ("extra_dims", 0), ("num_seeds", 1), ("num_subsamples", 0)):
             at_least(f"groups.{name}", getattr(self, name), least)
-        at_least("groups.seed", self.seed, 0)
+        require(1 <= self.zoom_views <= 6, f"groups.zoom_views must be between 1 and 6, got {self.zoom_views}")
         share("groups.confidence_min", self.confidence_min)
         share("groups.prototype_momentum", self.prototype_momentum)
         above("groups.tau", self.tau, 0)

@@ -48,7 +48,7 @@ def _train_all(rank: int, folder: Path) -> None:
             state = make_state(engine, world=world, **SETTINGS_OF[name])
             _write(state, folder / f"{name}_{engine}", take_steps(state, seeds=range(NUM_STEPS), accumulation_steps=2))
         for engine in ENGINES:
-            state = make_state(engine, world=world, num_groups=NUM_GROUPS, **SETTINGS_OF["adamw"])
+            state = make_state(engine, world=world, num_groups=NUM_GROUPS)
             _write(state, folder / f"groups_{engine}", take_steps(state, seeds=range(NUM_STEPS), accumulation_steps=2, settings=GROUPED))
         for before, after in MOVES:
             _move(before, after, world=world, folder=folder)

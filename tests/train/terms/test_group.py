@@ -1,7 +1,5 @@
 """The group head's term against a loop over pixels in float64, its gradient, and what takes part in it."""
 
-from functools import partial
-
 import pytest
 import torch
 from torch import Tensor
@@ -55,8 +53,8 @@ def test_the_loss_is_that_of_a_loop_over_pixels(balanced: GroupBalance) -> None:
 @pytest.mark.parametrize("balanced", BALANCES)
 def test_its_gradient_is_right(balanced: GroupBalance) -> None:
     batch, targets, logits = make_case()
-    term = partial(group_term, batch=batch, **dict(zip(("candidates", "balance"), given(batch, targets), strict=True)), balanced=balanced)
-    assert torch.autograd.gradcheck(lambda groups: term(embedded_with(groups=groups)).loss, logits.requires_grad_())
+    arguments = given(batch, targets)
+    assert torch.autograd.gradcheck(lambda groups: group_term(embedded_with(groups=groups), batch, *arguments, balanced=balanced).loss, logits.requires_grad_())
 
 
 def test_void_and_objects_without_a_group_have_no_gradient_and_an_empty_photo_is_background() -> None:

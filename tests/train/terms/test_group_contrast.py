@@ -1,6 +1,5 @@
 """The contrast with prototypes of groups: a loop over pixels in float64, its gradient, and every implementation of the operator behind it."""
 
-from functools import partial
 from math import log
 
 import pytest
@@ -58,9 +57,12 @@ def test_the_loss_and_the_counts_are_those_of_a_loop_over_pixels(implementation:
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 def test_its_gradient_is_right(implementation: Implementation) -> None:
     batch, targets, features = make_contrast()
-    term = partial(group_contrast_term, batch=batch, temperature=0.5, implementation=implementation)
-    arguments = dict(zip(("candidates", "balance"), given(batch, targets), strict=True))
-    assert torch.autograd.gradcheck(lambda maps: term(embedded_with(features=maps), **arguments).loss, features.requires_grad_())
+    arguments = given(batch, targets)
+
+    def loss(maps: Tensor) -> Tensor:
+        return group_contrast_term(embedded_with(features=maps), batch, *arguments, temperature=0.5, implementation=implementation).loss
+
+    assert torch.autograd.gradcheck(loss, features.requires_grad_())
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
