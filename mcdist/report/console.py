@@ -164,6 +164,7 @@ class Console:
         wanted = (
             ("loss", "loss", ".4f", ""),
             ("accuracy", "accuracy_percent", ".1f", " %"),
+            ("groups", "groups/accuracy_percent", ".1f", " %"),
             ("images/s", "images_per_s", ".1f", ""),
             ("data wait", "data_wait_percent", ".0f", " %"),
         )

@@ -19,7 +19,9 @@ from mcdist.trained import load_encoder
 from tests.fixture_types import MakeShards
 from tests.judged_run import judged
 from tests.makers.group_folder import make_groups, make_store, samples_of
+from tests.makers.many_ranks import on_ranks
 from tests.makers.stopped_run import last_state, stop_after
+from tests.train.step_case import named
 
 CONFIG = """
 data: {num_workers: 0, block: 4, num_lanes: 4}
@@ -112,6 +114,27 @@ def test_a_run_starts_from_an_encoder_without_a_group_head_and_says_so(configure
     assert "loss/group" in values and "loss/contrast" not in values and "accuracy_percent" not in values
     assert (folder.checkpoints / "best").is_file(), "the best is that of the lowest loss"
     assert list_checkpoints(folder.checkpoints)
+
+
+GROUP_ALONE = ["loss.contrast_weight=0", "loss.saliency_weight=0", "loss.group_contrast_weight=0", "optim.accumulation_steps=2", "model.norm=group"]
+
+
+def _train(rank: int, config: Config) -> None:
+    assert run.train_run(config) == 0
+
+
+def test_with_the_group_term_alone_the_other_heads_stay_and_ranks_agree(configure: Configure, tmp_path: Path) -> None:
+    alone, together = (configure(*GROUP_ALONE, f"run.dir={tmp_path / name}") for name in ("alone", "together"))
+    assert run.train_run(alone) == 0
+    on_ranks(2, _train, replace(together, optim=replace(together.optim, accumulation_steps=1)), notes=tmp_path)
+    started = load_file(RunDir(tmp_path / "alone").initial_checkpoint / "state.safetensors")
+    want, got = last_state(alone.run.dir), last_state(together.run.dir)
+    changed = {name.split("/")[1].split(".")[0] for name, tensor in started.items() if not torch.equal(tensor, want[name])}
+    assert changed == {"backbone", "decoder", "embedding", "groups"}
+    assert not [name for name in want if name.startswith("optimizer/saliency")]
+    for name, tensor in want.items():
+        if name.startswith("query/"):
+            torch.testing.assert_close(got[name], tensor, rtol=1e-3, atol=1e-4, msg=named(name))
 
 
 def test_predictions_that_collapse_are_told_once(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,9 @@ class Bar:
 
 _CHARTS = (
     Chart("Pixels that pick their own object", ("accuracy_percent",), floor=0.0),
+    Chart("Cells that name their object's group", ("groups/accuracy_percent",), floor=0.0),
+    Chart("Pixels that pick their group's prototype", ("groups/contrast_accuracy_percent",), floor=0.0),
+    Chart("Collapse monitor: predicted groups", ("groups/entropy", "groups/largest_share"), ("entropy", "largest share"), floor=0.0),
     Chart("Learning rate", ("lr",), floor=0.0),
     Chart("Gradient norm", ("grad_norm",), floor=0.0),
     Chart("Collapse monitor: embedding rank", ("monitor/embedding_rank",), floor=0.0),

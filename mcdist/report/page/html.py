@@ -247,6 +247,7 @@ def _last_values(records: list[Record]) -> list[Fact]:
     wanted = {
         "loss": "loss",
         "accuracy_percent": "pixels that pick their own object",
+        "groups/accuracy_percent": "cells that name their object's group",
         "images_per_s": "images a second",
         "memory_resident_gib": "peak memory of a process",
         "memory_device_gib": "peak memory of a device",
