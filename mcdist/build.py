@@ -118,7 +118,7 @@ def check_size(setting: str, size_px: int, *, encoder: Encoder, backbone: str) -
 def build_state(config: Config, *, world: World) -> TrainState:
     """Query and key encoder, bank, optimizer and engine, at step 0."""
     sum_over_ranks = world.sum_apart() if config.model.norm == "sync" else None
-    query = build_encoder(config.model, num_groups=config.groups.num_groups, sum_over_ranks=sum_over_ranks)
+    query = build_encoder(config.model, num_groups=head_groups(config), sum_over_ranks=sum_over_ranks)
     for setting, size_px in (("views.size_px", config.views.size_px), ("evaluate.size_px", config.evaluate.size_px)):
         check_size(setting, size_px, encoder=query, backbone=config.model.backbone)
     notes = start_from(query, config.checkpoint.init_from) if config.checkpoint.init_from else ()
@@ -140,6 +140,11 @@ def build_state(config: Config, *, world: World) -> TrainState:
     )
     engine = build_engine(config, query, key=key, optimizer=optimizer, world=world)
     return TrainState(query=query, key=key, bank=bank, engine=engine, memory=build_group_memory(config, world=world), notes=notes)
+
+
+def head_groups(config: Config) -> list[int]:
+    """The sets that the encoder's group head tells apart; none where the head's term has no weight."""
+    return config.groups.num_groups if config.loss.group_weight else []
 
 
 def build_group_memory(config: Config, *, world: World) -> GroupMemory | None:

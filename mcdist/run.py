@@ -53,7 +53,7 @@ def _train(config: Config, *, world: World, stop: StopWish) -> int:
         attempt_folder = share_attempt(claim, run_dir=run_dir, console=console, world=world)
         content = run_on_first(lambda: content_of(reader), world=world)
         resume(state, run_dir, content=content, claim=claim, console=console)
-        for note in state.notes:
+        for note in state.notes if state.step == 0 else ():
             console.say(note)
         for change in changes:
             console.say(f"changed on purpose (run.allow_changes): {change}, after step {state.step}")

@@ -7,7 +7,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.nn.functional import pad
 
-from mcdist.build import build_encoder
+from mcdist.build import build_encoder, head_groups
 from mcdist.config import Config
 from mcdist.config.file import load_run_config
 from mcdist.data.views.normalise import normalise
@@ -34,7 +34,7 @@ def load_encoder(run: Path | str, *, checkpoint: str = "newest", device: torch.d
 
 def encoder_of(config: Config, tensors: dict[str, Tensor], *, device: torch.device | str) -> Encoder:
     """The query encoder in a checkpoint's `tensors`, in evaluation mode on `device`."""
-    encoder = build_encoder(config.model, num_groups=config.groups.num_groups, pretrained=False)
+    encoder = build_encoder(config.model, num_groups=head_groups(config), pretrained=False)
     load_module(encoder, tensors, prefix="query/")
     return encoder.to(device).eval()
 

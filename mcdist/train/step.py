@@ -117,13 +117,13 @@ def train_step(state: TrainState, micro_batches: list[Batch], *, lr: float, sett
         loss = weighted_sum(settings.terms, values)
         engine.backward(loss, last=last, summed=settings.scope == "global")
         shares.append(_share(loss, values, embedded))
+    seen = everyone if settings.needs_keys else pool_objects(embedded, batch.query_instances, settings=settings)
     grad_norm, skipped = engine.step(lr=lr)
 
     newest = by_position(everyone, num_ranks=world.num_ranks, max_objects=settings.max_objects)
     state.bank.enqueue(newest.prototypes, valid=_usable(newest) & (skipped == 0))
     for tensors in kept:
         tensors.put_back(where=skipped)
-    seen = everyone if settings.needs_keys else pool_objects(embedded, batch.query_instances, settings=settings)
     return _result(shares, seen, grad_norm=grad_norm, skipped=skipped)
 
 
