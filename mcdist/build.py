@@ -12,9 +12,11 @@ from typing import Any
 import numpy
 import torch
 from torch.optim import Optimizer
+from torch.utils.data import Dataset
 
 from mcdist.config import Config, DataConfig, ModelConfig
 from mcdist.data import loader
+from mcdist.data.batch import Batch
 from mcdist.data.division import num_micro_batches
 from mcdist.data.files.cached import CachedFiles, stage
 from mcdist.data.loader import BatchLoader, make_loader
@@ -115,12 +117,24 @@ def check_size(setting: str, size_px: int, *, encoder: Encoder, backbone: str) -
         raise ConfigError(f"{setting} must be a multiple of {stride}, the stride of model.backbone={backbone}, got {size_px}; use {near}")
 
 
+def check_frozen(encoder: Encoder, *, model: ModelConfig, cached: int) -> None:
+    """Raise ConfigError where views are to be cached and a part of the backbone trains: their features would change."""
+    if cached and any(parameter.requires_grad for parameter in encoder.backbone.parameters()):
+        num_blocks = len(encoder.backbone.blocks())
+        raise ConfigError(
+            f"views.cached={cached} needs a backbone that does not train: model.trainable_from must be {num_blocks}, the blocks of "
+            f"model.backbone={model.backbone} that are used, got {model.trainable_from}"
+        )
+
+
 def build_state(config: Config, *, world: World) -> TrainState:
     """Query and key encoder, bank, optimizer and engine, at step 0."""
     sum_over_ranks = world.sum_apart() if config.model.norm == "sync" else None
     query = build_encoder(config.model, num_groups=head_groups(config), sum_over_ranks=sum_over_ranks)
     for setting, size_px in (("views.size_px", config.views.size_px), ("evaluate.size_px", config.evaluate.size_px)):
         check_size(setting, size_px, encoder=query, backbone=config.model.backbone)
+    check_frozen(query, model=config.model, cached=config.views.cached)
+    query.takes_features = config.views.cached > 0
     notes = start_from(query, config.checkpoint.init_from) if config.checkpoint.init_from else ()
     query.freeze_unread(name for term in loss_terms(config) for name in term.reads)
     query = query.to(world.device)
@@ -217,8 +231,8 @@ def build_engine(config: Config, query: Encoder, *, key: Encoder, optimizer: Opt
     )
 
 
-def build_batches(config: Config, reader: SampleReader, *, world: World, consumed: int, num_steps: int) -> BatchLoader:
-    """This rank's micro-batches of the rest of the run."""
+def build_batches(config: Config, reader: SampleReader, *, world: World, consumed: int, num_steps: int, cached: Dataset[Batch] | None = None) -> BatchLoader:
+    """This rank's micro-batches of the rest of the run, from the shards or from views that were `cached`; the latter need no worker: they are copied."""
     return make_loader(
         reader,
         views=view_settings(config),
@@ -231,11 +245,12 @@ def build_batches(config: Config, reader: SampleReader, *, world: World, consume
         num_lanes=config.data.num_lanes,
         consumed=consumed,
         num_steps=num_steps,
-        num_workers=config.data.num_workers,
+        num_workers=config.data.num_workers if cached is None else 0,
         prefetch=config.data.prefetch,
         pin_memory=world.device.type == "cuda",
         decode=config.data.decode,
         bad_samples=config.data.bad_samples,
+        made_before=cached,
     )
 
 

@@ -1,6 +1,5 @@
 """The story of a feature store: a run's encoders look at every photo once, each rank its share, and what they say is kept on disk."""
 
-import time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,16 +26,14 @@ from mcdist.evaluate.settings import ExtractSettings
 from mcdist.model.encoder import Encoder
 from mcdist.ranks.agree import all_together, lost_ranks_explained, run_on_first
 from mcdist.ranks.join import leave_world
-from mcdist.records import Record
 from mcdist.report.console import Console
+from mcdist.report.image_progress import ImageProgress
 from mcdist.run_dir import RunDir
 from mcdist.store.plan import StorePlan, differences, digest, read_plan
 from mcdist.store.store import FeatureStore
 from mcdist.store.writer import StoreWriter, begin_store, find_store
 from mcdist.trained import encoder_of
 
-PROGRESS_EVERY_S = 5.0
-"""Between two plain lines of progress; a terminal is redrawn after each batch."""
 MAY_HAVE = ("patches",)
 """A store that holds these serves who does not need them, too."""
 
@@ -137,7 +134,7 @@ def extracted(looker: Looker, run_dir: RunDir, *, out: Path | None, world: World
             part=world.rank,
             num_parts=world.num_ranks,
             num_workers=looker.config.data.num_workers,
-            on_progress=PhotoProgress(console, total=looker.num_photos, num_ranks=world.num_ranks),
+            on_progress=ImageProgress(console, total=looker.num_photos, num_ranks=world.num_ranks),
         ),
         world=world,
     )
@@ -164,23 +161,6 @@ def opened(looker: Looker, folder: Path) -> FeatureStore:
 def photo_console(looker: Looker, *, world: World) -> Console:
     """A console that counts photos; silent on all ranks but the first."""
     return Console(mode=looker.config.report.console if world.is_first else "off", total_steps=looker.num_photos, samples_per_step=1, noun="photo")
-
-
-class PhotoProgress:
-    """Shows the photos done on the console: after each batch on a terminal, every few seconds elsewhere."""
-
-    def __init__(self, console: Console, *, total: int, num_ranks: int) -> None:
-        """`total`: photos over all ranks, which are assumed to be equally far."""
-        self.console, self.total, self.num_ranks = console, total, num_ranks
-        self.began_s = self.last_s = time.perf_counter()
-
-    def __call__(self, num_done: int, num_photos: int) -> None:
-        """`num_done` of the `num_photos` that this rank embeds are done."""
-        now_s = time.perf_counter()
-        if self.console.is_live or now_s - self.last_s >= PROGRESS_EVERY_S or num_done == num_photos:
-            self.last_s = now_s
-            speed = self.num_ranks * num_done / max(now_s - self.began_s, 1e-9)
-            self.console.update([Record(round(self.total * num_done / num_photos), "images_per_s", speed, "1/s")])
 
 
 def _encoders(looker: Looker, *, world: World) -> EncoderPair:

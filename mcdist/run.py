@@ -5,6 +5,7 @@ from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 
 from mcdist import build
+from mcdist.caching import cache_views
 from mcdist.config import Config
 from mcdist.config.science import check_same_science
 from mcdist.data.readers.content import Content, content_of
@@ -61,8 +62,7 @@ def _train(config: Config, *, world: World, stop: StopWish) -> int:
             console.say(f"{run_dir.root} is trained: {state.step} of {loop.num_steps} steps; evaluate it with: mcdist evaluate {run_dir.root}")
             return 0
         if world.begin_any(stop.signal_number != 0)():
-            console.say(f"stopped before the first step of this start, after step {state.step} of {loop.num_steps}; the same command continues")
-            return leave(stop, claim=claim, world=world)
+            return leave_early(stop, state=state, num_steps=loop.num_steps, claim=claim, console=console)
         console.header("mcdist train", facts=header_facts(config, run_dir, state, num_samples=len(reader), num_steps=loop.num_steps))
         if warning := build.cache_warning(config, reader):
             console.warn(warning)
@@ -71,8 +71,11 @@ def _train(config: Config, *, world: World, stop: StopWish) -> int:
         if config.groups.num_groups:
             groups = find_groups(config)
             load_groups(state, config, groups, content=content, num_samples=len(reader))
+        cached = cache_views(config, reader, state=state, run_dir=run_dir, content=content, should_stop=stop, console=console)
+        if world.begin_any(stop.signal_number != 0)():
+            return leave_early(stop, state=state, num_steps=loop.num_steps, claim=claim, console=console)
         outputs = stack.enter_context(Outputs(config, run_dir, state, num_steps=loop.num_steps, content=content, claim=claim, console=console))
-        loader = build.build_batches(config, reader, world=world, consumed=state.samples_consumed, num_steps=loop.num_steps - state.step)
+        loader = build.build_batches(config, reader, world=world, consumed=state.samples_consumed, num_steps=loop.num_steps - state.step, cached=cached)
         batches = stack.enter_context(closing(iter(loader)))
         progress: Iterator[Progress] = train(
             state,
@@ -104,6 +107,12 @@ def share_attempt(claim: Claim | None, *, run_dir: RunDir, console: Console, wor
             console.open_log(run_dir.log, folder=folder)
     (attempt_folder,) = world.gather_texts([] if claim is None else [str(claim.folder)])
     return Path(attempt_folder)
+
+
+def leave_early(stop: StopWish, *, state: TrainState, num_steps: int, claim: Claim | None, console: Console) -> int:
+    """`leave`, where no step of this start was taken."""
+    console.say(f"stopped before the first step of this start, after step {state.step} of {num_steps}; the same command continues")
+    return leave(stop, claim=claim, world=state.world)
 
 
 def leave(stop: StopWish, *, claim: Claim | None, world: World) -> int:

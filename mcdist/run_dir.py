@@ -73,6 +73,11 @@ class RunDir:
         return self.root / "features"
 
     @property
+    def views(self) -> Path:
+        """The backbone's features of the training photos' views, one folder each (`views.cached`). May be deleted at any time."""
+        return self.root / "views"
+
+    @property
     def panels(self) -> Path:
         """Side-by-side pictures of the evaluated photos (PNG)."""
         return self.root / "panels"

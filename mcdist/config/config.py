@@ -49,6 +49,15 @@ class Config:
         )
         self._check_groups()
         require(not (self.model.recompute and self.optim.compile), "model.recompute=true needs optim.compile=false, got true")
+        require(
+            not (self.views.cached and self.model.recompute),
+            f"views.cached={self.views.cached} needs model.recompute=false, got true: a step runs no backbone whose activations could be computed again",
+        )
+        require(
+            not self.views.cached or self.model.trainable_from > 0,
+            f"views.cached={self.views.cached} needs a backbone that does not train: model.trainable_from must be the number of its blocks "
+            f"(5 for a CNN), got {self.model.trainable_from}",
+        )
         batch, pieces = self.optim.global_batch, self.optim.accumulation_steps
         require(batch % pieces == 0, f"optim.global_batch {batch} is not divisible by optim.accumulation_steps {pieces}")
         require(

@@ -14,6 +14,8 @@ from mcdist.run_dir import RunDir, list_checkpoints
 SCIENCE_SECTIONS = ("views", "model", "loss", "groups", "optim")
 SCIENCE_KEYS = ("run.seed", "data.block", "data.num_lanes", "data.bad_samples", "checkpoint.init_from")
 EFFICIENCY_KEYS = (
+    "views.cache_dir",
+    "views.cache_dtype",
     "model.recompute",
     "optim.accumulation_steps",
     "optim.micro_batch",

@@ -17,14 +17,15 @@ class Batch:
     """A micro-batch. Maps 0 background, i >= 1 object i of this photo, -1 void.
 
     Images come from the loader as 8-bit pixels, with the colour changes still to be made beside them, on the host;
-    `mcdist.data.finish.finish` makes of them what an encoder takes: float32, normalised.
+    `mcdist.data.finish.finish` makes of them what an encoder takes: float32, normalised. Where views were made before (`mcdist.view_cache`), they are
+    the backbone's features, and `finish` leaves them as they are.
     `indices`: sample index in the shard folder. `num_redrawn`: views (two a photo) that took more than one try. `num_emptied`: photos
     without an acceptable try, void everywhere. `num_dropped_objects`: objects beyond the limit of objects a photo. `num_bad`: samples that
     could not be read, black and void everywhere, in no other count; `bad` says which and why, one `BadSample.to_json` each.
     """
 
-    query_images: UInt8[Tensor, "B 3 S S"] | Float[Tensor, "B 3 S S"]
-    key_images: UInt8[Tensor, "B 3 S S"] | Float[Tensor, "B 3 S S"]
+    query_images: UInt8[Tensor, "B 3 S S"] | Float[Tensor, "B 3 S S"] | Float[Tensor, "B C h w"]
+    key_images: UInt8[Tensor, "B 3 S S"] | Float[Tensor, "B 3 S S"] | Float[Tensor, "B C h w"]
     query_instances: Int16[Tensor, "B S S"]
     key_instances: Int16[Tensor, "B S S"]
     indices: Int64[Tensor, " B"]

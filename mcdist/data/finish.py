@@ -19,7 +19,7 @@ long. A GPU takes all at once."""
 
 
 def finish(batch: Batch, *, mean: Rgb, std: Rgb) -> Batch:
-    """The batch with float32 images, normalised by a backbone's `mean` and `std`; one that has them already is returned as it is."""
+    """The batch with float32 images, normalised by a backbone's `mean` and `std`; one that has them already, or features, is returned as it is."""
     if batch.query_images.dtype != torch.uint8:
         return batch
     return replace(

@@ -8,7 +8,7 @@ building the model), each worker is a cheap copy of it (0.2 s).
 import multiprocessing
 import multiprocessing.forkserver
 import multiprocessing.resource_tracker
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from multiprocessing.context import ForkServerContext
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from mcdist.choices import BadSamples, Decode
 from mcdist.data.batch import Batch, collate
@@ -103,11 +103,12 @@ def make_loader(
     pin_memory: bool,
     decode: Decode = "exact",
     bad_samples: BadSamples = "error",
+    made_before: Dataset[Batch] | None = None,
 ) -> BatchLoader:
     """This rank's micro-batches, `accumulation_steps` a step, from run position `consumed` on; one pass is the rest of the run.
 
     Neither `num_workers` nor `num_ranks` changes how a sample is seen. Iterating raises the ShardError a worker met, unless
-    `bad_samples` is "skip", or MachineError where a worker died.
+    `bad_samples` is "skip", or MachineError where a worker died. `made_before` gives whole Batches for the same requests, in place of `reader`.
 
     Raises:
         ConfigError: ranks, lanes and micro-batches do not divide evenly, or `decode` or `bad_samples` is not one of its choices.
@@ -125,9 +126,19 @@ def make_loader(
         consumed=consumed,
         num_steps=num_steps,
     )
-    loader = BatchLoader(
-        PhotoViews(reader, views=views, seed=seed, decode=decode, bad_samples=bad_samples),
-        batch_sampler=requests,
+    source = PhotoViews(reader, views=views, seed=seed, decode=decode, bad_samples=bad_samples) if made_before is None else made_before
+    loader = load_requests(source, batches=requests, num_workers=num_workers, prefetch=prefetch, pin_memory=pin_memory)
+    if reader.files.fetches and made_before is None:
+        window = -(-WINDOW_BLOCKS * block * num_lanes // global_batch) * accumulation_steps
+        loader.fetch_ahead = partial(_fetch_ahead, reader, requests=requests, ahead=window + prefetch * num_workers)
+    return loader
+
+
+def load_requests(source: Dataset[Any], *, batches: Iterable[list[Request]], num_workers: int, prefetch: int, pin_memory: bool = False) -> BatchLoader:
+    """The micro-batches of these requests, in their order, made by `source` in `num_workers` processes, or in this one where there are none."""
+    return BatchLoader(
+        source,
+        batch_sampler=batches,
         collate_fn=_collate,  # type: ignore[arg-type]  # of what __getitems__ gives, which need not be a list
         num_workers=num_workers,
         prefetch_factor=prefetch if num_workers else None,
@@ -136,10 +147,6 @@ def make_loader(
         multiprocessing_context=prepare_workers() if num_workers else None,
         generator=torch.Generator(),  # else every pass would draw from the run's own random numbers
     )
-    if reader.files.fetches:
-        window = -(-WINDOW_BLOCKS * block * num_lanes // global_batch) * accumulation_steps
-        loader.fetch_ahead = partial(_fetch_ahead, reader, requests=requests, ahead=window + prefetch * num_workers)
-    return loader
 
 
 def _fetch_ahead(reader: SampleReader, *, requests: MicroBatches, ahead: int) -> FetchAhead:
@@ -150,8 +157,9 @@ def _fetch_ahead(reader: SampleReader, *, requests: MicroBatches, ahead: int) ->
     return FetchAhead((list(places) for places in wanted), ahead=ahead, fetch=lambda place: reader.files.fetch_ahead(shards[place]))
 
 
-def _collate(made: MadeViews | McdistError) -> Batch | McdistError:
-    if isinstance(made, McdistError):
+def _collate(made: Any) -> Any:
+    """Views become a Batch; a Batch, an error and whatever else a source gives stay as they are."""
+    if not isinstance(made, MadeViews):
         return made
     return replace(collate(made.samples), num_bad=len(made.bad), bad=tuple(sample.to_json() for sample in made.bad))
 

@@ -64,7 +64,7 @@ class PhotoViews(Dataset[TwoViews]):
         except ShardError as error:
             if self.bad_samples == "error":
                 raise ShardError(f"{error}; or continue without such samples: data.bad_samples=skip run.allow_changes=[data.bad_samples]") from error
-            shard, key = shard_name(self.reader.manifest, index=request.index), _key_of(self.reader, request.index)
+            shard, key = shard_name(self.reader.manifest, index=request.index), key_of(self.reader, request.index)
             bad.append(BadSample(shard=shard, key=key, index=request.index, epoch=request.epoch, reason=str(error)))
             return replace(make(stand_in(key)), num_redrawn=0, emptied=False)
 
@@ -88,7 +88,8 @@ def read_sound(reader: SampleReader, index: int, *, make: Callable[[RawSample], 
     raise AssertionError("the last try returns or raises")
 
 
-def _key_of(reader: SampleReader, index: int) -> str:
+def key_of(reader: SampleReader, index: int) -> str:
+    """The sample's key; empty where its shard's index cannot be read."""
     try:
         return reader.key(index)
     except ShardError:

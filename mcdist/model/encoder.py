@@ -34,6 +34,8 @@ class Encoder(nn.Module):
         self.decoder = decoder
         self.embedding_from = embedding_from
         self.recompute = False
+        self.takes_features = False
+        """Whether `forward` is given the backbone's features, made before, in place of images."""
         self.embedding = nn.Conv2d(decoder_channels if embedding_from == "decoder" else backbone.num_channels, embedding_dim, 1, bias=False)
         self.saliency = nn.Conv2d(decoder_channels, 1, 1)
         self.groups = nn.Conv2d(embedding_dim, sum(num + 1 for num in num_groups), 1) if num_groups else None
@@ -59,8 +61,12 @@ class Encoder(nn.Module):
         self.recompute = recompute
         self.backbone.set_recompute(recompute)
 
-    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Embedded:
-        """`image` normalised by the backbone's `mean` and `std`; H and W multiples of its `stride`."""
+    def forward(self, image: Float[Tensor, "B C H W"]) -> Embedded:
+        """`image` [B, 3, H, W], normalised by the backbone's `mean` and `std`; H and W multiples of its `stride`. With `takes_features` it is what the
+        backbone made of such images, of any float dtype.
+        """
+        if self.takes_features:
+            return self.head(image.to(self.embedding.weight.dtype))
         return self.head(self.backbone(image))
 
     def head(self, features: Float[Tensor, "B C h w"]) -> Embedded:

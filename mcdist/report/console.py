@@ -5,7 +5,8 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from io import StringIO, TextIOWrapper
 from pathlib import Path
 from types import TracebackType
@@ -89,6 +90,17 @@ class Console:
         except OSError as error:
             raise MachineError(f"cannot write the log {path}: {error.strerror}; free some space or choose another run.dir") from error
         self._unlogged.clear()
+
+    @contextmanager
+    def counting(self, noun: str, *, total: int) -> Iterator[None]:
+        """Until the block ends the bar counts `total` of these, each an image, in place of steps."""
+        before = (self._noun, self._total_steps, self._samples_per_step)
+        self._noun, self._total_steps, self._samples_per_step = noun, total, 1
+        try:
+            yield
+        finally:
+            self._noun, self._total_steps, self._samples_per_step = before
+            self._step, self._values, self._losses, self._images_per_s = 0, {}, [], math.nan
 
     def header(self, title: str, *, facts: dict[str, str]) -> None:
         """A small panel at the start: model, data, device, ranks, steps."""

@@ -124,7 +124,7 @@ def parse_plan(content: Any, *, where: str) -> StorePlan:
 
 def damaged(where: str, error: Exception) -> DataError:
     """The error of a file of a store that cannot be read."""
-    return DataError(f"{where} is damaged ({error!r}); delete the store's folder and run mcdist embed again")
+    return DataError(f"{where} is damaged ({error!r}); delete the store's folder and run the command that made it again (mcdist embed, mcdist train)")
 
 
 def _count(value: Any, *, least: int) -> int:

@@ -70,8 +70,9 @@ class StoreWriter:
         return FeatureStore(self.folder)
 
 
-def begin_store(folder: Path, *, plan: StorePlan) -> StorePlan:
-    """Prepare `folder` for the chunks of `plan`, and return the plan to follow: that of an earlier extraction of the same things, where one was stopped.
+def begin_store(folder: Path, *, plan: StorePlan, setting: str = "--out") -> StorePlan:
+    """Prepare `folder` for the chunks of `plan`, and return the plan to follow: that of an earlier extraction of the same things, where one was stopped. `setting`: what names
+    another folder, for messages.
 
     Raises:
         ConfigError: the folder holds a store of something else, or other files.
@@ -85,9 +86,9 @@ def begin_store(folder: Path, *, plan: StorePlan) -> StorePlan:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(not path.name.startswith(".") for path in folder.iterdir()):
-            raise ConfigError(f"{folder} holds other files, expected an empty folder or a feature store; choose another one with --out")
+            raise ConfigError(f"{folder} holds other files, expected an empty folder or a feature store; choose another one with {setting}")
     except OSError as error:
-        raise MachineError(f"cannot create the folder of the feature store {folder}: {error.strerror}; choose another one with --out") from error
+        raise MachineError(f"cannot create the folder of the feature store {folder}: {error.strerror}; choose another one with {setting}") from error
     write_plan(plan, folder=folder)
     return plan
 

@@ -16,9 +16,10 @@ from mcdist.config.file import load_config
 from mcdist.data.pictures.png import encode_map
 from mcdist.errors import ConfigError, DataError
 from mcdist.evaluation import evaluate_run
-from mcdist.extraction import PhotoProgress, embed_run
+from mcdist.extraction import embed_run
 from mcdist.records import Evaluation
 from mcdist.report.console import Console
+from mcdist.report.image_progress import ImageProgress
 from mcdist.run_dir import RunDir
 from mcdist.store.store import FeatureStore
 from tests.fixture_types import ShardsAt
@@ -234,7 +235,7 @@ class Terminal(Console):
 
 def test_progress_moves_with_every_batch_on_a_terminal_and_counts_all_ranks() -> None:
     console = Terminal()
-    progress = PhotoProgress(console, total=12, num_ranks=2)
+    progress = ImageProgress(console, total=12, num_ranks=2)
     for num_done in (2, 4, 6):
         progress(num_done, 6)
     assert [step for step, _ in console.heard] == [4, 8, 12]

@@ -137,7 +137,7 @@ def test_a_file_in_the_way_is_one_sentence(tmp_path: Path) -> None:
 )
 def test_a_damaged_array_is_one_sentence_with_its_place(store: FeatureStore, change) -> None:
     change(store.folder / "chunk_000001" / array_name("objects", "vectors/one"))
-    with pytest.raises(DataError, match=r"chunk_000001/objects.vectors.one.npy is damaged .* run mcdist embed again"):
+    with pytest.raises(DataError, match=r"chunk_000001/objects.vectors.one.npy is damaged .* run the command that made it again"):
         store.column("objects", "vectors/one").read()
 
 

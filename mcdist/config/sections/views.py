@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 
-from mcdist.config.checks import at_least, check_fields, require, share
+from mcdist.choices import CacheDtype
+from mcdist.config.checks import at_least, check_fields, require, share, written_out
+
+MOST_CACHED_OBJECTS = 127
+"""The cache of views keeps object numbers in 8 bits."""
 
 
 @dataclass(frozen=True, slots=True)
 class ViewsConfig:
-    """Science: how the two views of a photo are drawn. Defaults are the paper's."""
+    """Science: how the two views of a photo are drawn; efficiency: cache_dir and cache_dtype. Defaults are the paper's."""
 
     size_px: int = 224
     """A multiple of the backbone's stride."""
@@ -29,6 +33,13 @@ class ViewsConfig:
     """After that the sample keeps its place and takes part without foreground."""
     max_objects: int = 8
     """Objects per photo; where there are more, the largest are kept and the others become void."""
+    cached: int = 0
+    """n > 0: the backbone's features of each photo's first n pairs of views are made once and kept on disk, and epoch e trains on pair e mod n: no
+    photo is decoded and no backbone runs in a step. Needs a backbone that does not train (model.trainable_from); beyond the paper."""
+    cache_dir: str = ""
+    """Folder for these features, which runs of equal photos, views and backbone share; $NAME is an environment variable. Empty: views/ in the run folder."""
+    cache_dtype: CacheDtype = "fp16"
+    """fp16 | fp32 (twice the disk; a step then computes what it would compute from the photos, bit for bit)."""
 
     def __post_init__(self) -> None:
         check_fields(self, section="views")
@@ -43,3 +54,9 @@ class ViewsConfig:
         require(0 <= self.hue <= 0.5, f"views.hue must be between 0 and 0.5, got {self.hue}")
         at_least("views.max_redraws", self.max_redraws, 0)
         at_least("views.max_objects", self.max_objects, 1)
+        at_least("views.cached", self.cached, 0)
+        written_out("views.cache_dir", self.cache_dir, variables=True)
+        require(
+            self.cached == 0 or self.max_objects <= MOST_CACHED_OBJECTS,
+            f"views.cached={self.cached} needs views.max_objects <= {MOST_CACHED_OBJECTS}, got {self.max_objects}",
+        )

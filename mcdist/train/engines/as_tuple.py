@@ -11,7 +11,7 @@ class AsTuple(nn.Module):
         super().__init__()
         self.encoder = encoder
 
-    def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "B _ h w"], ...]:
+    def forward(self, images: Float[Tensor, "B C H W"]) -> tuple[Float[Tensor, "B _ h w"], ...]:
         """As the encoder's own; two of them, or three where it has a group head."""
         embedded = self.encoder(images)
         both = (embedded.features, embedded.saliency)

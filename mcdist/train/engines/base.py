@@ -31,7 +31,7 @@ class EngineBase:
         return torch.autocast(self.world.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not torch.float32)
 
     @torch.no_grad()
-    def forward_key(self, images: Float[Tensor, "B 3 H W"]) -> Embedded:
+    def forward_key(self, images: Float[Tensor, "B C H W"]) -> Embedded:
         """The key encoder on one micro-batch, without a gradient."""
         with self.autocast():
             embedded: Embedded = self._run_key(images)

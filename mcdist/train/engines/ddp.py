@@ -65,7 +65,7 @@ class EngineDDP(EngineBase):
             register_exchange(self._exchanging, name=gradient_exchange)
         self._mark_step()
 
-    def forward(self, images: Float[Tensor, "B 3 H W"], *, last: bool) -> Embedded:
+    def forward(self, images: Float[Tensor, "B C H W"], *, last: bool) -> Embedded:
         """The query encoder on one micro-batch. Gradients are exchanged between ranks in the backward of the `last` one only."""
         with self.autocast():
             if last and self._exchanging is not None:

@@ -58,7 +58,7 @@ class EngineDeepSpeed(EngineBase):
         self._scale, self._scaled_norm = 1.0, 0.0
         optimizer.register_step_pre_hook(lambda *_: self._divide())
 
-    def forward(self, images: Float[Tensor, "B 3 H W"], *, last: bool) -> Embedded:
+    def forward(self, images: Float[Tensor, "B C H W"], *, last: bool) -> Embedded:
         """The query encoder on one micro-batch."""
         self._engine.set_gradient_accumulation_boundary(last)
         with self.autocast():

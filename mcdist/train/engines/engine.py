@@ -25,11 +25,11 @@ class Engine(Protocol):
     scaler: torch.amp.GradScaler
     """Loss scale of fp16; disabled, and without any state, in other precisions."""
 
-    def forward(self, images: Float[Tensor, "B 3 H W"], *, last: bool) -> Embedded:
+    def forward(self, images: Float[Tensor, "B C H W"], *, last: bool) -> Embedded:
         """The query encoder on one micro-batch; `last`: the last of this step."""
         ...
 
-    def forward_key(self, images: Float[Tensor, "B 3 H W"]) -> Embedded:
+    def forward_key(self, images: Float[Tensor, "B C H W"]) -> Embedded:
         """The key encoder on one micro-batch, without a gradient."""
         ...
 
