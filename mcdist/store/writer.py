@@ -71,8 +71,9 @@ class StoreWriter:
 
 
 def begin_store(folder: Path, *, plan: StorePlan, setting: str = "--out") -> StorePlan:
-    """Prepare `folder` for the chunks of `plan`, and return the plan to follow: that of an earlier extraction of the same things, where one was stopped. `setting`: what names
-    another folder, for messages.
+    """Prepare `folder` for the chunks of `plan`, and return the plan to follow: that of an earlier extraction of the same things, where one was stopped.
+
+    `setting`: what names another folder, for messages.
 
     Raises:
         ConfigError: the folder holds a store of something else, or other files.

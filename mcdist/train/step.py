@@ -22,6 +22,7 @@ from mcdist.errors import ConfigError
 from mcdist.loss import pixel_counts, saliency_counts, target_weights
 from mcdist.model.group_memory import group_members
 from mcdist.model.momentum import follow
+from mcdist.model.norms.convert import moving_buffers
 from mcdist.ops import mask_pool
 from mcdist.ops.targets import object_pixels
 from mcdist.train.kept import Kept
@@ -96,7 +97,7 @@ def train_step(state: TrainState, micro_batches: list[Batch], *, lr: float, sett
     """One optimizer step over this rank's micro-batches."""
     engine, world = state.engine, state.world
     memory = [] if state.memory is None else list(state.memory.buffers())
-    kept = [Kept(state.query.buffers()), Kept(state.key.buffers()), Kept([state.bank.ages, *memory])]
+    kept = [Kept(moving_buffers(state.query)), Kept(moving_buffers(state.key)), Kept([state.bank.ages, *memory])]
     follow(state.key, query=state.query, momentum=settings.momentum, buffers=settings.momentum_buffers)
 
     if settings.needs_keys:

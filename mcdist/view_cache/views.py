@@ -33,7 +33,7 @@ class CachedViews(Dataset[Batch]):
         self.chunk = store.manifest.plan.chunk
         self.columns = [store.column(PHOTOS, name) for name in COLUMNS]
         self.num_pairs = self.columns[0].row_shape[0]
-        self._open: Recent[int, Arrays] = Recent(MOST_OPEN_CHUNKS, cost=lambda arrays: 1, close=lambda arrays: None)
+        self._open: Recent[int, Arrays] = Recent(MOST_OPEN_CHUNKS, cost=_one, close=_nothing)
 
     def __len__(self) -> int:
         return len(self.columns[0])
@@ -79,3 +79,12 @@ class CachedViews(Dataset[Batch]):
         shard = shard_name(self.reader.manifest, index=request.index)
         reason = "it could not be read when its views were cached; once it can be, delete the cache of views"
         return BadSample(shard=shard, key=key_of(self.reader, request.index), index=request.index, epoch=request.epoch, reason=reason)
+
+
+def _one(arrays: Arrays) -> int:
+    """Each chunk counts alike."""
+    return 1
+
+
+def _nothing(arrays: Arrays) -> None:
+    """A mapping ends with its last array."""

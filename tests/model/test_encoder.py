@@ -30,6 +30,18 @@ def test_an_embedding_from_the_backbone_does_not_pass_the_decoder() -> None:
     assert encoder.head(features).saliency.shape == (2, 1, 4, 4)
 
 
+def test_an_encoder_that_takes_features_runs_no_backbone() -> None:
+    encoder = small_encoder("linear").eval()
+    features = encoder.backbone(torch.randn(2, 3, 32, 32)).detach()
+    want = encoder.head(features)
+    encoder.takes_features = True
+    encoder.backbone.forward = None  # type: ignore[assignment,method-assign]
+    torch.testing.assert_close(encoder(features).features, want.features, rtol=0, atol=0)
+    halves = encoder(features.half())
+    assert halves.saliency.dtype == torch.float32
+    torch.testing.assert_close(halves.saliency, want.saliency, rtol=1e-2, atol=1e-2)
+
+
 def test_dropout_is_what_was_asked_for() -> None:
     module, _ = make_decoder("deeplabv3", num_channels=4, width=4, atrous_rates=[1], dropout=0.25)
     assert [part.p for part in module.modules() if isinstance(part, nn.Dropout)] == [0.25]

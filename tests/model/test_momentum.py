@@ -70,3 +70,12 @@ def test_any_number_of_tensors_takes_three_calls() -> None:
     with _Calls() as calls:
         follow(key, query=query, momentum=0.9, buffers="copy")
     assert [name for name in calls.names if name != "detach"] == ["_foreach_lerp_", "_foreach_copy_", "_foreach_copy_"]
+
+
+def test_what_does_not_train_is_left_alone() -> None:
+    key, query = nn.Linear(2, 2).requires_grad_(False), nn.Linear(2, 2)
+    query.weight.requires_grad_(False)
+    before = key.weight.clone()
+    follow(key, query=query, momentum=0.5, buffers="own")
+    torch.testing.assert_close(key.weight, before, rtol=0, atol=0)
+    follow(nn.Linear(2, 2), query=nn.Linear(2, 2).requires_grad_(False), momentum=0.5, buffers="own")

@@ -45,6 +45,15 @@ def test_elsewhere_than_on_a_terminal_an_interval_is_one_plain_line(monkeypatch:
     ]
 
 
+def test_for_a_while_it_counts_something_else_and_then_steps_again() -> None:
+    file = io.StringIO()
+    with Console(mode="auto", total_steps=100, samples_per_step=64, file=file) as console:
+        with console.counting("view", total=640):
+            console.update([Record(step=320, name="images_per_s", value=32.0, unit="1/s")])
+        console.update(RECORDS[:2])
+    assert file.getvalue().splitlines() == ["view 320/640  50 %  images/s 32.0  ETA 0:10", "step 30/100  epoch 1  30 %  loss 2.5000  ETA –"]
+
+
 def test_on_a_terminal_the_last_state_stays_on_the_screen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     file = Terminal()

@@ -2,7 +2,7 @@
 
 import math
 
-from torch import nn
+from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from mcdist.choices import Norm, require_choice
@@ -37,6 +37,11 @@ def replace_norms(module: nn.Module, *, kind: Norm, sum_over_ranks: SumOverRanks
         else:
             num_found += replace_norms(child, kind=kind, sum_over_ranks=sum_over_ranks)
     return num_found
+
+
+def moving_buffers(module: nn.Module) -> list[Tensor]:
+    """The buffers of `module` that a forward pass may change: all but those of frozen norm layers."""
+    return [buffer for part in module.modules() if not isinstance(part, FrozenBatchNorm2d) for buffer in part.buffers(recurse=False)]
 
 
 def _converted(norm: nn.BatchNorm2d, *, kind: Norm, sum_over_ranks: SumOverRanks | None) -> nn.Module:
