@@ -111,7 +111,7 @@ def measure(ways: list[Way], *, num_rounds: int, num_steps: dict[str, int]) -> l
 
 def generated_photos(folder: Path, *, num_photos: int) -> str:
     """A shard folder of generated photos with their masks."""
-    build_shards(demo_source("train", num_photos=num_photos, size_px=PHOTO_PX, seed=0), out=folder)
+    build_shards(demo_source("train", num_photos=num_photos, size_px=PHOTO_PX, seed=0), folder=folder)
     return str(folder)
 
 
