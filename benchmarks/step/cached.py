@@ -78,9 +78,7 @@ def prepared(name: str, config: Config, *, world: World, stack: ExitStack) -> Wa
     making_s = time.perf_counter() - began_s
     batches = stack.enter_context(closing(iter(build.build_batches(config, reader, world=world, consumed=0, num_steps=MANY_STEPS, cached=cached))))
     settings = replace(build.loop_settings(config, num_samples=len(reader)), num_steps=MANY_STEPS, schedule="constant", warmup_steps=0)
-    steps = train(
-        state, batches, settings=settings, step=build.step_settings(config), should_stop=lambda: False, on_bad_samples=lambda step, lines: None
-    )
+    steps = train(state, batches, settings=settings, step=build.step_settings(config), should_stop=lambda: False, on_bad_samples=lambda step, lines: None)
     return Way(name, config, steps, world.device, making_s if cached else 0.0, 2 * config.views.cached * len(reader))
 
 

@@ -203,6 +203,21 @@ def test_the_step_is_measured_whole_and_by_part(run_benchmark: Callable[..., Row
     assert all(row["median"] > 0 for row in rows if row["unit"] == "ms" and row["mode"] != "other")
 
 
+def test_cached_views_are_measured_against_photos_in_turns(run_benchmark: Callable[..., Rows], tmp_path: Path) -> None:
+    config = tmp_path / "tiny.yaml"
+    config.write_text("{}\n")
+    frozen = ["model.trainable_from=3", "data.num_workers=0", "model.bank_size=4", "model.decoder_width=8", "model.atrous_rates=[1]"]
+    turns = ["--num-rounds", "2", "--num-steps", "1", "--num-photos", "8", "--cached-with", "model.decoder=linear"]
+    model = [setting for setting in SMALL_MODEL if "decoder" not in setting]
+    rows = run_benchmark("benchmarks.step.cached", str(config), *model, *SMALL_STEP, *frozen, *turns)
+    check_rows([row for row in rows if row["mode"] == "training"], benchmark="cached_views")
+    ways = ["photos", "cached", "cached, model.decoder=linear"]
+    assert [row["provider"] for row in rows if row["metric"] == "photos"] == ways
+    assert [row["provider"] for row in rows if row["metric"] == "against photos"] == ways
+    assert [row["median"] for row in rows if row["metric"] == "against photos"][0] == 1
+    assert [row["provider"] for row in rows if row["mode"] == "making"] == ways[1:]
+
+
 @pytest.mark.slow
 def test_allocators_take_turns_and_are_compared_with_the_systems(
     run_benchmark: Callable[..., Rows], benchmark_named: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -18,8 +18,6 @@ from mcdist.errors import ConfigError, DataError
 from mcdist.evaluation import evaluate_run
 from mcdist.extraction import embed_run
 from mcdist.records import Evaluation
-from mcdist.report.console import Console
-from mcdist.report.image_progress import ImageProgress
 from mcdist.run_dir import RunDir
 from mcdist.store.store import FeatureStore
 from tests.fixture_types import ShardsAt
@@ -218,28 +216,6 @@ def test_the_store_knows_what_it_was_made_of(trained: RunDir, alone: FeatureStor
     content = json.loads((alone.folder / "manifest.json").read_text())
     assert content["checkpoint"]["trained"] == json.loads((sorted(trained.checkpoints.glob("step_*"))[-1] / "meta.json").read_text())["sha256"]
     assert {len(content[f"{section}_sha256"]) for section in ("checkpoint", "data", "settings")} == {64}
-
-
-class Terminal(Console):
-    def __init__(self) -> None:
-        super().__init__(mode="off", total_steps=12, samples_per_step=1)
-        self.heard: list[tuple[int, float]] = []
-
-    @property
-    def is_live(self) -> bool:
-        return True
-
-    def update(self, records) -> None:
-        self.heard += [(record.step, record.value) for record in records]
-
-
-def test_progress_moves_with_every_batch_on_a_terminal_and_counts_all_ranks() -> None:
-    console = Terminal()
-    progress = ImageProgress(console, total=12, num_ranks=2)
-    for num_done in (2, 4, 6):
-        progress(num_done, 6)
-    assert [step for step, _ in console.heard] == [4, 8, 12]
-    assert all(speed > 0 for _, speed in console.heard)
 
 
 def test_the_commands_say_what_they_did(trained: RunDir, tmp_path: Path) -> None:
