@@ -232,7 +232,10 @@ def build_engine(config: Config, query: Encoder, *, key: Encoder, optimizer: Opt
 
 
 def build_batches(config: Config, reader: SampleReader, *, world: World, consumed: int, num_steps: int, cached: Dataset[Batch] | None = None) -> BatchLoader:
-    """This rank's micro-batches of the rest of the run, from the shards or from views that were `cached`; the latter need no worker: they are copied."""
+    """This rank's micro-batches of the rest of the run, from the shards or from views that were `cached`.
+
+    Cached ones are copied, which costs a CPU that trains less here than a worker's hand-over would; beside a GPU the workers' cores are free.
+    """
     return make_loader(
         reader,
         views=view_settings(config),
@@ -245,7 +248,7 @@ def build_batches(config: Config, reader: SampleReader, *, world: World, consume
         num_lanes=config.data.num_lanes,
         consumed=consumed,
         num_steps=num_steps,
-        num_workers=config.data.num_workers if cached is None else 0,
+        num_workers=config.data.num_workers if cached is None or world.device.type == "cuda" else 0,
         prefetch=config.data.prefetch,
         pin_memory=world.device.type == "cuda",
         decode=config.data.decode,

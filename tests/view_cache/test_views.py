@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from mcdist.data.batch import Batch
-from mcdist.data.order import Request
+from mcdist.data.loader import make_loader
+from mcdist.data.order import Request, micro_batches
 from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.errors import DataError
 from mcdist.store.plan import StorePlan
@@ -14,7 +15,7 @@ from mcdist.store.store import FeatureStore
 from mcdist.store.writer import StoreWriter, begin_store
 from mcdist.view_cache.layout import COLUMNS, ViewLayout
 from mcdist.view_cache.views import CachedViews
-from tests.fixture_types import MakeShards
+from tests.fixture_types import MakeShards, MakeViewSettings
 
 LAYOUT = ViewLayout(num_pairs=2, channels=64, grid=4, size_px=32, dtype="fp16")
 
@@ -75,6 +76,17 @@ def test_it_travels_to_a_worker_without_what_is_open(views: CachedViews) -> None
     sent = pickle.dumps(views)
     assert len(sent) < 5_000
     torch.testing.assert_close(batch_of(pickle.loads(sent), Request(epoch=0, index=4)).key_images, whole.key_images[4:5], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_the_loader_gives_them_in_the_order_of_the_run(views: CachedViews, view_settings: MakeViewSettings, num_workers: int) -> None:
+    run = dict(seed=5, global_batch=4, accumulation_steps=2, block=3, num_lanes=2, rank=0, num_ranks=1, consumed=0, num_steps=4)
+    where = dict(num_workers=num_workers, prefetch=2, pin_memory=False)
+    batches = list(make_loader(views.reader, views=view_settings(), made_before=views, **run, **where))
+    wanted = list(micro_batches(num_samples=7, **run))
+    assert [batch.indices.tolist() for batch in batches] == [[request.index for request in part] for part in wanted]
+    for batch, requests in zip(batches, wanted, strict=True):
+        torch.testing.assert_close(batch.key_images, batch_of(views, *requests).key_images, rtol=0, atol=0)
 
 
 def test_a_damaged_chunk_is_an_error_as_a_value(views: CachedViews, store: FeatureStore) -> None:
