@@ -1,5 +1,6 @@
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -80,8 +81,8 @@ def test_it_travels_to_a_worker_without_what_is_open(views: CachedViews) -> None
 
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_the_loader_gives_them_in_the_order_of_the_run(views: CachedViews, view_settings: MakeViewSettings, num_workers: int) -> None:
-    run = dict(seed=5, global_batch=4, accumulation_steps=2, block=3, num_lanes=2, rank=0, num_ranks=1, consumed=0, num_steps=4)
-    where = dict(num_workers=num_workers, prefetch=2, pin_memory=False)
+    run: dict[str, Any] = dict(seed=5, global_batch=4, accumulation_steps=2, block=3, num_lanes=2, rank=0, num_ranks=1, consumed=0, num_steps=4)
+    where: dict[str, Any] = dict(num_workers=num_workers, prefetch=2, pin_memory=False)
     batches = list(make_loader(views.reader, views=view_settings(), made_before=views, **run, **where))
     wanted = list(micro_batches(num_samples=7, **run))
     assert [batch.indices.tolist() for batch in batches] == [[request.index for request in part] for part in wanted]
