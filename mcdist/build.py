@@ -30,6 +30,7 @@ from mcdist.errors import ConfigError
 from mcdist.evaluate.settings import ExtractSettings, JudgeSettings
 from mcdist.groups.settings import GroupSettings
 from mcdist.machine.allocator import keep_freed_memory
+from mcdist.model.backbones.backbone import Backbone
 from mcdist.model.backbones.freeze import freeze_before
 from mcdist.model.backbones.registry import make_backbone
 from mcdist.model.bank import MemoryBank
@@ -49,6 +50,10 @@ from mcdist.train.loop import LoopSettings
 from mcdist.train.state import TrainState, start_module
 from mcdist.train.step import StepSettings
 from mcdist.train.terms import Term, contrast_term, group_contrast_term, group_term, saliency_term
+from mcdist.zoom.settings import ZoomSettings
+
+ZOOM_BATCH = {"cpu": 32, "cuda": 256}
+"""Zoomed pictures at a time: beyond these, neither device is faster."""
 
 
 def build_world(config: Config) -> World:
@@ -274,6 +279,36 @@ def extract_settings(config: Config, *, patches: bool, with_truth: bool) -> Extr
         patches=patches,
         with_truth=with_truth,
     )
+
+
+def zoom_settings(config: Config, *, device: torch.device) -> ZoomSettings:
+    """How objects are zoomed; the batch fits the device."""
+    groups = config.groups
+    return ZoomSettings(
+        size_px=groups.zoom_px,
+        margin=groups.zoom_margin,
+        background=groups.zoom_background,
+        num_views=groups.zoom_views,
+        max_objects=config.views.max_objects,
+        batch=ZOOM_BATCH[device.type],
+    )
+
+
+def build_zoom_backbone(config: Config, *, device: torch.device) -> Backbone:
+    """The whole backbone that the run starts from, undilated, whatever `model.num_stages`; in evaluation mode.
+
+    Random weights are those of `run.seed`, the same at every start, and take nothing from the run's own random numbers.
+
+    Raises:
+        ConfigError: `groups.zoom_px` is no multiple of its stride.
+    """
+    model, size_px = config.model, config.groups.zoom_px
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.run.seed)
+        backbone = make_backbone(model.backbone, weights=model.weights, dilated=False)
+    if size_px % backbone.stride:
+        raise ConfigError(f"groups.zoom_px must be a multiple of {backbone.stride}, the stride of {model.backbone} for zoomed objects, got {size_px}")
+    return backbone.eval().to(device).to(memory_format=torch.channels_last)
 
 
 def judge_settings(config: Config) -> JudgeSettings:

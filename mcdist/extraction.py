@@ -122,7 +122,7 @@ def extracted(looker: Looker, run_dir: RunDir, *, out: Path | None, world: World
     plan = replace(plan, aliases=aliases(encoders, settings=looker.settings), about={**plan.about, "device": world.device.type})
     folder = out or run_dir.features / f"step_{looker.step:08d}-{plan.key}"
     run_on_first(lambda: begin_store(folder, plan=plan), world=world)
-    writer = StoreWriter(folder, plan=_begun(folder))
+    writer = StoreWriter(folder, plan=begun(folder))
     console.say(f"embedding {looker.num_photos:,} photos of {looker.location} after step {looker.step:,} into {folder}")
     photos = Photos(read=partial(read_sample, looker.reader, with_segments=looker.settings.with_truth), num_photos=looker.num_photos)
     all_together(
@@ -220,7 +220,8 @@ def _found(plan: StorePlan, run_dir: RunDir, *, out: Path | None, world: World) 
     return Path(folders_found[0]) if folders_found else None
 
 
-def _begun(folder: Path) -> StorePlan:
+def begun(folder: Path) -> StorePlan:
+    """The plan of the store that rank 0 began in `folder`; DataError where this rank does not see it."""
     plan = read_plan(folder)
     if plan is None:
         raise DataError(f"rank 0 began the feature store {folder}, this rank does not see it; choose a folder that all nodes share, with --out")

@@ -13,6 +13,7 @@ from mcdist.disk.checkpoint import Checkpoint, load_newest, save_checkpoint
 from mcdist.distributed import World
 from mcdist.errors import ConfigError
 from mcdist.outputs import Outputs, header_facts
+from mcdist.preparation import prepare_groups
 from mcdist.ranks.agree import agreed_exit_code, all_together, lost_ranks_explained, run_on_first
 from mcdist.ranks.join import leave_world
 from mcdist.ranks.watchdog import Watchdog
@@ -69,7 +70,9 @@ def _train(config: Config, *, world: World, stop: StopWish) -> int:
         if staged := build.stage_shards(config, reader, world=world):
             console.say(staged)
         if config.groups.num_groups:
-            groups = find_groups(config)
+            groups = prepare_groups(config, reader, run_dir, world=world, console=console, claim=claim, attempt_folder=attempt_folder, should_stop=stop)
+            if groups is None:
+                return leave_early(stop, state=state, num_steps=loop.num_steps, claim=claim, console=console)
             load_groups(state, config, groups, content=content, num_samples=len(reader))
         cached = cache_views(config, reader, state=state, run_dir=run_dir, content=content, should_stop=stop, console=console)
         if world.begin_any(stop.signal_number != 0)():
@@ -158,13 +161,6 @@ def check_same_content(checkpoint: Checkpoint, *, content: Content | None, warn:
             f"names {content.num_samples} others (digest {content.digest[:12]}, at {content.where}); name the same shards, give this run its own folder "
             f"with run.dir=PATH, or start from its weights with checkpoint.init_from={checkpoint.path}"
         )
-
-
-def find_groups(config: Config) -> Path:
-    """The folder of the groups that the run learns."""
-    if not config.groups.given:
-        raise ConfigError(f"groups.num_groups={config.groups.num_groups} needs groups.given=FOLDER, which mcdist group wrote for the training photos, got none")
-    return Path(config.groups.given)
 
 
 def load_groups(state: TrainState, config: Config, folder: Path, *, content: Content | None, num_samples: int) -> None:

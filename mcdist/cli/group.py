@@ -45,6 +45,7 @@ class GraphOptions:
     search: Annotated[Search, typer.Option(help="auto: exact up to 30,000 objects.")] = Search.auto
     extra_dims: Annotated[int, typer.Option(help="Eigenvectors to cluster beyond the number of groups.")] = 0
     seeds: Annotated[int, typer.Option(help="Runs of K-means; the best one counts.")] = 3
+    centre: Annotated[bool, typer.Option("--centre/--no-centre", help="Take the mean of all vectors off each, and compare what is left.")] = True
     subsamples: Annotated[int, typer.Option(help="Graphs of 80 % of the objects that measure stability; 0 for none.")] = 4
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0
 
@@ -83,6 +84,7 @@ def group_command(
         extra_dims=options.extra_dims,
         num_seeds=options.seeds,
         num_subsamples=options.subsamples,
+        centre=options.centre,
         seed=options.seed,
     )
     store = find_store_of(source)

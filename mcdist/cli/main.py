@@ -20,6 +20,7 @@ from mcdist.cli.protocols import protocols_command
 from mcdist.cli.report import report_command
 from mcdist.cli.shards.app import shards
 from mcdist.cli.train import train_command
+from mcdist.cli.zoom import zoom_command
 from mcdist.errors import in_plain_words
 
 
@@ -46,6 +47,7 @@ app.add_typer(shards, name="shards")
 app.add_typer(proposals, name="proposals")
 app.command("train")(train_command)
 app.command("embed")(embed_command)
+app.command("zoom")(zoom_command)
 app.command("group")(group_command)
 app.command("evaluate")(evaluate_command)
 app.command("protocols")(protocols_command)

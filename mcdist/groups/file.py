@@ -19,27 +19,28 @@ from mcdist.groups.stability import Choice, StabilityRow
 from mcdist.store.plan import DAMAGE
 
 MANIFEST_NAME = "groups.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _Kind = TypeVar("_Kind")
 
-PLAIN_TYPES: dict[Any, tuple[type, ...]] = {int: (int,), float: (int, float), str: (str,)}
+PLAIN_TYPES: dict[Any, tuple[type, ...]] = {int: (int,), float: (int, float), str: (str,), bool: (bool,)}
 
 GROUP_TYPE, CONFIDENCE_TYPE = numpy.dtype("<i4"), numpy.dtype("<f4")
 
 
-def write_groups(groups: Groups, *, folder: Path) -> None:
-    """Write `folder`, whole or not at all: it is made beside and renamed. Groups that are there are replaced.
+def write_groups(groups: Groups, *, folder: Path, made_in: Path | None = None) -> None:
+    """Write `folder`, whole or not at all: it is made beside (or in `made_in`, of the same disk) and renamed. Groups that are there are replaced.
 
     Raises:
         ConfigError: the folder holds other files.
         MachineError: the disk refuses; what was there before is intact.
     """
-    beside, aside = (folder.parent / f".{folder.name}.{name}.{os.getpid()}" for name in ("new", "old"))
+    beside, aside = ((made_in or folder.parent) / f".{folder.name}.{name}.{os.getpid()}" for name in ("new", "old"))
     try:
         if folder.exists() and not (folder / MANIFEST_NAME).is_file() and (not folder.is_dir() or any(folder.iterdir())):
             raise ConfigError(f"{folder} holds other files, expected an empty folder or groups; choose another one with --out")
         shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside.mkdir()
         for found in groups.grouping.sets:
             for name, content in _arrays(found).items():
                 _write(beside / name, content)
@@ -161,7 +162,7 @@ def _record(kind: type[_Kind], content: dict[str, Any]) -> _Kind:
     for field in fields(kind):  # type: ignore[arg-type]
         value = content.get(field.name)
         allowed = PLAIN_TYPES.get(field.type)
-        if allowed and (not isinstance(value, allowed) or isinstance(value, bool)):
+        if allowed and (not isinstance(value, allowed) or isinstance(value, bool) != (field.type is bool)):
             raise ValueError(f"{field.name} is {value!r}")
     return kind(**content)
 

@@ -10,7 +10,7 @@ from mcdist.errors import DataError
 from mcdist.groups.cut import NO_GROUP, Cut, cut, largest_first
 from mcdist.groups.graph.graph import ObjectGraph, graphs_of, search_views
 from mcdist.groups.graph.neighbours import Neighbours
-from mcdist.groups.graph.nodes import Nodes, make_nodes
+from mcdist.groups.graph.nodes import Nodes, centred, make_nodes
 from mcdist.groups.graph.rows import Rows
 from mcdist.groups.graph.spectrum import leading_spectrum
 from mcdist.groups.record import GraphFacts, Grouping, GroupSet
@@ -47,6 +47,8 @@ def find_groups(
     on_stage("vectors")
     nodes = make_nodes(views, source_of=source_of)
     _require_nodes(nodes)
+    if settings.centre:
+        nodes = centred(nodes)
     on_stage("neighbours")
     lists = search_views(nodes.vectors, source_of=nodes.source_of, settings=settings)
     on_stage("graph and groups")

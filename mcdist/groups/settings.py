@@ -12,7 +12,8 @@ class GroupSettings:
 
     `neighbours`: k of the graph; of several the most stable one is chosen, without labels. `num_groups`: every K for which groups are made.
     `tau`: of the weight exp((cos - 1) / tau). `extra_dims`: eigenvectors beyond K that are clustered. `num_seeds`: of K-means, 0.. from `seed` on.
-    `num_subsamples` graphs of `subsample_share` of the objects tell how stable a setting is; 0 for none.
+    `num_subsamples` graphs of `subsample_share` of the objects tell how stable a setting is; 0 for none. `centre`: the mean of all distinct vectors is
+    taken off each, which is then unit again, so that a cosine compares what is special about two objects and not what all have in common.
     """
 
     neighbours: tuple[int, ...] = (10,)
@@ -24,6 +25,7 @@ class GroupSettings:
     num_seeds: int = 3
     num_subsamples: int = 4
     subsample_share: float = 0.8
+    centre: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:

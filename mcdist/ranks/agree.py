@@ -2,7 +2,9 @@
 
 import re
 import signal
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar, cast
 
@@ -15,12 +17,26 @@ from mcdist.resilience.stop import StopWish
 COLLECTIVE_WORDS = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
 """Gloo's errors are plain RuntimeErrors."""
 
+POLL_S = 0.2
+"""Between two looks of the ranks that wait for rank 0."""
+
 Result = TypeVar("Result")
 
 
 def run_on_first(do: Callable[[], Result], *, world: World) -> Result | None:
     """The result of `do`, called on rank 0 only; None on the others. An error of rank 0 ends all ranks with its exit code and is printed once."""
     return all_together(lambda: do() if world.is_first else None, world=world)
+
+
+def wait_for_first(do: Callable[[], Result], *, world: World) -> Result | None:
+    """`run_on_first` for what may take longer than a collective may: while rank 0 does it in a thread, the ranks exchange a word a few times a second."""
+    if world.num_ranks == 1:
+        return do()
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        pending = executor.submit(do) if world.is_first else None
+        while world.begin_any(pending is not None and not pending.done())():
+            time.sleep(POLL_S)
+        return run_on_first(lambda: pending.result() if pending is not None else do(), world=world)
 
 
 def all_together(do: Callable[[], Result], *, world: World) -> Result:

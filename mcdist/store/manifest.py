@@ -31,10 +31,10 @@ class Manifest:
         return sum(rows[table] for rows in self.rows)
 
 
-def write_manifest(manifest: Manifest, *, folder: Path) -> None:
-    """Write `manifest.json`, whole or not at all."""
+def write_manifest(manifest: Manifest, *, folder: Path, made_in: Path | None = None) -> None:
+    """Write `manifest.json`, whole or not at all; it is made beside, or in `made_in`, of the same disk."""
     content = {**json.loads(plan_json(manifest.plan)), "columns": manifest.columns, "rows": manifest.rows}
-    write_atomically(folder / MANIFEST_NAME, (json.dumps(content, sort_keys=True, indent=1) + "\n").encode())
+    write_atomically(folder / MANIFEST_NAME, (json.dumps(content, sort_keys=True, indent=1) + "\n").encode(), folder=made_in)
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -62,9 +62,9 @@ def differences(found: StorePlan, *, wanted: StorePlan, at_least: tuple[str, ...
     return found_other
 
 
-def write_plan(plan: StorePlan, *, folder: Path) -> None:
-    """Write `plan.json`, whole or not at all."""
-    write_atomically(folder / PLAN_NAME, plan_json(plan).encode())
+def write_plan(plan: StorePlan, *, folder: Path, made_in: Path | None = None) -> None:
+    """Write `plan.json`, whole or not at all; it is made beside, or in `made_in`, of the same disk."""
+    write_atomically(folder / PLAN_NAME, plan_json(plan).encode(), folder=made_in)
 
 
 def plan_json(plan: StorePlan) -> str:

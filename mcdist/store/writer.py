@@ -20,9 +20,13 @@ Tables = Mapping[str, Mapping[str, numpy.ndarray]]
 class StoreWriter:
     """Writes the chunks of `plan` into `folder`. A chunk's folder appears whole: it is made beside and renamed."""
 
-    def __init__(self, folder: Path, *, plan: StorePlan) -> None:
-        """Continue in a folder that `begin_store` prepared."""
-        self.folder, self.plan = folder, plan
+    def __init__(self, folder: Path, *, plan: StorePlan, made_in: Path | None = None) -> None:
+        """Continue in a folder that `begin_store` prepared.
+
+        `made_in`: a folder of the same disk where everything is made before it is renamed. Once that is gone, nothing more is written: this is how a
+        store that belongs to a run is kept from a start that was replaced (`mcdist.resilience.claim`).
+        """
+        self.folder, self.plan, self.made_in = folder, plan, made_in
 
     def has(self, place: int) -> bool:
         """Whether chunk `place` is written."""
@@ -34,7 +38,7 @@ class StoreWriter:
         Raises:
             MachineError: the disk refuses; what was written before is intact, and the same command goes on.
         """
-        beside = self.folder / f".{chunk_name(place)}.{os.getpid()}"
+        beside = (self.made_in or self.folder) / f".{chunk_name(place)}.{os.getpid()}"
         try:
             shutil.rmtree(beside, ignore_errors=True)
             beside.mkdir()
@@ -66,14 +70,14 @@ class StoreWriter:
                 raise damaged(str(self.folder / chunk_name(place)), ValueError(f"its columns are {found}, those of the chunks before are {columns}"))
             columns = found
             rows.append(num_rows)
-        write_manifest(Manifest(plan=self.plan, columns=columns, rows=tuple(rows)), folder=self.folder)
+        write_manifest(Manifest(plan=self.plan, columns=columns, rows=tuple(rows)), folder=self.folder, made_in=self.made_in)
         return FeatureStore(self.folder)
 
 
-def begin_store(folder: Path, *, plan: StorePlan, setting: str = "--out") -> StorePlan:
+def begin_store(folder: Path, *, plan: StorePlan, made_in: Path | None = None, setting: str = "--out") -> StorePlan:
     """Prepare `folder` for the chunks of `plan`, and return the plan to follow: that of an earlier extraction of the same things, where one was stopped.
 
-    `setting`: what names another folder, for messages.
+    `made_in` as `StoreWriter`; `setting`: what names another folder, for messages.
 
     Raises:
         ConfigError: the folder holds a store of something else, or other files.
@@ -90,7 +94,7 @@ def begin_store(folder: Path, *, plan: StorePlan, setting: str = "--out") -> Sto
             raise ConfigError(f"{folder} holds other files, expected an empty folder or a feature store; choose another one with {setting}")
     except OSError as error:
         raise MachineError(f"cannot create the folder of the feature store {folder}: {error.strerror}; choose another one with {setting}") from error
-    write_plan(plan, folder=folder)
+    write_plan(plan, folder=folder, made_in=made_in)
     return plan
 
 

@@ -53,6 +53,7 @@ def test_the_options_defaults_are_those_of_the_settings_and_the_names() -> None:
     assert f"{POOLING}/{INITIAL_BACKBONE}" == KIND
     assert (options.neighbours, options.groups) == (",".join(map(str, settings.neighbours)), ",".join(map(str, settings.num_groups)))
     assert (options.tau, options.symmetry.value, options.search.value) == (settings.tau, settings.symmetry, settings.search)
+    assert options.centre == settings.centre
     assert (options.extra_dims, options.seeds, options.subsamples, options.seed) == (
         settings.extra_dims,
         settings.num_seeds,

@@ -178,8 +178,8 @@ def test_numbers_outside_the_groups_are_refused_even_with_their_checksum(tmp_pat
 
 def test_another_schema_version_is_refused(folder: Path) -> None:
     content = json.loads((folder / "groups.json").read_text())
-    (folder / "groups.json").write_text(json.dumps({**content, "schema_version": 2}))
-    with pytest.raises(DataError, match="has schema version 2, this mcdist reads 1; run mcdist group again"):
+    (folder / "groups.json").write_text(json.dumps({**content, "schema_version": 1}))
+    with pytest.raises(DataError, match="has schema version 1, this mcdist reads 2; run mcdist group again"):
         read_groups(folder)
 
 

@@ -10,7 +10,7 @@ from mcdist.groups.clustering.agreement import adjusted_rand
 from mcdist.groups.clustering.kmeans import kmeans
 from mcdist.groups.find import find_groups
 from mcdist.groups.graph import neighbours as neighbours_module
-from mcdist.groups.graph.rows import unit
+from mcdist.groups.graph.rows import UnitRows, unit
 from mcdist.groups.record import Grouping
 from mcdist.groups.settings import GroupSettings
 from mcdist.groups.stability import StabilityRow, choose
@@ -34,10 +34,35 @@ def test_two_moons_on_the_sphere_are_found_where_kmeans_on_the_vectors_fails(sym
 @pytest.mark.parametrize("search", ["exact", "approximate"])
 def test_planted_groups_are_found_for_several_numbers_at_once(search: str) -> None:
     vectors, blob = blobs(600, num_blobs=6, noise=0.8)
-    grouping = found(vectors, num_groups=(3, 6, 12), search=search)
+    grouping = found(vectors, num_groups=(3, 6, 12), search=search, centre=False)
     assert [len(set(made.group.tolist())) for made in grouping.sets] == [3, 6, 12]
     assert adjusted_rand(grouping.of(6).group, other=blob) > 0.99
     assert grouping.facts.search == search
+
+
+def test_centring_finds_what_is_special_about_objects_that_have_much_in_common() -> None:
+    vectors, blob = blobs(400, num_blobs=8, noise=0.8)
+    common = vectors + 2 * numpy.ones(16, dtype=numpy.float32)
+    one, other = (found(common, num_groups=(8,), centre=centre).of(8) for centre in (True, False))
+    assert adjusted_rand(one.group, other=blob) > 0.95
+    assert one.confidence.mean() > other.confidence.mean()
+
+
+def test_the_mean_is_that_of_all_unit_vectors_of_each_view_also_for_some_of_the_rows() -> None:
+    views = [blobs(40, num_blobs=4, num_dims=dims, seed=dims)[0] + 1 for dims in (8, 16)]
+    rows = UnitRows(tuple(rows_of(*views))).centred()
+    expected = [unit(unit(view)[0] - unit(view)[0].mean(axis=0))[0] for view in views]
+    some = numpy.array([3, 30, 7])
+    assert numpy.allclose(rows.subset(some).take(numpy.arange(3)), numpy.concatenate(expected, axis=1)[some] / 2**0.5, atol=1e-6)
+    assert numpy.allclose(rows.alone(1).take(some), expected[1][some], atol=1e-6)
+
+
+def test_vectors_that_differ_by_rounding_only_are_one_group() -> None:
+    random = numpy.random.default_rng(0)
+    equal = numpy.ones((50, 16), dtype=numpy.float32) + 1e-5 * random.normal(size=(50, 16)).astype(numpy.float32)
+    grouping = found(equal, num_groups=(3,))
+    assert grouping.of(3).spread.sizes == (50, 0, 0)
+    assert grouping.of(3).signs_of_collapse
 
 
 def test_the_same_settings_give_the_same_groups_and_another_order_the_same_partition() -> None:

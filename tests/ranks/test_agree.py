@@ -1,5 +1,6 @@
 """What one rank meets, all ranks leave with. Real processes."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch.distributed as dist
 
 from mcdist.distributed import World
 from mcdist.errors import REQUEUE, HeldError
-from mcdist.ranks.agree import agreed_exit_code, all_together, as_lost_rank, run_on_first
+from mcdist.ranks.agree import agreed_exit_code, all_together, as_lost_rank, run_on_first, wait_for_first
 from mcdist.ranks.join import join_world, leave_world
 from mcdist.resilience.stop import StopWish
 from tests.makers.many_ranks import on_ranks
@@ -44,6 +45,26 @@ def _agree(rank: int) -> None:
 
 def test_an_error_of_the_first_rank_and_a_signal_of_any_end_all_ranks_alike(tmp_path: Path) -> None:
     on_ranks(2, _agree, notes=tmp_path)
+
+
+def _slow() -> int:
+    time.sleep(5)
+    return 5
+
+
+def _wait(rank: int) -> None:
+    world = join_world(device="cpu", timeout_s=60, collective_timeout_s=2)
+    try:
+        assert wait_for_first(_slow, world=world) == (5 if rank == 0 else None)
+        with pytest.raises(HeldError if rank == 0 else SystemExit) as left:
+            wait_for_first(_refused, world=world)
+        assert rank == 0 or _code_of(left.value) == HeldError.exit_code
+    finally:
+        leave_world()
+
+
+def test_ranks_wait_for_the_first_longer_than_a_collective_may_take(tmp_path: Path) -> None:
+    on_ranks(2, _wait, notes=tmp_path)
 
 
 @pytest.mark.parametrize(

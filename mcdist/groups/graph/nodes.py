@@ -10,6 +10,8 @@ from mcdist.errors import ConfigError, DataError
 from mcdist.groups.graph.rows import Rows, UnitRows, split, unit
 
 HASH_SEED = 0
+VARIANCE_MIN = 1e-6
+"""Of unit vectors around their mean. Below it they differ by rounding only: fp16 alone gives some 1e-7."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,18 @@ def make_nodes(views: Sequence[Rows], *, source_of: Int[numpy.ndarray, " N"] | N
     node_of = numpy.where(has_direction, numpy.searchsorted(kept, first), -1)
     sources = _sources_of_nodes(node_of, num_nodes=len(kept), source_of=source_of)
     return Nodes(vectors=UnitRows(tuple(views), kept=None if len(kept) == num_objects else kept), node_of=node_of, source_of=sources)
+
+
+def centred(nodes: Nodes) -> Nodes:
+    """The nodes with the mean taken off their vectors. Vectors that differ from it by no more than rounding say nothing: they become one node.
+
+    Else the noise of equal objects, made in different batches, would be all that is left of them.
+    """
+    vectors = nodes.vectors.centred()
+    if vectors.means is None or any(1 - float(numpy.square(mean, dtype=numpy.float64).sum()) > VARIANCE_MIN for mean in vectors.means):
+        return Nodes(vectors=vectors, node_of=nodes.node_of, source_of=nodes.source_of)
+    first = numpy.zeros(1, dtype=numpy.int64)
+    return Nodes(vectors=nodes.vectors.subset(first), node_of=numpy.minimum(nodes.node_of, 0), source_of=first)
 
 
 def _check_lengths(views: Sequence[Rows], *, source_of: Int[numpy.ndarray, " N"] | None) -> int:

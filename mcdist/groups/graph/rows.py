@@ -39,12 +39,15 @@ class UnitRows:
     """The rows `kept` of each source as float32 unit vectors; all rows where `kept` is None.
 
     Of several sources the unit vectors are joined and divided by the square root of their number, so that the inner product of two rows is the
-    mean of their cosines. Rows must be finite and not zero.
+    mean of their cosines. Rows must be finite and not zero. With `means`, one a source, the mean is taken off each unit vector, and what is left is
+    unit again; a row that is the mean itself stays zero.
     """
 
-    def __init__(self, sources: tuple[Any, ...], *, kept: Int[numpy.ndarray, " M"] | None = None) -> None:
+    def __init__(
+        self, sources: tuple[Any, ...], *, kept: Int[numpy.ndarray, " M"] | None = None, means: tuple[Float[numpy.ndarray, " _"], ...] | None = None
+    ) -> None:
         """Nothing is read but the length of a row."""
-        self.sources, self.kept = sources, kept
+        self.sources, self.kept, self.means = sources, kept, means
         self.num_dims = sum(source.take(numpy.zeros(0, dtype=numpy.int64)).shape[1] for source in sources)
 
     def __len__(self) -> int:
@@ -54,15 +57,27 @@ class UnitRows:
         """Some unit vectors, in the order asked for."""
         places = rows if self.kept is None else self.kept[rows]
         joined = [unit(source.take(places))[0] for source in self.sources]
+        if self.means is not None:
+            joined = [unit(vectors - mean)[0] for vectors, mean in zip(joined, self.means, strict=True)]
         return joined[0] if len(joined) == 1 else numpy.concatenate(joined, axis=1) / numpy.float32(len(joined) ** 0.5)
 
     def alone(self, view: int) -> "UnitRows":
         """The same rows of one source."""
-        return self if len(self.sources) == 1 else UnitRows((self.sources[view],), kept=self.kept)
+        if len(self.sources) == 1:
+            return self
+        return UnitRows((self.sources[view],), kept=self.kept, means=None if self.means is None else self.means[view : view + 1])
 
     def subset(self, rows: Int[numpy.ndarray, " R"]) -> "UnitRows":
         """Some of the rows as rows of their own."""
-        return UnitRows(self.sources, kept=rows if self.kept is None else self.kept[rows])
+        return UnitRows(self.sources, kept=rows if self.kept is None else self.kept[rows], means=self.means)
+
+    def centred(self) -> "UnitRows":
+        """The same rows with the mean of all unit vectors of each source taken off. One row alone, or none, stays as it is. Reads every row once."""
+        if len(self) < 2:
+            return self
+        views = [UnitRows((source,), kept=self.kept) for source in self.sources]
+        sums = [sum(view.take(rows).sum(axis=0, dtype=numpy.float64) for rows in view.blocks()) for view in views]
+        return UnitRows(self.sources, kept=self.kept, means=tuple((total / len(self)).astype(numpy.float32) for total in sums))
 
     def blocks(self, rows: Int[numpy.ndarray, " R"] | None = None) -> list[Int[numpy.ndarray, " B"]]:
         """`rows`, or all, in consecutive pieces of which each one's vectors fit into a block."""

@@ -17,6 +17,8 @@ class Backbone(nn.Module, ABC):
     (pixels - mean) / std. `num_blocks` counts the blocks of the whole network, `least_blocks` those that it cannot do without;
     `blocks()` may be fewer than `num_blocks`. `level_channels`: of those last `levels` that are on the grid of the features, in order; `num_levels` of
     them are joined in what `forward` returns.
+    `last_convolution` leads from the features to what the network's own classifier averages, on the same grid; None for a network without one, and
+    for one that is dilated, since it was trained on the native grid.
     """
 
     stride: int
@@ -26,7 +28,13 @@ class Backbone(nn.Module, ABC):
     num_blocks: int
     least_blocks: int
     level_channels: tuple[int, ...]
-    num_levels: int = 1
+    num_levels: int
+    last_convolution: nn.Module | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_levels = 1
+        self.last_convolution = None
 
     def join_levels(self, num_levels: int) -> None:
         """Let `forward` return the last `num_levels` feature maps, end to end along the channels; `num_channels` follows. After `keep_first`.

@@ -25,13 +25,37 @@ def efficientnet_lite0_network() -> nn.Module:
     return network
 
 
-def efficientnet_lite0_backbone(network: nn.Module) -> Backbone:
-    """Blocks 0 to 15, grouped by resolution: strides 2, 4, 8, then 16 and 32, which become dilations 2 and 4."""
+LAST_CONVOLUTION = ("_conv_head.", "_bn1.")
+"""Names of the parameters between the last block and the average over the grid."""
+
+
+def efficientnet_lite0_backbone(network: nn.Module, *, dilated: bool = True) -> Backbone:
+    """Blocks 0 to 15, grouped by resolution: strides 2, 4, 8, then 16 and 32, which become dilations 2 and 4 where it is `dilated`."""
     net: Any = network
+    if not dilated:
+        _pad_in_convolutions(net)
     blocks = list(net._blocks)
     stem = nn.Sequential(net._conv_stem, net._bn0, nn.ReLU6(inplace=True), blocks[0])
     groups = (stem, *(nn.Sequential(*blocks[first:last]) for first, last in ((1, 3), (3, 5), (5, 11), (11, 16))))
-    return StagedBackbone(Stages(groups, channels=(16, 24, 40, 112, 320)), mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    stages = Stages(
+        groups,
+        channels=(16, 24, 40, 112, 320),
+        strides=(2, 4, 8, 16, 32),
+        last_convolution=nn.Sequential(net._conv_head, net._bn1, nn.ReLU6(inplace=True)),
+    )
+    return StagedBackbone(stages, mean=IMAGENET_MEAN, std=IMAGENET_STD, dilated=dilated)
+
+
+def _pad_in_convolutions(network: nn.Module) -> None:
+    """Equal padding on all sides becomes the convolution's own, which copies no picture: the same values, bit for bit, in 0.9 of the time.
+
+    Strided convolutions pad one side more than the other, as TensorFlow does, and stay.
+    """
+    for module in network.modules():
+        padding = getattr(module, "static_padding", None)
+        if isinstance(padding, nn.ZeroPad2d) and len(set(padding.padding)) == 1:
+            change: Any = module
+            change.padding, change.static_padding = padding.padding[:2], nn.Identity()
 
 
 def efficientnet_lite0_weights() -> Path:

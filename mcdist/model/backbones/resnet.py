@@ -20,17 +20,17 @@ def resnet50_network() -> nn.Module:
     return resnet50(weights=None)
 
 
-def resnet18_backbone(network: nn.Module) -> Backbone:
+def resnet18_backbone(network: nn.Module, *, dilated: bool = True) -> Backbone:
     """The five stages of a ResNet-18."""
-    return _backbone(network, channels=(64, 64, 128, 256, 512))
+    return _backbone(network, channels=(64, 64, 128, 256, 512), dilated=dilated)
 
 
-def resnet50_backbone(network: nn.Module) -> Backbone:
+def resnet50_backbone(network: nn.Module, *, dilated: bool = True) -> Backbone:
     """The five stages of a ResNet-50."""
-    return _backbone(network, channels=(64, 256, 512, 1024, 2048))
+    return _backbone(network, channels=(64, 256, 512, 1024, 2048), dilated=dilated)
 
 
-def _backbone(network: Any, *, channels: tuple[int, ...]) -> Backbone:
+def _backbone(network: Any, *, channels: tuple[int, ...], dilated: bool) -> Backbone:
     stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
-    stages = Stages((stem, network.layer1, network.layer2, network.layer3, network.layer4), channels)
-    return StagedBackbone(stages, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    stages = Stages((stem, network.layer1, network.layer2, network.layer3, network.layer4), channels, strides=(4, 4, 8, 16, 32))
+    return StagedBackbone(stages, mean=IMAGENET_MEAN, std=IMAGENET_STD, dilated=dilated)

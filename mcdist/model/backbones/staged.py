@@ -1,4 +1,4 @@
-"""StagedBackbone: a CNN whose stages follow one another, dilated so that its later stages keep the resolution of the earlier ones."""
+"""StagedBackbone: a CNN whose stages follow one another, dilated so that its later stages keep the resolution of the earlier ones, or as it is."""
 
 from dataclasses import dataclass
 
@@ -13,26 +13,38 @@ from mcdist.types import Rgb
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """The stages of a classification network in order, each with its output channels. The first three reach stride 8, the next two 16 and 32."""
+    """The stages of a classification network in order, each with its output channels and the stride of its output. The first three reach stride 8.
+
+    `last_convolution`: what comes between the last stage and the network's own average over the grid, where there is something.
+    """
 
     modules: tuple[nn.Sequential, ...]
     channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    last_convolution: nn.Module | None = None
 
 
 class StagedBackbone(Backbone):
-    """features = stage_4(...stage_0(image)). Stages 3 and 4 have dilations 2 and 4 in place of their strides, so the stride stays that of stage 2."""
+    """features = stage_4(...stage_0(image)). Stages 3 and 4 have dilations 2 and 4 in place of their strides, so the stride stays that of stage 2.
 
-    stride = 8
+    With `dilated=False` they keep their strides, for classification-size images: the same weights under the same names, on a grid of stride 32.
+    """
+
     least_blocks = 3
 
-    def __init__(self, stages: Stages, *, mean: Rgb, std: Rgb) -> None:
+    def __init__(self, stages: Stages, *, mean: Rgb, std: Rgb, dilated: bool = True) -> None:
         super().__init__()
-        dilate(stages.modules[3], inherited=1, dilation=2)
-        dilate(stages.modules[4], inherited=2, dilation=4)
+        if dilated:
+            dilate(stages.modules[3], inherited=1, dilation=2)
+            dilate(stages.modules[4], inherited=2, dilation=4)
+        else:
+            self.last_convolution = stages.last_convolution
         self.stages = nn.ModuleList(stages.modules)
         self.channels = stages.channels
+        self.strides = tuple(min(stride, stages.strides[2]) for stride in stages.strides) if dilated else stages.strides
+        self.stride = self.strides[-1]
         self.num_blocks, self.num_channels = len(stages.modules), stages.channels[-1]
-        self.level_channels = stages.channels[self.least_blocks - 1 :]
+        self.level_channels = self._on_last_grid()
         self.mean, self.std = mean, std
         self.recompute = False
 
@@ -41,10 +53,16 @@ class StagedBackbone(Backbone):
         return list(self.stages)
 
     def keep_first(self, num_blocks: int) -> None:
-        """Drop the later stages."""
+        """Drop the later stages, and the last convolution, which takes what the last of them gives."""
+        if num_blocks < len(self.stages):
+            self.last_convolution = None
         self.stages = self.stages[:num_blocks]
-        self.num_channels = self.channels[num_blocks - 1]
-        self.level_channels = self.channels[self.least_blocks - 1 : num_blocks]
+        self.num_channels, self.stride = self.channels[num_blocks - 1], self.strides[num_blocks - 1]
+        self.level_channels = self._on_last_grid()
+
+    def _on_last_grid(self) -> tuple[int, ...]:
+        """Channels of the last stages whose maps have the size of the last one's."""
+        return tuple(channels for channels, stride in zip(self.channels[: len(self.stages)], self.strides, strict=False) if stride == self.stride)
 
     def set_recompute(self, recompute: bool) -> None:
         """Recompute the activations of each stage."""

@@ -38,7 +38,7 @@ NAMED = 3
 """Names that a message lists at most."""
 
 
-def load_weights(network: nn.Module, *, path: Path, what: str, convert: Convert | None = None) -> None:
+def load_weights(network: nn.Module, *, path: Path, what: str, convert: Convert | None = None, also: tuple[str, ...] = ()) -> bool:
     """Copy the file's tensors into `network`: all of its parameters or none, classifiers aside.
 
     Args:
@@ -46,6 +46,10 @@ def load_weights(network: nn.Module, *, path: Path, what: str, convert: Convert 
         path: a .safetensors file, or one of torch.save with tensors in (nested) dictionaries.
         what: the setting that names the file, for messages.
         convert: for files whose names and shapes differ from the network's.
+        also: beginnings of names that are loaded too where the file has them, though they are UNUSED elsewhere.
+
+    Returns:
+        Whether the file has all of `also`, in the network's shapes; where it lacks one, none of them is loaded.
 
     Raises:
         ConfigError: no such file, a file without tensors or with more than tensors, or names and shapes that are not the network's.
@@ -53,9 +57,14 @@ def load_weights(network: nn.Module, *, path: Path, what: str, convert: Convert 
     expected = network.state_dict()
     given = _without_prefixes(_read(path, what=what), own=expected.keys())
     given = given if convert is None else convert(given)
-    needed = {name for name in expected if not name.startswith(UNUSED) and not name.endswith("num_batches_tracked")}
+    tensors = {name for name in expected if not name.endswith("num_batches_tracked")}
+    needed = {name for name in tensors if not name.startswith(UNUSED)}
+    wanted = {name for name in tensors if also and name.startswith(also)}
+    has_all = all(name in given and given[name].shape == expected[name].shape for name in wanted)
+    needed |= wanted if has_all else set()
     _check(given, expected=expected, needed=needed, what=what)
     network.load_state_dict({name: given[name] for name in needed}, strict=False)
+    return has_all
 
 
 def _check(given: dict[str, Tensor], *, expected: dict[str, Tensor], needed: set[str], what: str) -> None:

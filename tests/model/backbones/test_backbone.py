@@ -8,8 +8,11 @@ from torchvision.models import resnet18
 
 from mcdist.errors import ConfigError
 from mcdist.model.backbones.dilation import dilate
+from mcdist.model.backbones.efficientnet import efficientnet_lite0_network, efficientnet_lite0_weights
+from mcdist.model.backbones.fold import fold_norms
 from mcdist.model.backbones.freeze import freeze_before
 from mcdist.model.backbones.registry import make_backbone
+from mcdist.model.backbones.weights import load_weights
 
 
 @pytest.mark.parametrize(("name", "channels"), [("resnet18", 512), ("resnet50", 2048), ("efficientnet_lite0", 320)])
@@ -75,6 +78,51 @@ def test_dilation_keeps_what_a_classifier_computed_where_it_looked() -> None:
     features = torch.randn(1, 128, 64, 64, dtype=torch.float64)
     with torch.inference_mode():
         torch.testing.assert_close(dilated(features)[:, :, ::4, ::4][:, :, 6:-6, 6:-6], plain(features)[:, :, 6:-6, 6:-6])
+
+
+@pytest.mark.parametrize(("name", "head"), [("resnet18", None), ("efficientnet_lite0", 1280)])
+def test_an_undilated_backbone_has_the_same_weights_on_a_grid_of_stride_32(name: str, head: int | None) -> None:
+    dilated, native = make_backbone(name).eval(), make_backbone(name, dilated=False).eval()
+    native.load_state_dict(dilated.state_dict(), strict=head is None)  # beside its last convolution it has the same names
+    image = torch.rand(1, 3, 64, 96)
+    with torch.inference_mode():
+        levels, seen = dilated.levels(image), native.levels(image)
+        assert seen[-1].shape == (1, native.num_channels, 2, 3) and native.stride == 32 and dilated.stride == 8
+        torch.testing.assert_close(seen[2], levels[2], rtol=1e-4, atol=1e-4)
+        assert dilated.last_convolution is None
+        assert (None if native.last_convolution is None else native.last_convolution(seen[-1]).shape) == (None if head is None else (1, head, 2, 3))
+
+
+def test_an_undilated_backbone_computes_what_its_publisher_does() -> None:
+    network, backbone = efficientnet_lite0_network().eval(), make_backbone("efficientnet_lite0", weights="imagenet", dilated=False).eval()
+    load_weights(network, path=efficientnet_lite0_weights(), what="the packaged weights", also=("_conv_head.", "_bn1."))
+    image = torch.rand(1, 3, 224, 224)
+    assert backbone.last_convolution is not None
+    with torch.inference_mode():
+        torch.testing.assert_close(backbone.last_convolution(backbone(image)), network.extract_features(image), rtol=1e-4, atol=1e-4)  # type: ignore[operator]
+
+
+def test_fewer_blocks_have_an_honest_stride_and_no_last_convolution() -> None:
+    backbone = make_backbone("efficientnet_lite0", num_stages=4, dilated=False)
+    assert (backbone.stride, backbone.num_channels, backbone.last_convolution) == (16, 112, None)
+
+
+def test_a_weights_file_without_the_last_convolution_gives_a_backbone_without_it(tmp_path: Path) -> None:
+    tensors = {name: tensor for name, tensor in efficientnet_lite0_network().state_dict().items() if not name.startswith("_conv_head")}
+    save_file(tensors, tmp_path / "weights.safetensors")
+    assert make_backbone("efficientnet_lite0", weights=str(tmp_path / "weights.safetensors"), dilated=False).last_convolution is None
+
+
+@pytest.mark.parametrize(("name", "weights", "num_norms"), [("efficientnet_lite0", "imagenet", 49), ("resnet18", "none", 20)])
+def test_folded_norms_leave_the_features_as_they_were(name: str, weights: str, num_norms: int) -> None:
+    backbone = make_backbone(name, weights=weights, dilated=False).eval()
+    image = torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        before = backbone(image)
+    assert fold_norms(backbone, image=image[:1]) == num_norms
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in backbone.modules())
+    with torch.inference_mode():
+        torch.testing.assert_close(backbone(image), before, rtol=1e-4, atol=1e-5 * float(before.abs().max()))
 
 
 def test_packaged_imagenet_weights_load() -> None:
