@@ -49,10 +49,11 @@ def group_term(embedded: Embedded, batch: Batch, candidates: Candidates, balance
 def object_shares(instances_BHW: Int[Tensor, "B H W"], *, stride: int, num_slots: int) -> Float[Tensor, "B slots n"]:
     """Of each cell of stride x stride pixels the share that the background (slot 0) and each object i (slot i) cover; void and others cover no slot."""
     B, H, W = instances_BHW.shape
-    slot = (instances_BHW.clamp(-1, num_slots) + 1).long()  # void first, instances beyond the slots last
-    slot_Bnp = slot.view(B, H // stride, stride, W // stride, stride).transpose(2, 3).reshape(B, -1, stride * stride)
-    counts_Bns = torch.zeros(B, slot_Bnp.shape[1], num_slots + 2, dtype=torch.int32, device=slot.device)
-    counts_Bns.scatter_add_(2, slot_Bnp, torch.ones((), dtype=torch.int32, device=slot.device).expand_as(slot_Bnp))
+    cells_Bnp = instances_BHW.view(B, H // stride, stride, W // stride, stride).transpose(2, 3).reshape(B, -1, stride * stride)
+    # cut into cells while the numbers are small: a copy of them as int64 takes five times as long
+    slot_Bnp = (cells_Bnp.clamp(-1, num_slots) + 1).long()  # void first, instances beyond the slots last
+    counts_Bns = torch.zeros(B, cells_Bnp.shape[1], num_slots + 2, dtype=torch.int32, device=instances_BHW.device)
+    counts_Bns.scatter_add_(2, slot_Bnp, torch.ones((), dtype=torch.int32, device=instances_BHW.device).expand_as(slot_Bnp))
     return counts_Bns[..., 1:-1].mT / stride**2
 
 
