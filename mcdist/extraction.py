@@ -173,7 +173,7 @@ def _encoders(looker: Looker, *, world: World) -> EncoderPair:
         mean=trained.backbone.mean,
         std=trained.backbone.std,
         shared_backbone=equal_weights(trained.backbone, initial.backbone),
-        num_groups=tuple(looker.config.groups.num_groups) if looker.has_groups else (),  # type: ignore[attr-defined]
+        num_groups=tuple(looker.config.groups.num_groups) if looker.has_groups else (),
     )
 
 

@@ -15,10 +15,9 @@ class Backbone(nn.Module, ABC):
 
     H and W are multiples of `stride`. `mean` and `std` are those of the pixels (in 0..1) that the weights were trained on: an image is
     (pixels - mean) / std. `num_blocks` counts the blocks of the whole network, `least_blocks` those that it cannot do without;
-    `blocks()` may be fewer than `num_blocks`. `level_channels`: of those last `levels` that are on the grid of the features, in order; `num_levels` of
-    them are joined in what `forward` returns.
-    `last_convolution` leads from the features to what the network's own classifier averages, on the same grid; None for a network without one, and
-    for one that is dilated, since it was trained on the native grid.
+    `blocks()` may be fewer than `num_blocks`. `level_channels`: of those last `levels` that are on the grid of the features, in order, where
+    several are; `num_levels` of them are joined in what `forward` returns. `last_convolution` leads from the features to what the network's
+    own classifier averages, on the same grid; None for a network without one, and for one that is dilated, since it was trained on the native grid.
     """
 
     stride: int
@@ -27,13 +26,12 @@ class Backbone(nn.Module, ABC):
     std: Rgb
     num_blocks: int
     least_blocks: int
-    level_channels: tuple[int, ...]
-    num_levels: int
+    level_channels: tuple[int, ...] = ()
+    num_levels: int = 1
     last_convolution: nn.Module | None
 
     def __init__(self) -> None:
         super().__init__()
-        self.num_levels = 1
         self.last_convolution = None
 
     def join_levels(self, num_levels: int) -> None:
@@ -42,14 +40,14 @@ class Backbone(nn.Module, ABC):
         Raises:
             ConfigError: fewer than that are on the same grid.
         """
-        most = len(self.level_channels)
+        most = max(1, len(self.level_channels))
         if not 1 <= num_levels <= most:
             raise ConfigError(
                 f"model.levels must be between 1 and {most}, as many of the last feature maps of this backbone are on one grid, got {num_levels}; "
                 "use fewer levels, or more blocks (model.num_stages)"
             )
         self.num_levels = num_levels
-        self.num_channels = sum(self.level_channels[-num_levels:])
+        self.num_channels = sum(self.level_channels[-num_levels:]) or self.num_channels
 
     def joined(self, levels: list[Float[Tensor, "B _ h w"]]) -> Float[Tensor, "B C h w"]:
         """The last `num_levels` of them as one map."""
