@@ -27,8 +27,8 @@ Pictures = tuple[Tensor, Tensor]
 Vectors = dict[str, Tensor]
 """Of some objects, by kind."""
 
-PHOTOS_A_REQUEST = 8
-"""What a worker cuts at a time; small enough that the first batch does not wait long."""
+OBJECTS_A_REQUEST = 64
+"""The most that a worker cuts at a time, unless one photo has more: some 10 MB of pictures, so that the first batch does not wait long."""
 
 
 def extract_zoom(
@@ -58,7 +58,8 @@ def extract_zoom(
         MachineError: the disk refuses, or a worker died.
     """
     places = [place for place in range(len(writer.plan.chunks))[part::num_parts] if not writer.has(place)]
-    requests = {place: _requests(writer.plan.chunks[place]) for place in places}
+    size = max(1, OBJECTS_A_REQUEST // settings.max_objects)
+    requests = {place: _requests(writer.plan.chunks[place], size=size) for place in places}
     photos = ZoomedPhotos(read, settings=settings, grid=settings.size_px // backbone.stride, mean=backbone.mean)
     cut = cut_photos(photos, requests=[request for chunk in requests.values() for request in chunk], num_workers=num_workers)
     done = _Done(on_progress, num_photos=sum(len(writer.plan.chunks[place]) for place in places))
@@ -93,8 +94,8 @@ class _Done:
         self.on_progress(self.num_done, self.num_photos)
 
 
-def _requests(photos: range) -> list[list[int]]:
-    return [list(photos[start : start + PHOTOS_A_REQUEST]) for start in range(0, len(photos), PHOTOS_A_REQUEST)]
+def _requests(photos: range, *, size: int) -> list[list[int]]:
+    return [list(photos[start : start + size]) for start in range(0, len(photos), size)]
 
 
 def _arriving(cut: Iterator[CutPhotos], *, tables: list[Tables], done: _Done) -> Iterator[Pictures]:

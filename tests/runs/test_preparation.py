@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy
@@ -10,9 +11,12 @@ import pytest
 import torch
 
 from mcdist import build, run
+from mcdist.building.convert import convert_shards
+from mcdist.building.writers.pack import Packing
 from mcdist.config import Config
 from mcdist.config.file import load_config
 from mcdist.data.pictures.png import encode_map
+from mcdist.data.shards.manifest import read_manifest, write_manifest
 from mcdist.distributed import World
 from mcdist.errors import CheckpointError, ConfigError, DataError, MachineError
 from mcdist.groups.file import read_groups
@@ -123,6 +127,15 @@ def test_what_was_made_of_something_else_is_made_anew_until_the_run_has_learnt_f
         prepare(configure(shards))
     with pytest.raises(ConfigError, match=r"learnt from other groups \(tau is 0.3, expected 0.5\)"):
         prepare(configure(shards, "groups.zoom_views=2", "groups.num_groups=[2]", "groups.tau=0.5"))
+
+
+def test_the_same_samples_in_another_format_use_the_same_objects(tmp_path: Path, configure: Callable[..., Config], make_shards: MakeShards) -> None:
+    shards = make_shards(6)
+    write_manifest(replace(read_manifest(shards), options={"items": "0123abcd"}), folder=shards)  # as our builder writes it
+    convert_shards(shards, out=tmp_path / "ffcv", packing=Packing("raw"))
+    groups_of(configure(shards))
+    _, _, heard = groups_of(configure(tmp_path / "ffcv"))
+    assert [text.split(" ")[0] for text in heard.said] == ["using", "using"]
 
 
 def test_damaged_groups_and_stores_are_made_anew(configure: Callable[..., Config], make_shards: MakeShards) -> None:
