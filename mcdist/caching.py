@@ -33,7 +33,7 @@ from mcdist.store.writer import StoreWriter, begin_store
 from mcdist.train.engines.engine import DTYPES
 from mcdist.train.state import TrainState
 from mcdist.view_cache.drawn import DrawnViews
-from mcdist.view_cache.layout import COLUMNS, VIEWS, ViewLayout
+from mcdist.view_cache.layout import COLUMNS, ViewLayout
 from mcdist.view_cache.make import Look, make_chunk, requests_of
 from mcdist.view_cache.views import CachedViews
 
@@ -58,7 +58,7 @@ class _Cached:
 
     def views_of(self, num_photos: int) -> int:
         """How many views so many photos have."""
-        return num_photos * self.layout.num_pairs * VIEWS
+        return num_photos * self.layout.num_pairs * self.layout.num_views
 
 
 def cache_views(
@@ -93,7 +93,8 @@ def layout_of(config: Config, *, state: TrainState) -> ViewLayout:
     """What the cache holds of a photo."""
     views, backbone = config.views, state.query.backbone
     grid = views.size_px // backbone.stride
-    return ViewLayout(num_pairs=views.cached, channels=backbone.num_channels, grid=grid, size_px=views.size_px, dtype=views.cache_dtype)
+    num_views = 2 if build.step_settings(config).needs_keys else 1
+    return ViewLayout(num_pairs=views.cached, num_views=num_views, channels=backbone.num_channels, grid=grid, size_px=views.size_px, dtype=views.cache_dtype)
 
 
 def begin(cached: _Cached, *, run_dir: RunDir, content: Content | None) -> Path:
@@ -149,7 +150,8 @@ def check_disk(folder: Path, *, num_bytes: int, num_pairs: int) -> None:
 def described(cached: _Cached, writer: StoreWriter, *, missing: list[int]) -> str:
     """The cache in a sentence, before its missing chunks are made."""
     num_photos, num_missing = writer.plan.num_photos, _num_photos(writer, missing)
-    what = f"{cached.layout.num_pairs} pairs of views of {num_photos:,} photos, {cached.bytes_of(num_photos) / 2**30:.3g} GiB, in {writer.folder}"
+    views = "pairs of views" if cached.layout.num_views == 2 else "views"
+    what = f"{cached.layout.num_pairs} {views} of {num_photos:,} photos, {cached.bytes_of(num_photos) / 2**30:.3g} GiB, in {writer.folder}"
     if not missing:
         return f"training on cached views: {what}"
     return f"caching {what}" + (f"; {num_photos - num_missing:,} photos are done" if num_missing < num_photos else "")
@@ -160,9 +162,9 @@ def make(cached: _Cached, writer: StoreWriter, missing: list[int], *, should_sto
     config, layout, world, backbone = cached.config, cached.layout, cached.state.world, cached.state.query.backbone
     own = missing[world.rank :: world.num_ranks]
     views = PhotoViews(cached.reader, views=build.view_settings(config), seed=config.run.seed, decode=config.data.decode, bad_samples=config.data.bad_samples)
-    requests = (batch for place in list(own) for batch in requests_of(writer.plan.chunks[place], num_pairs=layout.num_pairs))
+    requests = (batch for place in list(own) for batch in requests_of(writer.plan.chunks[place], layout=layout))
     drawn: Any = load_requests(DrawnViews(views), batches=requests, num_workers=config.data.num_workers, prefetch=config.data.prefetch)
-    look = Look(backbone, device=world.device, mean=backbone.mean, std=backbone.std)
+    look = Look(backbone, num_views=layout.num_views, device=world.device, mean=backbone.mean, std=backbone.std)
     progress = ImageProgress(console, total=cached.views_of(_num_photos(writer, missing)), num_ranks=world.num_ranks)
     num_done, num_own = 0, cached.views_of(_num_photos(writer, own))
 

@@ -24,7 +24,7 @@ from mcdist.resilience.claim import Claim
 from mcdist.run_dir import RunDir, list_checkpoints
 from mcdist.store.plan import differences, read_plan
 from mcdist.store.store import FeatureStore
-from mcdist.zoom.tables import OBJECTS
+from mcdist.zoom.tables import OBJECTS, kinds_in
 from mcdist.zoom.vectors import ZOOM
 from mcdist.zooming import ZoomTask, zoom_task, zoomed
 
@@ -103,7 +103,8 @@ def _group(store: FeatureStore, *, folder: Path, settings: GroupSettings, run_di
             f"none of the {store.num_photos:,} training photos has an object, so there is nothing to group; propose masks (mcdist proposals), "
             "or train without groups: groups.num_groups=[]"
         )
-    objects = objects_of(store, table=OBJECTS, kinds=(ZOOM,), excluded_by="photo")
+    kinds = kinds_in(store) if settings.consensus else (ZOOM,)
+    objects = objects_of(store, table=OBJECTS, kinds=kinds, excluded_by="photo")
     found, differs = _found(folder, source=objects.source, num_objects=store.num_rows(OBJECTS), settings=settings)
     if found is not None and not differs:
         console.say(f"using the groups {folder}: {described(found.grouping)}")
@@ -155,7 +156,8 @@ def described(grouping: Grouping) -> str:
     neighbours = grouping.choice.num_neighbours
     stability = {row.num_groups: row.subsample_agreement for row in grouping.stability if row.num_neighbours == neighbours}
     sets = [f"{one.num_groups} groups (entropy {one.spread.entropy:.2f}, stability {_shown(stability[one.num_groups])})" for one in grouping.sets]
-    return f"{grouping.facts.num_objects:,} objects by {neighbours} neighbours: {', '.join(sets)}"
+    facts = grouping.facts
+    return f"{facts.num_objects:,} objects by {neighbours} neighbours: {', '.join(sets)}; {facts.largest_gap or 'no number of'} groups stand out"
 
 
 def _shown(value: float) -> str:

@@ -173,7 +173,7 @@ def zoomed(
     )
     if world.begin_any(not is_complete)():
         return False
-    store = run_on_first(lambda: _fenced(task, lambda: finish_zoom(writer, backbone=task.backbone)), world=world)
+    store = run_on_first(lambda: _fenced(task, lambda: finish_zoom(writer, backbone=task.backbone, num_views=task.plan.settings["num_views"])), world=world)
     if store is not None:
         console.say(_said(store, wall_s=time.monotonic() - began_s))
     return True

@@ -43,6 +43,10 @@ class GraphOptions:
     tau: Annotated[float, typer.Option(help="Of the weight exp((cosine - 1) / tau).")] = 0.3
     symmetry: Annotated[Symmetry, typer.Option(help="An edge where one is a neighbour of the other, or only where both are.")] = Symmetry.maximum
     search: Annotated[Search, typer.Option(help="auto: exact up to 30,000 objects.")] = Search.auto
+    consensus: Annotated[
+        str, typer.Option(metavar="N[,N...]", help='Numbers of groups whose agreement over all kinds and k makes the graph, such as 6,8,12,16,25; "" for none.')
+    ] = ""
+    consensus_min: Annotated[float, typer.Option(help="Share of those groupings that an edge needs.")] = 0.3
     extra_dims: Annotated[int, typer.Option(help="Eigenvectors to cluster beyond the number of groups.")] = 0
     seeds: Annotated[int, typer.Option(help="Runs of K-means; the best one counts.")] = 3
     centre: Annotated[bool, typer.Option("--centre/--no-centre", help="Take the mean of all vectors off each, and compare what is left.")] = True
@@ -81,6 +85,8 @@ def group_command(
         tau=options.tau,
         symmetry=options.symmetry.value,
         search=options.search.value,
+        consensus=_numbers(options.consensus, name="--consensus") if options.consensus else (),
+        consensus_min=options.consensus_min,
         extra_dims=options.extra_dims,
         num_seeds=options.seeds,
         num_subsamples=options.subsamples,
@@ -104,6 +110,7 @@ def described(grouping: "Grouping") -> list[str]:
         f"{facts.num_objects:,} objects, {facts.num_nodes:,} distinct; without a direction: {facts.num_without_direction:,}, isolated: {facts.num_isolated:,}",
         f"graph: {grouping.choice.num_neighbours} neighbours ({facts.search}, recall {facts.recall:.3f}), {facts.num_edges:,} edges, "
         f"pieces: {facts.num_pieces:,}, joined by {facts.num_bridges:,} bridges, left: {facts.num_left:,}",
+        f"groups that stand out (largest gap of the eigenvalues): {facts.largest_gap or '-'}",
         "",
         "  k   groups  seeds  subsamples      eigengap",
     ]

@@ -7,8 +7,9 @@ import numpy
 from jaxtyping import Int
 
 from mcdist.errors import DataError
+from mcdist.groups.consensus import graphs_to_cut
 from mcdist.groups.cut import NO_GROUP, Cut, cut, largest_first
-from mcdist.groups.graph.graph import ObjectGraph, graphs_of, search_views
+from mcdist.groups.graph.graph import ObjectGraph, search_views
 from mcdist.groups.graph.neighbours import Neighbours
 from mcdist.groups.graph.nodes import Nodes, centred, make_nodes
 from mcdist.groups.graph.rows import Rows
@@ -71,13 +72,13 @@ def _require_nodes(nodes: Nodes) -> None:
 def _cut_all(nodes: Nodes, *, lists: list[Neighbours], settings: GroupSettings) -> tuple[dict[int, ObjectGraph], dict[Setting, Cut], dict[Setting, float]]:
     """(graph without its matrix for each k, cut and eigengap for each k and K)."""
     graphs, cuts, eigengaps = {}, {}, {}
-    for graph in graphs_of(lists, vectors=nodes.vectors, source_of=nodes.source_of, settings=settings):
+    for graph in graphs_to_cut(lists, vectors=nodes.vectors, source_of=nodes.source_of, settings=settings):
         spectrum = leading_spectrum(graph.matrix, num=settings.num_eigenvectors, seed=settings.seed)
         for num_groups in settings.num_groups:
             setting = graph.num_neighbours, num_groups
             cuts[setting] = cut(spectrum, num_groups=num_groups, seeds=settings.seeds, extra_dims=settings.extra_dims)
             eigengaps[setting] = spectrum.eigengap(num_groups=num_groups)
-        graphs[graph.num_neighbours] = replace(graph, matrix=None)
+        graphs[graph.num_neighbours] = replace(graph, matrix=None, largest_gap=spectrum.largest_gap)
     return graphs, cuts, eigengaps
 
 
@@ -104,6 +105,7 @@ def _facts(nodes: Nodes, *, graph: ObjectGraph, lists: list[Neighbours]) -> Grap
         num_without_direction=nodes.num_without_direction,
         num_isolated=graph.num_isolated if len(nodes.vectors) > 1 else 0,
         num_edges=graph.num_edges,
+        largest_gap=graph.largest_gap,
         num_pieces=graph.num_pieces,
         num_bridges=graph.num_bridges,
         num_left=graph.num_left,

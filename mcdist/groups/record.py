@@ -14,7 +14,9 @@ from mcdist.groups.stability import Choice, StabilityRow
 
 @dataclass(frozen=True, slots=True)
 class GraphFacts:
-    """What the graph of the chosen k was like; counts of objects, nodes, edges and pieces as docs/groups.md defines them."""
+    """What the graph of the chosen k was like; counts of objects, nodes, edges and pieces as docs/groups.md defines them.
+
+    `largest_gap`: the number of groups after which the eigenvalues fall most."""
 
     num_objects: int
     num_nodes: int
@@ -22,6 +24,7 @@ class GraphFacts:
     num_without_direction: int
     num_isolated: int
     num_edges: int
+    largest_gap: int
     num_pieces: int
     num_bridges: int
     num_left: int

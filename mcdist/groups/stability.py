@@ -8,8 +8,9 @@ import numpy
 from jaxtyping import Int
 
 from mcdist.groups.clustering.agreement import adjusted_rand
+from mcdist.groups.consensus import graphs_to_cut
 from mcdist.groups.cut import cut
-from mcdist.groups.graph.graph import graphs_of, search_views
+from mcdist.groups.graph.graph import search_views
 from mcdist.groups.graph.nodes import Nodes
 from mcdist.groups.graph.spectrum import leading_spectrum
 from mcdist.groups.settings import GroupSettings
@@ -104,7 +105,7 @@ def choose(rows: Sequence[StabilityRow]) -> Choice:
 def _groups_of_some(nodes: Nodes, *, chosen: Int[numpy.ndarray, " S"], settings: GroupSettings) -> dict[tuple[int, int], Int[numpy.ndarray, " S"]]:
     vectors, source_of = nodes.vectors.subset(chosen), nodes.source_of[chosen]
     found = {}
-    for graph in graphs_of(search_views(vectors, source_of=source_of, settings=settings), vectors=vectors, source_of=source_of, settings=settings):
+    for graph in graphs_to_cut(search_views(vectors, source_of=source_of, settings=settings), vectors=vectors, source_of=source_of, settings=settings):
         spectrum = leading_spectrum(graph.matrix, num=settings.num_eigenvectors, seed=settings.seed)
         for num_groups in settings.num_groups:
             seeds = [settings.seed]

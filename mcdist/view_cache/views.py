@@ -15,7 +15,7 @@ from mcdist.data.readers.reader import SampleReader
 from mcdist.errors import DataError, McdistError
 from mcdist.store.names import PHOTOS
 from mcdist.store.store import FeatureStore
-from mcdist.view_cache.layout import BAD, COLUMNS, VIEWS
+from mcdist.view_cache.layout import BAD, COLUMNS
 
 MOST_OPEN_CHUNKS = 512
 """Chunks that stay mapped: address space, not memory."""
@@ -32,7 +32,7 @@ class CachedViews(Dataset[Batch]):
         self.reader = reader
         self.chunk = store.manifest.plan.chunk
         self.columns = [store.column(PHOTOS, name) for name in COLUMNS]
-        self.num_pairs = self.columns[0].row_shape[0]
+        self.num_pairs, self.num_views = self.columns[0].row_shape[:2]
         self._open: Recent[int, Arrays] = Recent(MOST_OPEN_CHUNKS, cost=_one, close=_nothing)
 
     def __len__(self) -> int:
@@ -47,22 +47,21 @@ class CachedViews(Dataset[Batch]):
 
     def _batch(self, requests: Sequence[Request]) -> Batch:
         features_column, instances_column, counts_column = self.columns
-        features = numpy.empty((VIEWS, len(requests), *features_column.row_shape[2:]), dtype=features_column.dtype)
-        instances = numpy.empty((VIEWS, len(requests), *instances_column.row_shape[2:]), dtype=numpy.int16)
+        features = numpy.empty((self.num_views, len(requests), *features_column.row_shape[2:]), dtype=features_column.dtype)
+        instances = numpy.empty((self.num_views, len(requests), *instances_column.row_shape[2:]), dtype=numpy.int16)
         counts = numpy.empty((len(requests), *counts_column.row_shape[1:]), dtype=numpy.int64)
         for place, request in enumerate(requests):
             chunk, row = divmod(request.index, self.chunk)
             own_features, own_instances, own_counts = self._open.get(chunk, make=lambda chunk=chunk: self._arrays(chunk))  # type: ignore[misc]
             pair = request.epoch % self.num_pairs
             features[:, place], instances[:, place], counts[place] = own_features[row, pair], own_instances[row, pair], own_counts[row, pair]
-        query_features, key_features = torch.from_numpy(features).permute(0, 1, 4, 2, 3)
-        query_instances, key_instances = torch.from_numpy(instances)
+        maps, numbers = torch.from_numpy(features).permute(0, 1, 4, 2, 3), torch.from_numpy(instances)
         num_redrawn, num_emptied, num_dropped_objects, num_bad = counts.sum(0).tolist()
         return Batch(
-            query_images=query_features,
-            key_images=key_features,
-            query_instances=query_instances,
-            key_instances=key_instances,
+            query_images=maps[0],
+            key_images=maps[-1],  # the query again where the key is not kept: nothing looks at it
+            query_instances=numbers[0],
+            key_instances=numbers[-1],
             indices=torch.tensor([request.index for request in requests], dtype=torch.int64),
             num_redrawn=num_redrawn,
             num_emptied=num_emptied,

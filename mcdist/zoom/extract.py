@@ -77,9 +77,9 @@ def extract_zoom(
     return True
 
 
-def finish_zoom(writer: StoreWriter, *, backbone: Backbone) -> FeatureStore:
+def finish_zoom(writer: StoreWriter, *, backbone: Backbone, num_views: int) -> FeatureStore:
     """The complete store, when all parts have written their chunks."""
-    return writer.finish(layout(backbone))
+    return writer.finish(layout(backbone, num_views=num_views))
 
 
 class _Done:
@@ -120,9 +120,10 @@ def _batches(pieces: Iterator[Pictures], *, size: int) -> Iterator[Pictures]:
 
 def _no_vectors(photos: ZoomedPhotos, *, backbone: Backbone, device: torch.device) -> Vectors:
     """Vectors of no object, of the lengths that this backbone's have."""
-    images = torch.zeros((1, 1, 3, photos.settings.size_px, photos.settings.size_px), dtype=torch.uint8, device=device)
-    weights = torch.zeros((1, 1, photos.grid, photos.grid), device=device)
-    return {kind: values[:0] for kind, values in object_vectors(images, weights, backbone=backbone, num_views=1).items()}
+    settings = photos.settings
+    images = torch.zeros((1, len(settings.margins), 3, settings.size_px, settings.size_px), dtype=torch.uint8, device=device)
+    weights = torch.zeros((1, len(settings.margins), photos.grid, photos.grid), device=device)
+    return {kind: values[:0] for kind, values in object_vectors(images, weights, backbone=backbone, num_views=settings.num_views).items()}
 
 
 def _vector_columns(vectors: list[Vectors], *, photo_of: Int[numpy.ndarray, " O"]) -> dict[str, numpy.ndarray]:

@@ -7,9 +7,11 @@ from mcdist.data.views.objects import Numbering
 from mcdist.evaluate.table_names import AREA_PX, BOX, DROPPED, HEIGHT, NUMBER, PHOTO, WIDTH
 from mcdist.model.backbones.backbone import Backbone
 from mcdist.store.names import PHOTOS
+from mcdist.store.store import FeatureStore
 from mcdist.zoom.extents import Extents
 from mcdist.zoom.vectors import LAST, ZOOM, kinds_of
 
+VECTORS = "vectors/"
 OBJECTS = "objects"
 """The objects of the photos' own masks; NUMBER is an object's number in the maps that training sees."""
 BAD = "bad"
@@ -25,17 +27,22 @@ def vectors_of(kind: str) -> str:
     Rounding moved no cosine of 800 objects by more than 6e-5, before or after the mean was taken off, which changes a weight of the graph by 0.02 % at
     most; it takes half of the disk, 6 GB instead of 13 for a million objects.
     """
-    return f"vectors/{kind}"
+    return f"{VECTORS}{kind}"
 
 
-def layout(backbone: Backbone) -> dict[str, list[str]]:
-    """Table -> columns written with this backbone."""
-    return {PHOTOS: [HEIGHT, WIDTH, DROPPED, BAD], OBJECTS: [PHOTO, NUMBER, AREA_PX, BOX, *map(vectors_of, kinds_of(backbone))]}
+def kinds_in(store: FeatureStore) -> tuple[str, ...]:
+    """The kinds of vectors that a zoom store holds, each once."""
+    return tuple(name.removeprefix(VECTORS) for name in store.manifest.columns[OBJECTS] if name.startswith(VECTORS))
+
+
+def layout(backbone: Backbone, *, num_views: int) -> dict[str, list[str]]:
+    """Table -> columns written with this backbone and so many views."""
+    return {PHOTOS: [HEIGHT, WIDTH, DROPPED, BAD], OBJECTS: [PHOTO, NUMBER, AREA_PX, BOX, *map(vectors_of, kinds_of(backbone, num_views=num_views))]}
 
 
 def aliases(backbone: Backbone) -> tuple[tuple[str, str, str], ...]:
     """A network without a last convolution has its last block alone, under both names."""
-    return () if ZOOM in kinds_of(backbone) else ((OBJECTS, vectors_of(ZOOM), vectors_of(LAST)),)
+    return () if backbone.last_convolution is not None else ((OBJECTS, vectors_of(ZOOM), vectors_of(LAST)),)
 
 
 def rows_of(sample: Sample, *, index: int, is_bad: bool, numbering: Numbering, extents: Extents) -> Tables:

@@ -20,6 +20,17 @@ from tests.evaluate.colour_world import CLASSES, EXTRACT, GroupEncoder, encoder_
 SAMPLES = [make_sample(index) for index in range(9)]
 
 
+def test_where_another_head_says_what_is_an_object_the_rest_is_background_and_each_pixel_of_it_has_a_group() -> None:
+    groups = torch.randn(2, 4 + 3, 6, 5, generator=torch.Generator().manual_seed(0))
+    foreground = torch.rand(2, 40, 40, generator=torch.Generator().manual_seed(1)) < 0.5
+    found = group_maps(groups, num_groups=(3, 2), size_px=40, foreground=foreground)
+    for number, logits in zip((3, 2), groups.split([4, 3], dim=1), strict=True):
+        upsampled = torch.nn.functional.interpolate(logits[:, 1:], size=(40, 40), mode="bilinear", align_corners=False)
+        assert torch.equal(found[number] > 0, foreground)
+        agree = found[number] == torch.where(foreground, upsampled.argmax(dim=1) + 1, 0)
+        assert agree.float().mean() > 0.999  # ties of rounding
+
+
 def test_a_map_is_the_largest_of_the_upsampled_logits_whatever_the_bands(monkeypatch: pytest.MonkeyPatch) -> None:
     groups = torch.randn(2, 4 + 3, 5, 6, generator=torch.Generator().manual_seed(0))
     whole = group_maps(groups, num_groups=(3, 2), size_px=40)
@@ -36,7 +47,7 @@ def test_the_margin_is_that_of_the_largest_set_over_background() -> None:
 
 def test_each_set_is_counted_by_group_and_id_over_all_pixels_of_the_photos_own_size(tmp_path: Path) -> None:
     encoders = encoder_pair(trained=GroupEncoder())
-    store = make_store(tmp_path / "store", samples=SAMPLES, encoders=encoders)
+    store = make_store(tmp_path / "store", samples=SAMPLES, encoders=encoders, settings=replace(EXTRACT, predicted_by="groups"))
     _, view = judge_store(store, classes=CLASSES)
     assert view.group_numbers == (1, 3)
     for number, counted in ((3, view.segments(3)), (1, view.segments(1))):

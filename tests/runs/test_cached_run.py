@@ -81,6 +81,15 @@ def test_a_run_on_cached_views_is_the_run_on_photos_bit_for_bit(configure: Confi
     assert len(set(losses_of(cached))) == 2
 
 
+def test_where_no_term_looks_at_the_key_view_it_is_not_kept_and_the_run_is_the_same(configure: Configure) -> None:
+    alone = ("loss.contrast_weight=0", "optim.global_batch=16")
+    photos, cached = configure("views.cached=0", *alone, folder="photos"), configure(*alone, folder="cached")
+    assert run.train_run(photos) == run.train_run(cached) == 0
+    assert FeatureStore(cache_of(cached)).column("photos", "features").row_shape[:2] == (2, 1)
+    want, got = last_state(photos.run.dir), last_state(cached.run.dir)
+    assert not [name for name in want if not torch.equal(want[name], got[name])]
+
+
 def test_micro_batches_of_another_size_differ_from_photos_by_rounding_only(configure: Configure) -> None:
     photos, cached = (configure("optim.global_batch=4", f"views.cached={num}", folder=f"run_{num}") for num in (0, 2))
     assert run.train_run(photos) == run.train_run(cached) == 0

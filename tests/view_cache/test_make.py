@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy
 import pytest
 import torch
@@ -8,10 +10,10 @@ from mcdist.data.order import Request
 from mcdist.data.views.draw import Colour
 from mcdist.errors import CheckpointError, ConfigError
 from mcdist.view_cache.drawn import Drawn
-from mcdist.view_cache.layout import BATCH_PAIRS, VIEWS, ViewLayout
+from mcdist.view_cache.layout import BATCH_VIEWS, ViewLayout
 from mcdist.view_cache.make import Look, make_chunk, requests_of
 
-LAYOUT = ViewLayout(num_pairs=3, channels=3, grid=8, size_px=8, dtype="fp16")
+LAYOUT = ViewLayout(num_pairs=3, num_views=2, channels=3, grid=8, size_px=8, dtype="fp16")
 
 
 def drawn_of(requests: list[Request]) -> Drawn:
@@ -31,16 +33,16 @@ def look_with(*, seen: list[int]) -> Look:
         seen.append(len(images))
         return images * 255
 
-    return Look(backbone, device=torch.device("cpu"), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    return Look(backbone, num_views=2, device=torch.device("cpu"), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
 
 def test_every_pair_of_every_photo_is_at_its_place_and_the_backbone_always_sees_as_many_images() -> None:
     seen: list[int] = []
     told: list[int] = []
-    batches = [drawn_of(requests) for requests in requests_of(range(4, 9), num_pairs=3)]
+    batches = [drawn_of(requests) for requests in requests_of(range(4, 9), layout=LAYOUT)]
     columns = make_chunk(iter(batches), num_photos=5, layout=LAYOUT, look=look_with(seen=seen), on_views=told.append)["photos"]
-    assert seen == [VIEWS * BATCH_PAIRS] * 2
-    assert sum(told) == VIEWS * 5 * 3
+    assert seen == [BATCH_VIEWS] * 2
+    assert sum(told) == 2 * 5 * 3
     assert columns["features"].shape == (5, 3, 2, 8, 8, 3)
     for photo in range(5):
         for pair in range(3):
@@ -52,6 +54,19 @@ def test_every_pair_of_every_photo_is_at_its_place_and_the_backbone_always_sees_
             assert columns["counts"][photo, pair].tolist() == [photo + 4, pair, 0, 0]
 
 
+def test_where_nothing_looks_at_the_key_view_the_query_alone_is_kept_and_still_as_many_images_go_through() -> None:
+    seen: list[int] = []
+    layout = replace(LAYOUT, num_views=1)
+    look = look_with(seen=seen)
+    look.num_views = 1
+    columns = make_chunk((drawn_of(requests) for requests in requests_of(range(4, 12), layout=layout)), num_photos=8, layout=layout, look=look)["photos"]
+    assert seen == [BATCH_VIEWS] * 2
+    assert columns["features"].shape == (8, 3, 1, 8, 8, 3) and columns["instances"].shape == (8, 3, 1, 8, 8)
+    values = 10 * numpy.arange(4, 12)[:, None] + numpy.arange(3)
+    assert (columns["instances"][..., 0, 0, 0] == values).all()
+    numpy.testing.assert_allclose(columns["features"][:, :, 0, 0, 0, 0], values, rtol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("factor", "error", "message"),
     [
@@ -61,6 +76,6 @@ def test_every_pair_of_every_photo_is_at_its_place_and_the_backbone_always_sees_
     ],
 )
 def test_features_that_cannot_be_kept_are_one_sentence(factor: float, error: type[Exception], message: str) -> None:
-    look = Look(lambda images: images * factor, device=torch.device("cpu"), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    look = Look(lambda images: images * factor, num_views=2, device=torch.device("cpu"), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     with pytest.raises(error, match=message):
-        make_chunk(iter([drawn_of(requests) for requests in requests_of(range(4, 8), num_pairs=3)]), num_photos=4, layout=LAYOUT, look=look)
+        make_chunk(iter([drawn_of(requests) for requests in requests_of(range(4, 8), layout=LAYOUT)]), num_photos=4, layout=LAYOUT, look=look)

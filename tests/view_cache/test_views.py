@@ -18,7 +18,7 @@ from mcdist.view_cache.layout import COLUMNS, ViewLayout
 from mcdist.view_cache.views import CachedViews
 from tests.fixture_types import MakeShards, MakeViewSettings
 
-LAYOUT = ViewLayout(num_pairs=2, channels=64, grid=4, size_px=32, dtype="fp16")
+LAYOUT = ViewLayout(num_pairs=2, num_views=2, channels=64, grid=4, size_px=32, dtype="fp16")
 
 
 @pytest.fixture

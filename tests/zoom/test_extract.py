@@ -55,7 +55,7 @@ def columns_of(store: FeatureStore) -> dict[tuple[str, str], numpy.ndarray]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     writer = writer_at(tmp_path_factory.mktemp("zoom") / "store")
     assert extract_zoom(read, writer=writer, backbone=Means(), settings=SETTINGS, device=CPU)
-    return finish_zoom(writer, backbone=Means())
+    return finish_zoom(writer, backbone=Means(), num_views=SETTINGS.num_views)
 
 
 def assert_same(found: FeatureStore, whole: FeatureStore) -> None:
@@ -80,24 +80,24 @@ def test_parts_and_workers_change_nothing(tmp_path: Path, whole: FeatureStore, n
     writer = writer_at(tmp_path / "store")
     for part in range(num_parts):
         assert extract_zoom(read, writer=writer, backbone=Means(), settings=SETTINGS, device=CPU, part=part, num_parts=num_parts, num_workers=num_workers)
-    assert_same(finish_zoom(writer, backbone=Means()), whole)
+    assert_same(finish_zoom(writer, backbone=Means(), num_views=SETTINGS.num_views), whole)
 
 
 def test_a_stopped_extraction_goes_on_with_the_chunk_it_was_in(tmp_path: Path, whole: FeatureStore) -> None:
     writer, asked, seen = writer_at(tmp_path / "store"), iter(range(100)), []
     assert not extract_zoom(read, writer=writer, backbone=Means(), settings=SETTINGS, device=CPU, should_stop=lambda: next(asked) == 3)
     with pytest.raises(DataError, match="incomplete"):
-        finish_zoom(writer, backbone=Means())
+        finish_zoom(writer, backbone=Means(), num_views=SETTINGS.num_views)
     again = writer_at(tmp_path / "store")
     assert extract_zoom(read, writer=again, backbone=Means(), settings=SETTINGS, device=CPU, on_progress=lambda *done: seen.append(done))
     assert seen == [(8, 13), (13, 13)]
-    assert_same(finish_zoom(again, backbone=Means()), whole)
+    assert_same(finish_zoom(again, backbone=Means(), num_views=SETTINGS.num_views), whole)
 
 
 def test_photos_without_an_object_have_no_row_even_if_all_are_so(tmp_path: Path) -> None:
     writer = writer_at(tmp_path / "store", num_photos=3)
     assert extract_zoom(lambda index: read(4 * index), writer=writer, backbone=Means(), settings=SETTINGS, device=CPU)
-    store = finish_zoom(writer, backbone=Means())
+    store = finish_zoom(writer, backbone=Means(), num_views=SETTINGS.num_views)
     assert (store.num_photos, store.num_rows("objects"), store.column("objects", "vectors/zoom").row_shape) == (3, 0, (9,))
 
 
@@ -106,7 +106,7 @@ def test_a_network_without_a_last_convolution_answers_to_the_joined_kind_too(tmp
     made = StorePlan(checkpoint={}, data={}, settings={}, num_photos=4, chunk=8, aliases=aliases(backbone))
     writer = StoreWriter(tmp_path / "store", plan=begin_store(tmp_path / "store", plan=made))
     assert extract_zoom(read, writer=writer, backbone=backbone, settings=SETTINGS, device=CPU)
-    store = finish_zoom(writer, backbone=backbone)
+    store = finish_zoom(writer, backbone=backbone, num_views=SETTINGS.num_views)
     assert not store.has("objects", "vectors/head")
     assert numpy.array_equal(store.column("objects", "vectors/zoom").read(), store.column("objects", "vectors/last").read())
 
@@ -127,7 +127,7 @@ def test_two_hundred_objects_a_photo_are_all_cut(tmp_path: Path) -> None:
     settings = ZoomSettings(size_px=16, max_objects=200, num_views=1)
     writer = writer_at(tmp_path / "store", num_photos=1)
     assert extract_zoom(lambda index: ReadPhoto(sample), writer=writer, backbone=Means(), settings=settings, device=CPU)
-    assert finish_zoom(writer, backbone=Means()).column("objects", "number").read().tolist() == list(range(1, 201))
+    assert finish_zoom(writer, backbone=Means(), num_views=SETTINGS.num_views).column("objects", "number").read().tolist() == list(range(1, 201))
 
 
 def test_a_store_of_a_run_that_was_taken_over_is_not_written_any_more(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_real_photos_are_zoomed_without_a_warning(make_shards: object, tmp_path:
     reader = open_shards(make_shards(3), cache_dir="", cache_gib=1.0, stage_to="", verify="never", ffcv_cache="os")  # type: ignore[operator]
     writer = writer_at(tmp_path / "store", num_photos=3)
     assert extract_zoom(partial(read_of, reader), writer=writer, backbone=Means(), settings=SETTINGS, device=CPU)
-    assert finish_zoom(writer, backbone=Means()).num_rows("objects") == 6
+    assert finish_zoom(writer, backbone=Means(), num_views=SETTINGS.num_views).num_rows("objects") == 6
 
 
 def read_of(reader: object, index: int) -> ReadPhoto:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, normalize
 
 from mcdist.model.backbones.backbone import Backbone
-from mcdist.zoom.vectors import HEAD, LAST, ZOOM, object_vectors
+from mcdist.zoom.vectors import HEAD, LAST, ZOOM, kinds_of, margin_kind, object_vectors
 
 
 class Means(Backbone):
@@ -81,3 +81,12 @@ def test_an_object_that_fills_no_cell_is_the_mean_of_its_picture() -> None:
 
 def test_a_network_without_a_last_convolution_has_its_last_block_alone() -> None:
     assert list(object_vectors(*pictures(), backbone=Means(with_last_convolution=False), num_views=1)) == [LAST]
+
+
+def test_several_margins_give_a_kind_each_which_is_what_that_margin_gives_alone() -> None:
+    images, weights = pictures(num_margins=2)
+    found = object_vectors(images, weights, backbone=Means(), num_views=4)
+    assert tuple(found) == kinds_of(Means(), num_views=4) == (LAST, HEAD, ZOOM, "zoom-1", "zoom-2")
+    for margin in (0, 1):
+        alone = object_vectors(images[:, [margin]], weights[:, [margin]], backbone=Means(), num_views=2)
+        torch.testing.assert_close(found[margin_kind(margin)], alone[ZOOM])

@@ -17,8 +17,6 @@ class GroupsConfig:
     """How many groups; several numbers: as many sets, each with a head of its own. Empty: no groups."""
     given: str = ""
     """A folder that mcdist group wrote for the training photos, its feature store beside it; empty: groups are made before the first step."""
-    rounds: int = 1
-    """Times that groups are made: after the first one, of the student's own features."""
     confidence_min: float = 0.0
     """Objects that belong to their group less surely than this (0 to 1) have none in training."""
     prototype_momentum: float = 0.9
@@ -29,10 +27,15 @@ class GroupsConfig:
     """Side of the square around an object, as a multiple of its longest side."""
     zoom_background: ZoomBackground = "keep"
     """keep | grey: what surrounds the object in its square."""
-    zoom_views: int = 2
+    zoom_views: int = 4
     """Views of each object: 1 as it is | 2 also mirrored | more, up to 6: the same with wider margins."""
-    neighbours: list[int] = field(default_factory=lambda: [10])
-    """k of the graph; of several the most stable one is chosen, without labels."""
+    neighbours: list[int] = field(default_factory=lambda: [8, 15, 25])
+    """k of the graph; without a consensus the most stable of several is chosen, without labels."""
+    consensus: list[int] = field(default_factory=lambda: [6, 8, 10, 12, 16, 20, 25, 32])
+    """Numbers of groups into which the graph of each kind of vectors and each k is cut; what these groupings agree on is the graph that is cut in the end.
+    Empty: the graph of joined vectors is cut itself."""
+    consensus_min: float = 0.3
+    """Two neighbours stay neighbours if this share of those groupings puts them into one group."""
     tau: float = 0.3
     """Of the edges' weight exp((cosine - 1) / tau)."""
     symmetry: GraphSymmetry = "maximum"
@@ -58,13 +61,17 @@ class GroupsConfig:
                 all(number >= 1 for number in numbers) and len(set(numbers)) == len(numbers),
                 f"groups.{name} must be different whole numbers >= 1, got {numbers}",
             )
+        require(
+            all(number >= 2 for number in self.consensus) and len(set(self.consensus)) == len(self.consensus),
+            f"groups.consensus must be different whole numbers >= 2, got {self.consensus}",
+        )
+        share("groups.consensus_min", self.consensus_min)
         require(bool(self.neighbours), "groups.neighbours must be one or more whole numbers >= 1, got none")
-        for name, least in (("rounds", 1), ("zoom_px", 32), ("zoom_margin", 1), ("extra_dims", 0), ("num_seeds", 1), ("num_subsamples", 0)):
+        for name, least in (("zoom_px", 32), ("zoom_margin", 1), ("extra_dims", 0), ("num_seeds", 1), ("num_subsamples", 0)):
             at_least(f"groups.{name}", getattr(self, name), least)
         require(1 <= self.zoom_views <= 6, f"groups.zoom_views must be between 1 and 6, got {self.zoom_views}")
         share("groups.confidence_min", self.confidence_min)
         share("groups.prototype_momentum", self.prototype_momentum)
         above("groups.tau", self.tau, 0)
         require(0 < self.subsample_share < 1, f"groups.subsample_share must be > 0 and < 1, got {self.subsample_share}")
-        require(not self.given or self.rounds == 1, f"groups.given={self.given} needs groups.rounds=1, got {self.rounds}: given groups are not made again")
         require(not self.given or bool(self.num_groups), f"groups.given={self.given} needs groups.num_groups, such as [25], got none")

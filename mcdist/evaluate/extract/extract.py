@@ -75,9 +75,8 @@ def extract_batch(photos: list[Prepared], *, first: int, encoders: EncoderPair, 
     proposals = _stacked_proposals(photos, device=encoders.device)
     embedded = embed(images, encoders=encoders, predicted_by=settings.predicted_by)
     saliency = upsampled(embedded.saliency, size_px=settings.size_px)
-    predicted, num_dropped = predicted_objects(
-        saliency, objects=settings.objects, area_min=settings.component_area_min, logit_min=logit_min_of(settings.predicted_by)
-    )
+    logit_min = logit_min_of(settings.predicted_by)
+    predicted, num_dropped = predicted_objects(saliency, objects=settings.objects, area_min=settings.component_area_min, logit_min=logit_min)
     masks = {PREDICTED: predicted, PROPOSALS: proposals}
     vectors = pool_objects(embedded.features, masks=masks, saliency=saliency)
     batch = Batch(photos, first=first, masks=masks)
@@ -85,7 +84,8 @@ def extract_batch(photos: list[Prepared], *, first: int, encoders: EncoderPair, 
     batch.add_vectors(vectors)
     batch.add_objects()
     if embedded.groups is not None and settings.with_truth:
-        batch.add_segments(group_maps(embedded.groups, num_groups=encoders.num_groups, size_px=settings.size_px))
+        foreground = saliency > logit_min if settings.predicted_by == "saliency" else None
+        batch.add_segments(group_maps(embedded.groups, num_groups=encoders.num_groups, size_px=settings.size_px, foreground=foreground))
     if settings.patches:
         batch.add_patches(embedded)
     return batch.tables

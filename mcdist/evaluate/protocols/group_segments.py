@@ -17,16 +17,16 @@ from mcdist.records.names import GROUP_SEGMENTS, MIOU, TRAINED
 class GroupSegmentsSwitches:
     """How pixels become segments and segments classes: nothing to choose, but printed with the result."""
 
-    pixel: str = "the largest upsampled logit of background and groups"
-    background: str = "background's channel"
+    pixel: str = "the largest upsampled logit of the groups"
+    background: str = "where the head that predicts masks (evaluate.predicted_by) sees no object"
 
 
 @dataclass(frozen=True, slots=True)
 class GroupSegments:
     """mIoU over all pixels but void, one row for each set of the group head's groups.
 
-    The background channel is the class background. Up to as many groups as other classes are matched one to one to these; of more, each group is the
-    class with most of its pixels, which may be background.
+    Which pixels are objects is what `evaluate.predicted_by` says: the saliency head, or the group head's own background channel. Up to as many groups as
+    other classes are matched one to one to these; of more, each group is the class with most of its pixels, which may be background.
     """
 
     switches: GroupSegmentsSwitches

@@ -47,6 +47,11 @@ def mean_affinity(graphs: list[Sparse]) -> Sparse:
     return _tidy(total / len(graphs))
 
 
+def reweighted(graph: Sparse, *, rows: numpy.ndarray, columns: numpy.ndarray, weights: numpy.ndarray) -> Sparse:
+    """The edges (rows, columns) of `graph` with other weights; a weight of 0 is no edge."""
+    return _tidy(scipy.sparse.csr_array((weights, (rows, columns)), shape=graph.shape))
+
+
 def with_edges(graph: Sparse, *, rows: numpy.ndarray, columns: numpy.ndarray, weights: numpy.ndarray) -> Sparse:
     """The graph and some more edges, each in both directions; the larger weight where there is one already."""
     added = _sparse(rows, columns, weights=weights, num_nodes=graph.shape[0])

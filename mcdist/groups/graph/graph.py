@@ -15,7 +15,8 @@ from mcdist.groups.settings import GroupSettings
 
 @dataclass(frozen=True, slots=True)
 class ObjectGraph:
-    """`matrix`: D^-1/2 W D^-1/2 of `num_neighbours`. `num_pieces` before bridges, `num_left` after; `num_isolated`: nodes without an edge."""
+    """`matrix`: D^-1/2 W D^-1/2 of `num_neighbours`. `num_pieces` before bridges, `num_left` after; `num_isolated`: nodes without an edge.
+    `largest_gap`: see `Spectrum`, 0 before it is known."""
 
     num_neighbours: int
     matrix: Sparse
@@ -24,6 +25,7 @@ class ObjectGraph:
     num_bridges: int
     num_left: int
     num_isolated: int
+    largest_gap: int = 0
 
 
 def search_views(vectors: UnitRows, *, source_of: Int[numpy.ndarray, " M"], settings: GroupSettings) -> list[Neighbours]:
@@ -39,13 +41,20 @@ def graphs_of(lists: list[Neighbours], *, vectors: UnitRows, source_of: Int[nump
     for num_neighbours in settings.neighbours:
         shorter = [one.nearest(num_neighbours) for one in lists]
         weights = mean_affinity([affinity(one, tau=settings.tau, symmetry=settings.symmetry) for one in shorter])
-        bridged = bridge(weights, vectors=vectors, lists=shorter, source_of=source_of, tau=settings.tau)
-        yield ObjectGraph(
-            num_neighbours=num_neighbours,
-            matrix=normalised(bridged.graph),
-            num_edges=bridged.graph.nnz // 2,
-            num_pieces=bridged.num_pieces,
-            num_bridges=bridged.num_bridges,
-            num_left=bridged.num_left,
-            num_isolated=int((numpy.diff(bridged.graph.indptr) == 0).sum()),
-        )
+        yield graph_of(weights, num_neighbours=num_neighbours, vectors=vectors, lists=shorter, source_of=source_of, tau=settings.tau)
+
+
+def graph_of(
+    weights: Sparse, *, num_neighbours: int, vectors: UnitRows, lists: list[Neighbours], source_of: Int[numpy.ndarray, " M"], tau: float
+) -> ObjectGraph:
+    """The graph of these weights, its pieces joined by bridges."""
+    bridged = bridge(weights, vectors=vectors, lists=lists, source_of=source_of, tau=tau)
+    return ObjectGraph(
+        num_neighbours=num_neighbours,
+        matrix=normalised(bridged.graph),
+        num_edges=bridged.graph.nnz // 2,
+        num_pieces=bridged.num_pieces,
+        num_bridges=bridged.num_bridges,
+        num_left=bridged.num_left,
+        num_isolated=int((numpy.diff(bridged.graph.indptr) == 0).sum()),
+    )

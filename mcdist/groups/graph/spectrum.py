@@ -32,6 +32,12 @@ class Spectrum:
         """lambda_K - lambda_K+1, nan where the graph has no K + 1 eigenvalues: large where the graph falls into K groups."""
         return float(self.values[num_groups - 1] - self.values[num_groups]) if 0 < num_groups < len(self.values) else float("nan")
 
+    @property
+    def largest_gap(self) -> int:
+        """K of the largest eigengap, from 2 on: as many groups stand out; 0 where there are fewer than three eigenvalues."""
+        gaps = self.values[1:-1] - self.values[2:]
+        return int(gaps.argmax()) + 2 if len(gaps) else 0
+
 
 def leading_spectrum(graph: Sparse, *, num: int, seed: int = 0) -> Spectrum:
     """The `num` largest eigenvalues, fewer where the graph has fewer nodes, and their eigenvectors; signs are fixed, so a seed gives one result.
