@@ -34,6 +34,7 @@ views: {size_px: 32, max_objects: 4}
 model: {backbone: resnet18, num_stages: 3, decoder_width: 8, atrous_rates: [1, 2], embedding_dim: 8, bank_size: 16, momentum: 0.9}
 optim: {global_batch: 4, epochs: 1, lr: 0.05}
 groups: {num_groups: [3], zoom_px: 32, zoom_views: 1}
+loss: {group_weight: 1}
 run: {device: cpu, num_threads: 1}
 report: {mlflow: "off", console: "off"}
 """
