@@ -20,7 +20,7 @@ from mcdist.evaluate.table_names import PHOTO
 from mcdist.evaluate.view import StoreView
 from mcdist.groups.cut import cut
 from mcdist.groups.graph.graph import graphs_of, search_views
-from mcdist.groups.graph.nodes import make_nodes
+from mcdist.groups.graph.nodes import centred, make_nodes
 from mcdist.groups.graph.rows import ArrayRows
 from mcdist.groups.graph.spectrum import Spectrum, leading_spectrum
 from mcdist.groups.settings import GroupSettings
@@ -39,6 +39,7 @@ class ObjectGraphSwitches:
     tau: float = 0.3
     symmetry: GraphSymmetry = "maximum"
     extra_dims: int = 0
+    centre: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,8 @@ class ObjectGraph:
         nodes = make_nodes([ArrayRows(vectors)], source_of=photo_of if len(numpy.unique(photo_of)) > 1 else None)
         if not len(nodes.vectors):
             return SpectralObjects(nodes.node_of, None)
+        if self.switches.centre:
+            nodes = centred(nodes)
         settings = self._settings(store)
         lists = search_views(nodes.vectors, source_of=nodes.source_of, settings=settings)
         graph = next(graphs_of(lists, vectors=nodes.vectors, source_of=nodes.source_of, settings=settings))
@@ -100,6 +103,7 @@ class ObjectGraph:
             tau=switches.tau,
             symmetry=switches.symmetry,
             extra_dims=switches.extra_dims,
+            centre=switches.centre,
         )
 
     def _groups(self, objects: SpectralObjects, *, num_groups: int, seed: int) -> Int[numpy.ndarray, " O"]:
