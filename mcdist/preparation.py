@@ -44,7 +44,7 @@ def prepare_groups(
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Path | None:
     """The folder of groups for this training: `groups.given`, else `RUN/groups/round_00/groups`, beside its store of zoomed objects. None where
-    `should_stop` ended it.
+    `should_stop` ended it; a graph that was begun is finished first.
 
     What is there and was made of the same weights, photos and settings is used; what was begun goes on. What was made of something else is made anew
     while the run has no checkpoint, and refused once it has one: its steps learnt from those groups. Called by all ranks; `claim` is rank 0's hold of the
@@ -68,7 +68,7 @@ def prepare_groups(
     wait_for_first(
         lambda: _group(FeatureStore(task.folder), folder=folder / "groups", settings=settings, run_dir=run_dir, console=console, claim=claim), world=world
     )
-    return folder / "groups"
+    return None if world.begin_any(should_stop())() else folder / "groups"
 
 
 def _clear_other(task: ZoomTask, *, run_dir: RunDir, console: Console) -> None:

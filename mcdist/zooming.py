@@ -149,7 +149,9 @@ def zoomed(
     config, settings = task.config, build.zoom_settings(task.config, device=world.device)
     run_on_first(lambda: _fenced(task, lambda: begin_store(task.folder, plan=task.plan, made_in=task.made_in)), world=world)
     writer = StoreWriter(task.folder, plan=begun(task.folder), made_in=task.made_in)
-    console.say(f"zooming the objects of {len(task.reader):,} photos of {task.location} through {config.model.backbone} into {task.folder}")
+    num_before = run_on_first(lambda: writer.num_photos, world=world) or 0
+    before = f"; {num_before:,} photos are done" if num_before else ""
+    console.say(f"zooming the objects of {len(task.reader):,} photos of {task.location} through {config.model.backbone} into {task.folder}{before}")
     began_s = time.monotonic()
     blank = torch.zeros((1, 3, settings.size_px, settings.size_px), device=world.device)
     fold_norms(task.backbone, image=blank)
@@ -175,7 +177,7 @@ def zoomed(
         return False
     store = run_on_first(lambda: _fenced(task, lambda: finish_zoom(writer, backbone=task.backbone, num_views=task.plan.settings["num_views"])), world=world)
     if store is not None:
-        console.say(_said(store, wall_s=time.monotonic() - began_s))
+        console.say(_said(store, photos_per_s=(store.num_photos - num_before) / max(time.monotonic() - began_s, 1e-9)))
     return True
 
 
@@ -200,8 +202,8 @@ def _fenced(task: ZoomTask, do: Callable[[], Result]) -> Result:
         return do()
 
 
-def _said(store: FeatureStore, *, wall_s: float) -> str:
+def _said(store: FeatureStore, *, photos_per_s: float) -> str:
     dropped, bad = (int(store.column("photos", name).read().sum()) for name in ("dropped", "bad"))
     rest = f"; {dropped:,} objects beyond the limit of objects a photo are left out" if dropped else ""
     rest += f"; {bad:,} photos could not be read and have none" if bad else ""
-    return f"zoomed {store.num_rows('objects'):,} objects of {store.num_photos:,} photos: {store.num_photos / max(wall_s, 1e-9):.1f} photos/s{rest}"
+    return f"zoomed {store.num_rows('objects'):,} objects of {store.num_photos:,} photos: {photos_per_s:.1f} photos/s{rest}"

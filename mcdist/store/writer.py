@@ -32,6 +32,11 @@ class StoreWriter:
         """Whether chunk `place` is written."""
         return (self.folder / chunk_name(place)).is_dir()
 
+    @property
+    def num_photos(self) -> int:
+        """Photos whose chunks are written."""
+        return sum(len(chunk) for place, chunk in enumerate(self.plan.chunks) if self.has(place))
+
     def write(self, place: int, tables: Tables) -> None:
         """Write chunk `place`; nothing happens where another process has written it meanwhile.
 

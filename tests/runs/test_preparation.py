@@ -2,15 +2,17 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import numpy
 import pytest
 import torch
 
-from mcdist import build, run
+from mcdist import build, preparation, run
 from mcdist.building.convert import convert_shards
 from mcdist.building.writers.pack import Packing
 from mcdist.config import Config
@@ -20,7 +22,9 @@ from mcdist.data.shards.manifest import read_manifest, write_manifest
 from mcdist.distributed import World
 from mcdist.errors import CheckpointError, ConfigError, DataError, MachineError
 from mcdist.groups.file import read_groups
-from mcdist.groups.record import Groups
+from mcdist.groups.find import find_groups
+from mcdist.groups.graph.rows import Rows
+from mcdist.groups.record import Grouping, Groups
 from mcdist.preparation import prepare_groups
 from mcdist.report.console import Console
 from mcdist.run_dir import RunDir
@@ -112,7 +116,26 @@ def test_a_stopped_preparation_goes_on(configure: Callable[..., Config], make_sh
     folder, heard = prepare(config, should_stop=lambda: next(asked) == 1)
     assert folder is None
     assert (Path(config.run.dir) / "groups/round_00/store/chunk_000000").is_dir()
-    assert groups_of(config)[0].grouping.facts.num_objects == 40
+    groups, _, heard = groups_of(config)
+    assert groups.grouping.facts.num_objects == 40
+    assert heard.said[0].endswith("; 8 photos are done")
+
+
+def test_a_stop_while_the_graph_is_made_ends_the_preparation_and_the_graph_is_kept(
+    configure: Callable[..., Config], make_shards: MakeShards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, is_grouping = configure(make_shards(6)), Event()
+
+    def stopped_while_grouping(views: Sequence[Rows], **settings: Any) -> Grouping:
+        is_grouping.set()
+        return find_groups(views, **settings)
+
+    monkeypatch.setattr(preparation, "find_groups", stopped_while_grouping)
+    folder, heard = prepare(config, should_stop=is_grouping.is_set)
+    assert folder is None
+    assert heard.said[-1].startswith("grouped 12 objects")
+    _, _, heard = groups_of(config)
+    assert [text.split(" ")[0] for text in heard.said] == ["using", "using"]
 
 
 def test_what_was_made_of_something_else_is_made_anew_until_the_run_has_learnt_from_it(configure: Callable[..., Config], make_shards: MakeShards) -> None:
