@@ -61,5 +61,5 @@ def test_a_folder_that_is_no_run_and_a_checkpoint_that_is_not_there_are_errors(s
     with pytest.raises(ConfigError, match=r"expected a run at .*elsewhere .*found none; train first: mcdist train CONFIG"):
         load_encoder(tmp_path / "elsewhere")
     run, _ = saved_run()
-    with pytest.raises(CheckpointError, match="has no checkpoint 'step_00000009'; there are: step_00000005"):
+    with pytest.raises(CheckpointError, match="has no checkpoint 'step_00000009'; there are: newest, step_00000005"):
         load_encoder(run, checkpoint="step_00000009")
