@@ -1,0 +1,104 @@
+"""What several training seeds of one configuration reached: each row of their evaluations, beside the frozen start under the same masks.
+
+    python -m benchmarks.study.table runs/study/groups_0 runs/study/groups_1 runs/study/groups_2
+
+A run's value is the mean over its clusterings; ± is the standard deviation over runs (population, as everywhere here). The difference is paired: trained minus
+frozen start in each run, then mean and standard deviation over runs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy
+import typer
+
+from mcdist.errors import ConfigError, DataError
+from mcdist.records import Evaluation, Row
+from mcdist.records.difference import CLEAR_STDS
+from mcdist.records.names import INITIAL, INITIAL_BACKBONE, TRAINED
+from mcdist.run_dir import RunDir
+
+SHOWN = (TRAINED, INITIAL, INITIAL_BACKBONE)
+Key = tuple[str, str, int, str]
+"""(masks, protocol, K, encoder)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One encoder under one protocol, masks and K over all runs. `difference`: to the frozen start, run by run; empty for the frozen start itself."""
+
+    key: Key
+    values: tuple[float, ...]
+    difference: tuple[float, ...]
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the mean difference is more than CLEAR_STDS of its standard deviations, and of the values' own."""
+        spread = max(float(numpy.std(self.difference)), float(numpy.std(self.values))) if self.difference else 0.0
+        return bool(self.difference) and abs(float(numpy.mean(self.difference))) > CLEAR_STDS * spread
+
+
+def lines_of(evaluations: Sequence[Evaluation]) -> list[Line]:
+    """The lines that all evaluations have, in the order of the first.
+
+    Raises:
+        DataError: none.
+    """
+    tables = [{_key(row): row.mean for row in evaluation.rows if row.subject.encoder in SHOWN and row.unit == "%"} for evaluation in evaluations]
+    keys = [key for key in tables[0] if all(key in table for table in tables)] if tables else []
+    if not keys:
+        raise DataError("the evaluations have no row in common; give runs of one configuration, evaluated alike")
+    return [_line(key, tables=tables) for key in keys]
+
+
+def markdown(lines: Sequence[Line], *, num_runs: int) -> str:
+    """The table as text."""
+    head = ["masks", "protocol", "K", "encoder", f"mean ± std over {num_runs} runs", "minus frozen start"]
+    rows = [head, ["---"] * 4 + ["---:"] * 2]
+    for line in lines:
+        masks, protocol, num_clusters, encoder = line.key
+        rows.append([masks or "-", protocol, str(num_clusters or "-"), encoder, _spread(line.values), _difference(line)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def main(runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Evaluated runs of one configuration.", show_default=False)]) -> None:
+    """Print the table of several runs.
+
+    Example: python -m benchmarks.study.table runs/a_0 runs/a_1 runs/a_2
+    """
+    typer.echo(markdown(lines_of([_read(run) for run in runs]), num_runs=len(runs)))
+
+
+def _read(run: Path) -> Evaluation:
+    path = RunDir(run).evaluation
+    if not path.is_file():
+        raise ConfigError(f"{run} is not evaluated: there is no {path}; run: mcdist evaluate {run}")
+    return Evaluation.from_json(path.read_text(), where=str(path))
+
+
+def _key(row: Row) -> Key:
+    return row.subject.masks, row.protocol, row.num_clusters, row.subject.encoder
+
+
+def _line(key: Key, *, tables: list[dict[Key, float]]) -> Line:
+    values = tuple(table[key] for table in tables)
+    start = (*key[:3], INITIAL_BACKBONE)
+    paired = key != start and all(start in table for table in tables)
+    return Line(key, values=values, difference=tuple(value - table[start] for value, table in zip(values, tables, strict=True)) if paired else ())
+
+
+def _spread(values: Sequence[float], *, sign: str = "") -> str:
+    return f"{numpy.mean(values):{sign}.1f} ± {numpy.std(values):.1f}" if len(values) > 1 else f"{numpy.mean(values):{sign}.1f}"
+
+
+def _difference(line: Line) -> str:
+    if not line.difference:
+        return ""
+    word = "" if len(line.difference) < 2 else (" clear" if line.is_clear else " unclear")
+    return _spread(line.difference, sign="+") + word
+
+
+if __name__ == "__main__":
+    typer.run(main)
