@@ -268,7 +268,7 @@ def header_facts(config: Config, run_dir: RunDir, state: TrainState, *, num_samp
     return {
         "run": str(run_dir.root),
         "data": f"{config.data.train}, {num_samples:,} photos",
-        "model": f"{config.model.backbone} ({config.model.weights}), {num_parameters / 1e6:.1f} M trainable parameters",
+        "model": f"{config.model.backbone} ({config.model.weights}), {num_parameters:,} trainable parameters",
         "device": f"{world.num_ranks} x {world.device}, {config.optim.precision}",
         "steps": f"{num_steps:,} of {config.optim.global_batch} photos, {config.optim.epochs} epochs",
     }

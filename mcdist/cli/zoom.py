@@ -16,9 +16,11 @@ def zoom_command(
 ) -> None:
     """Cut out every object, enlarge it, and keep what the frozen backbone says about it at its native stride. Needs no training.
 
-    Each object's vectors have the kinds last (last block), head (last convolution, where the network has one) and zoom (both joined). The settings are
-    those of the section groups, such as groups.zoom_views=4. A stopped command goes on where it was; on several devices:
-    torchrun --nproc-per-node 2 -m mcdist zoom CONFIG ...
+    Each object's vectors have the kinds last (last block), head (last convolution, where the network has one) and zoom (both joined).
+
+    The settings are those of the section groups, such as groups.zoom_views=4. A stopped command goes on where it was.
+
+    On several devices: torchrun --nproc-per-node 2 -m mcdist zoom CONFIG ...
 
     Example: mcdist zoom demo --shards data/demo/train --out zoomed, then mcdist group zoomed --masks objects --kind zoom
     """

@@ -61,6 +61,7 @@ def read_group_table(folder: Path, *, num_groups: tuple[int, ...], samples: str,
     _check_samples(store, samples=samples, num_samples=num_samples, max_objects=max_objects, groups=folder)
     photo, number = (store.column(table, name).read().astype(numpy.int64) for name in (PHOTO, NUMBER))
     _check_objects(store, photo, number, num_samples=num_samples, max_objects=max_objects)
+    _check_numbers(groups, num_groups=num_groups, folder=folder)
     sets = [groups.grouping.of(num) for num in num_groups]
     group_of = numpy.stack([numpy.where(found.confidence >= confidence_min, found.group, -1) for found in sets], axis=1)
     confidence = numpy.stack([found.confidence for found in sets], axis=1)
@@ -108,6 +109,15 @@ def store_beside(folder: Path, *, groups: Groups) -> FeatureStore:
         f"expected the feature store that the groups {folder} were made of (digest {groups.source.store[:12]}) in a folder beside them, found none in "
         f"{folder.resolve().parent}; put it there, or run mcdist group on it again"
     )
+
+
+def _check_numbers(groups: Groups, *, num_groups: tuple[int, ...], folder: Path) -> None:
+    there = [found.num_groups for found in groups.grouping.sets]
+    if not set(num_groups) <= set(there):
+        raise ConfigError(
+            f"groups.num_groups={list(num_groups)} names numbers of groups that {folder} does not have, it has {', '.join(map(str, there))}; name some of "
+            f"these, or make the others too: mcdist group STORE --groups {','.join(map(str, num_groups))}"
+        )
 
 
 def _check_samples(store: FeatureStore, *, samples: str, num_samples: int, max_objects: int, groups: Path) -> None:
