@@ -20,7 +20,8 @@ from mcdist.records.difference import CLEAR_STDS
 from mcdist.records.names import INITIAL, INITIAL_BACKBONE, TRAINED
 from mcdist.run_dir import RunDir
 
-SHOWN = (TRAINED, INITIAL, INITIAL_BACKBONE)
+SHOWN = {TRAINED: "trained", INITIAL: "before training", INITIAL_BACKBONE: "frozen start"}
+"""Encoders, and what the table calls them."""
 Key = tuple[str, str, int, str]
 """(masks, protocol, K, encoder)."""
 
@@ -54,13 +55,16 @@ def lines_of(evaluations: Sequence[Evaluation]) -> list[Line]:
 
 
 def markdown(lines: Sequence[Line], *, num_runs: int) -> str:
-    """The table as text."""
-    head = ["masks", "protocol", "K", "encoder", f"mean ± std over {num_runs} runs", "minus frozen start"]
-    rows = [head, ["---"] * 4 + ["---:"] * 2]
-    for line in lines:
-        masks, protocol, num_clusters, encoder = line.key
-        rows.append([masks or "-", protocol, str(num_clusters or "-"), encoder, _spread(line.values), _difference(line)])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    """The table as text: a row for each masks, protocol and K, with its encoders side by side."""
+    rows = [["masks", "protocol", "K", *SHOWN.values(), "trained - frozen start"], ["---"] * 3 + ["---:"] * (len(SHOWN) + 1)]
+    by_key = {line.key: line for line in lines}
+    for masks, protocol, num_clusters in dict.fromkeys(line.key[:3] for line in lines):
+        found = {encoder: by_key.get((masks, protocol, num_clusters, encoder)) for encoder in SHOWN}
+        values = ["" if line is None else _spread(line.values) for line in found.values()]
+        trained = found[TRAINED]
+        rows.append([masks or "-", protocol, str(num_clusters or "-"), *values, "" if trained is None else _difference(trained)])
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return f"{table}\n\nmIoU in %, mean ± standard deviation over {num_runs} training runs, each the mean over its clusterings."
 
 
 def main(runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Evaluated runs of one configuration.", show_default=False)]) -> None:

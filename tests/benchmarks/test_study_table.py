@@ -37,8 +37,7 @@ def test_differences_are_paired_by_run_and_spreads_are_over_runs() -> None:
     assert trained.difference == (5, 6, 7)
     assert trained.is_clear and not start.difference and not start.is_clear
     text = markdown([trained, start], num_runs=3)
-    assert f"| {numpy.mean(trained.values):.1f} ± {numpy.std(trained.values):.1f} | +6.0 ± 0.8 clear |" in text
-    assert "| proposals | p | 6 | initial backbone | 41.0 ± 0.8 |  |" in text
+    assert f"| proposals | p | 6 | {numpy.mean(trained.values):.1f} ± {numpy.std(trained.values):.1f} |  | 41.0 ± 0.8 | +6.0 ± 0.8 clear |" in text
 
 
 def test_a_gain_within_the_spread_of_runs_is_unclear() -> None:
