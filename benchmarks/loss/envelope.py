@@ -1,6 +1,6 @@
 """Does training with the fused loss go where training with the reference goes?
 
-    python -m benchmarks.loss.envelope configs/demo.yaml --json envelope.json --figure envelope.png
+    python -m benchmarks.loss.envelope configs/demo_contrast.yaml --json envelope.json --figure envelope.png
 
 Trains the first steps of CONFIG several times on the same batches: with the reference loss from initial weights that differ by one part in a
 million, and with another implementation from the weights themselves. Rounding grows in training, so the curves drift apart; the runs with the
@@ -126,7 +126,7 @@ def measure(config: Config, *, implementation: Implementation, num_references: i
 
 
 def main(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as configs/demo.yaml.", show_default=False)],
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as configs/demo_contrast.yaml.", show_default=False)],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings over the file's.")] = None,
     implementation: Annotated[Implementation, typer.Option(help="What is compared with the reference.")] = "fused",
     steps: Annotated[int, typer.Option(min=WINDOW_STEPS, help="Steps of each run.")] = 200,

@@ -1,7 +1,7 @@
 """What do the ranks exchange in a training step: how many collectives, of how many bytes, and how much more than gradients and prototypes?
 
     torchrun --nproc-per-node 2 benchmarks/scaling/collectives.py configs/voc_unsupervised_saliency.yaml --json collectives.json
-    torchrun --nproc-per-node 2 benchmarks/scaling/collectives.py configs/demo.yaml model.norm=sync
+    torchrun --nproc-per-node 2 benchmarks/scaling/collectives.py configs/demo_contrast.yaml model.norm=sync
 
 Takes CONFIG and KEY=VALUE as `mcdist train` does and runs the very loop that training runs, on made-up photos, CPU and gloo. A
 row a purpose: calls a step, and bytes a step as a rank sees them (what an all-reduce reduces, what an all-gather brings). `ratio` is
@@ -80,7 +80,7 @@ def _ratio(num_bytes: dict[str, int]) -> float:
 
 
 def main(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as configs/demo.yaml.", show_default=False)],
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as configs/demo_contrast.yaml.", show_default=False)],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings over the file's.")] = None,
     num_runs: Annotated[int, typer.Option(min=1, help="Counted steps.")] = 5,
     json: Annotated[Path | None, typer.Option(help="Write the rows to this file.")] = None,

@@ -1,6 +1,6 @@
 """What does a checkpoint cost training, written beside it (asynchronous) or with training waiting (synchronous)?
 
-    python -m benchmarks.step.checkpoint configs/demo.yaml --json checkpoint.json
+    python -m benchmarks.step.checkpoint configs/demo_contrast.yaml --json checkpoint.json
 
 Rounds of steps on the same few photos, in turn: without a save, with a synchronous one after the first step, with an asynchronous one. A round ends
 when its checkpoint is on the disk, so a thread that takes the steps' processor time is paid for. What a save costs is the round's time beyond the
@@ -94,7 +94,7 @@ def _save(saver: Saver, state: TrainState, *, folder: Path) -> None:
 
 
 def main(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as configs/demo.yaml.", show_default=False)],
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as configs/demo_contrast.yaml.", show_default=False)],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings over the file's.")] = None,
     num_rounds: Annotated[int, typer.Option(min=1, help="Rounds of each way.")] = 7,
     num_steps: Annotated[int, typer.Option(min=2, help="Steps a round: more than a checkpoint takes to be written.")] = 20,

@@ -1,8 +1,8 @@
 """How many images a second does training reach, where does the time of a step go, and how much memory does it take?
 
-    python -m benchmarks.step.step configs/demo.yaml optim.global_batch=16 --json train_step.json
-    python -m benchmarks.step.step configs/demo.yaml ops.implementation=reference
-    python -m benchmarks.step.step configs/demo.yaml --plain-loss
+    python -m benchmarks.step.step configs/demo_contrast.yaml optim.global_batch=16 --json train_step.json
+    python -m benchmarks.step.step configs/demo_contrast.yaml ops.implementation=reference
+    python -m benchmarks.step.step configs/demo_contrast.yaml --plain-loss
 
 Takes CONFIG and KEY=VALUE as `mcdist train` does and runs the very loop that training runs, logging as often, on the same few photos again and
 again: the loader has its own benchmark. Images a second come from steps left alone; the parts from other steps, in which the device is
@@ -136,7 +136,7 @@ def part_times_ms(state: TrainState, take_step: Callable[[], object]) -> dict[st
 
 
 def main(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as configs/demo.yaml.", show_default=False)],
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as configs/demo_contrast.yaml.", show_default=False)],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings over the file's.")] = None,
     plain_loss: Annotated[bool, typer.Option("--plain-loss", help="Take the loss as one writes it in torch, for comparison.")] = False,
     num_runs: Annotated[int, typer.Option(min=1, help="Timed steps, once whole and once by part.")] = 10,

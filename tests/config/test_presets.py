@@ -25,5 +25,5 @@ def test_a_file_of_that_name_comes_first_and_a_folder_does_not(tmp_path: Path, m
 @pytest.mark.parametrize("name", ["dmeo", "elsewhere/demo.yaml", "demo.txt", "../demo", "configs/../demo.yaml", "cluster/gpu8"])
 def test_what_is_neither_is_refused_with_the_presets_there_are(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=f"cannot read the configuration {name}: there is no such file.*presets: demo, photos"):
+    with pytest.raises(ConfigError, match=f"cannot read the configuration {name}: there is no such file.*presets: demo, demo_contrast, photos"):
         find_preset(Path(name))

@@ -100,7 +100,7 @@ def test_a_preset_is_found_by_its_name_and_a_dry_run_prints_the_script(installed
     for config in ("configs/demo.yaml", "demo"):
         script = run(installed / "mcdist", "launch", "--dry-run", "--cluster", "gpu8", config, folder=folder)
         assert script.startswith("#!/bin/bash\n") and "#SBATCH --gpus-per-node=8\n" in script
-    assert "presets: demo, photos" in run(installed / "mcdist", "train", "dmeo", folder=folder, code=2)
+    assert "presets: demo, demo_contrast, photos" in run(installed / "mcdist", "train", "dmeo", folder=folder, code=2)
     assert sorted(folder.rglob("*")) == before
 
 

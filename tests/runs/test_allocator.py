@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from mcdist.config.file import load_config
 from mcdist.run import train_run
-sys.exit(train_run(load_config(Path("configs/demo.yaml"), overrides=sys.argv[1:])))
+sys.exit(train_run(load_config(Path("configs/demo_contrast.yaml"), overrides=sys.argv[1:])))
 """
 SETTINGS = [
     *("run.device=cpu", "run.num_threads=1", "data.block=4", "data.num_lanes=4", "data.num_workers=1", "views.size_px=32", "views.max_objects=2"),

@@ -16,7 +16,7 @@ from mcdist.ranks.join import join_world
 from mcdist.train.loop import train
 from mcdist.train.terms import contrast as terms_module
 
-CONFIG = Path(__file__).parents[2] / "configs/demo.yaml"
+CONFIG = Path(__file__).parents[2] / "configs/demo_contrast.yaml"
 NUM_STEPS, EVERY = 200, 20
 BOUND = 2e-6
 
