@@ -90,7 +90,7 @@ def test_a_record_cannot_be_changed():
         ((30.0, 44.0), (42.0, 50.0), Difference(-9.0, 3.0), "clear"),
         ((41.0,), (30.0,), Difference(11.0, None), ""),
         ((41.0,), (30.0, 32.0), Difference(10.0, None), ""),
-        ((30.0, 30.0), (30.0, 30.0), Difference(0.0, 0.0), "unclear"),
+        ((30.0, 30.0), (30.0, 30.0), Difference(0.0, 0.0), "equal"),
     ],
 )
 def test_a_difference_is_paired_by_seed_and_clear_beyond_two_deviations(values, baseline, found, word):

@@ -22,9 +22,11 @@ class Difference:
 
     @property
     def word(self) -> str:
-        """ "clear" beyond CLEAR_STDS standard deviations, else "unclear"; empty where the spread is not known."""
+        """ "clear" beyond CLEAR_STDS standard deviations, "equal" where no seed differs, else "unclear"; empty where the spread is not known."""
         if self.std is None:
             return ""
+        if self.mean == self.std == 0:
+            return "equal"
         return "clear" if abs(self.mean) > CLEAR_STDS * self.std else "unclear"
 
 

@@ -152,8 +152,11 @@ def difference_text(compared: Compared) -> str:
 
 
 def verdict(compared: Compared) -> str:
-    """`+5.6 ± 1.2 clear`: the difference and its word."""
-    return f"{difference_text(compared)} {compared.difference.word}".rstrip() if compared.difference else ""
+    """`+5.6 ± 1.2 clear`: the difference and its word; the word alone where they are equal."""
+    if compared.difference is None:
+        return ""
+    word = compared.difference.word
+    return word if word == "equal" else f"{difference_text(compared)} {word}".rstrip()
 
 
 def _heading(group: Group, *, place: int) -> str:

@@ -113,3 +113,13 @@ def test_a_group_of_one_row_names_its_clusters_in_it() -> None:
     console = rich.console.Console(width=140, record=True, quiet=False, file=StringIO())
     console.print(evaluation_table(replace(evaluation, rows=(*evaluation.rows, alone))))
     assert "group-segments" in console.export_text() and "K = 25, majority" in evaluation_markdown(replace(evaluation, rows=(*evaluation.rows, alone)))
+
+
+def test_a_row_without_any_difference_says_so_without_numbers() -> None:
+    evaluation = make_evaluation()
+    start = baseline_of(evaluation, row=evaluation.rows[evaluation.headline])
+    assert start is not None
+    same = replace(start, subject=Subject("trained backbone", masks=start.subject.masks))
+    others = tuple(row for row in evaluation.rows if row.subject != same.subject)
+    lines = evaluation_markdown(replace(evaluation, rows=(*others, same), headline=0)).splitlines()
+    assert [line.split("|")[-2].strip() for line in lines if "| trained backbone |" in line][0] == "equal"
