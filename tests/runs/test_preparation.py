@@ -105,7 +105,7 @@ def test_groups_are_told_in_two_lines_and_used_again(configure: Callable[..., Co
     assert store.column("objects", "number").read().tolist() == [1, 2] * 12
     zooming, zoomed, grouped = heard.said
     assert zoomed.startswith("zoomed 24 objects of 12 photos: ")
-    assert grouped.startswith("grouped 24 objects by 10 neighbours: 3 groups (entropy ") and ", stability " in grouped
+    assert grouped.startswith("grouped 24 objects by 25 neighbours: 3 groups (entropy ") and ", stability " in grouped
     again, _, heard = groups_of(config)
     assert [text.split(" ")[0] for text in heard.said] == ["using", "using"]
     assert again.grouping.sets[0].group.tolist() == groups.grouping.sets[0].group.tolist()
