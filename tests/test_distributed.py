@@ -39,7 +39,8 @@ def train(tmp_path: Path, make_shards: MakeShards) -> Callable[..., dict[str, li
     def run(*overrides: str, ranks: int) -> dict[str, list[float]]:
         folder = tmp_path / f"ranks_{ranks}_{len(overrides)}"
         launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks), "--master-port", str(_free_port())]
-        command = [*launcher, "-m", "mcdist", "train", str(config), f"data.train={shards}", f"run.dir={folder}", *overrides]
+        place = [] if any(override.startswith("data.train=") for override in overrides) else [f"data.train={shards}"]
+        command = [*launcher, "-m", "mcdist", "train", str(config), *place, f"run.dir={folder}", *overrides]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
         curves: dict[str, list[float]] = {}

@@ -127,7 +127,7 @@ def measure(work: Work, *, environments: dict[str, dict[str, str]], num_rounds: 
 def rows_of(work: Work, *, trials: dict[str, Trial], num_threads: int) -> list[Measurement]:
     """Each metric of each allocator, its peak, and its times as multiples of the system's in the same round."""
     load = f"load of the machine {os.getloadavg()[0]:.1f}"
-    shape = f"{work[1]} photos of {work[2]} px, model of configs/photos.yaml, {num_threads} threads, {load}"
+    shape = f"{work[1]} photos of {work[2]} px, model of configs/voc_animals_imagenet.yaml, {num_threads} threads, {load}"
     rows = []
     for name, trial in trials.items():
         row = partial(measurement, benchmark="allocator", provider=name, mode=work[0], shape=shape, device=torch.device("cpu"))

@@ -3,7 +3,7 @@
     yes "" | head -4 | python -m benchmarks.step.allocator_trial forward 16 160 --num-threads 1
 
 It prints a line of JSON for its allocator once it is ready, one for each pass, and one for the most memory that it held. The model is that of
-configs/photos.yaml, the photos are noise. Two passes come before the first line: they fill the heap.
+configs/voc_animals_imagenet.yaml, the photos are noise. Two passes come before the first line: they fill the heap.
 """
 
 import json
@@ -73,7 +73,7 @@ def main(
         raise ConfigError(f"WORK must be one of {', '.join(WORKS)}, got {work!r}")
     torch.set_num_threads(num_threads)
     settings = [f"run.num_threads={num_threads}", "run.device=cpu", "data.num_lanes=1", f"optim.global_batch={num_photos}", f"views.size_px={size_px}"]
-    action = WORKS[work](load_config(presets_folder() / "photos.yaml", overrides=settings))
+    action = WORKS[work](load_config(presets_folder() / "voc_animals_imagenet.yaml", overrides=settings))
     for _ in range(NUM_WARMUPS):
         action()
     allocator = find_allocator(os.environ)

@@ -1,7 +1,7 @@
 """How many photos a second does training reach from cached views of a frozen backbone, against training on photos, in one run on one machine?
 
-    python -m benchmarks.step.cached configs/photos.yaml --json cached_views.json
-    python -m benchmarks.step.cached configs/photos.yaml data.train=SHARDS --cached-with model.decoder=linear
+    python -m benchmarks.step.cached configs/voc_animals_imagenet.yaml --json cached_views.json
+    python -m benchmarks.step.cached configs/voc_animals_imagenet.yaml data.train=SHARDS --cached-with model.decoder=linear
 
 Takes CONFIG and KEY=VALUE as `mcdist train` does. Without `data.train` the photos are generated ones of 320 px. Three ways take turns, each in the very
 loop that training runs, loader and logging included: `photos` as CONFIG says, `cached` the same with `views.cached`, and `cached, SETTINGS` for each
@@ -114,7 +114,7 @@ def generated_photos(folder: Path, *, num_photos: int) -> str:
 
 
 def main(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as configs/photos.yaml.", show_default=False)],
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as configs/voc_animals_imagenet.yaml.", show_default=False)],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings over the file's, for every way.")] = None,
     cached_with: Annotated[
         list[str] | None, typer.Option(metavar="'KEY=VALUE ...'", help="Measure cached views with these settings too; repeat it for several.")

@@ -23,7 +23,7 @@ def cut_out(shown: Shown, *, side_px: int) -> Image.Image:
 def _square(box: Box, *, width: int, height: int) -> tuple[int, int, int, int]:
     """Left, upper, right, lower in px: a square around the box, inside the photo where that is large enough."""
     top, left, bottom, right = box[0] * height, box[1] * width, box[2] * height, box[3] * width
-    side = min(max(bottom - top, right - left, 8.0) * (1 + 2 * MARGIN_SHARE), max(width, height))
+    side = min(max(bottom - top, right - left, 8.0) * (1 + 2 * MARGIN_SHARE), float(max(width, height)))
     upper = _inside((top + bottom - side) / 2, side=side, limit=height)
     begin = _inside((left + right - side) / 2, side=side, limit=width)
     return round(begin), round(upper), round(begin + side), round(upper + side)
