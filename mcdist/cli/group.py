@@ -142,5 +142,5 @@ def _numbers(text: str, *, name: str) -> tuple[int, ...]:
     """`6,12,25` as numbers."""
     words = text.replace(",", " ").split()
     if not words or not all(word.isdecimal() for word in words):
-        raise ConfigError(f"{name} must be whole numbers with commas, such as 6,12,25, got {text!r}")
+        raise ConfigError(f"{name} must be whole numbers from 1 on with commas, such as 6,12,25, got {text!r}")
     return tuple(map(int, words))

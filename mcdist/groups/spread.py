@@ -57,7 +57,9 @@ def signs_of_collapse(spread: Spread, *, agreement: float) -> tuple[str, ...]:
         signs.append(f"the largest of {num_groups} groups has {100 * spread.largest_share:.0f} % of the objects")
     if num_groups > 1 and spread.entropy < ENTROPY_MIN:
         signs.append(f"the entropy of the sizes is {spread.entropy:.2f} of the most that {num_groups} groups can have")
-    if spread.num_empty:
+    if num_groups > 1 and 1 < spread.num_grouped <= num_groups and max(spread.sizes) == 1:
+        signs.append(f"each of the {spread.num_grouped} objects is a group of its own: ask for fewer groups than that, or give more photos")
+    elif spread.num_empty:
         signs.append(f"{spread.num_empty} of {num_groups} groups are empty")
     if spread.num_ungrouped > UNGROUPED_SHARE_MAX * num_objects:
         signs.append(f"{spread.num_ungrouped:,} of {num_objects:,} objects have no group")

@@ -90,7 +90,7 @@ def test_a_collapse_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str
     store = make_store(tmp_path / "store", num_photos=3, per_photo=1)
     assert group(str(store.folder), "--groups", "6") == 0
     printed = capsys.readouterr().out
-    assert "warning: 3 of 6 groups are empty" in printed
+    assert "warning: each of the 3 objects is a group of its own: ask for fewer groups than that, or give more photos" in printed
     assert "    - ±    -" in printed
     assert "nan" not in printed
 
@@ -132,7 +132,7 @@ def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
         ((store, "--masks", "objects"), 3, "has no table 'objects'; it has: photos, proposals"),
         ((store, "--exclude", "foto"), 3, "has no column 'foto' of proposals; it has: box, photo"),
         ((store, "--exclude", "box"), 2, "column 'box' of proposals holds float32 (4,) a row, expected one whole number, such as photo"),
-        ((store, "--groups", "6,x"), 2, "--groups must be whole numbers with commas, such as 6,12,25, got '6,x'"),
+        ((store, "--groups", "6,x"), 2, "--groups must be whole numbers from 1 on with commas, such as 6,12,25, got '6,x'"),
         ((store, "--neighbours", "0"), 2, "neighbours must be different numbers of at least 1, got 0"),
         ((store, "--tau", "-1"), 2, "tau must be a number > 0, got -1.0"),
         ((str(tmp_path / "nowhere"),), 3, "expected a feature store at"),

@@ -68,3 +68,9 @@ def test_a_set_that_is_smaller_than_the_numbers_of_groups_still_has_groups() -> 
 def test_wrong_settings_are_one_sentence(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         GroupSettings(**settings)  # type: ignore[arg-type]
+
+
+def test_as_many_groups_as_objects_are_called_that() -> None:
+    vectors, _ = blobs(10, num_blobs=3)
+    (sign,) = found(vectors, num_groups=(16,), neighbours=(3,)).of(16).signs_of_collapse[-1:]
+    assert sign == "each of the 10 objects is a group of its own: ask for fewer groups than that, or give more photos"
