@@ -1,6 +1,5 @@
 """The story of a cache of views: where the backbone is frozen, each photo's views go through it once, each rank its share, and every epoch reads them."""
 
-import hashlib
 import shutil
 from collections.abc import Callable
 from contextlib import closing
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from mcdist import build
 from mcdist.config import Config
@@ -21,6 +19,7 @@ from mcdist.data.shards.digest import bytes_digest
 from mcdist.errors import DataError, MachineError
 from mcdist.evaluate.extract.encoders import evaluating
 from mcdist.location import expand_variables
+from mcdist.model.weights_digest import weights_digest
 from mcdist.ranks.agree import all_together, run_on_first
 from mcdist.report.console import Console
 from mcdist.report.image_progress import ImageProgress
@@ -126,15 +125,6 @@ def plan_of(cached: _Cached, *, content: Content) -> StorePlan:
         chunk=layout.chunk,
         about={"dataset": content.where, "device": cached.state.world.device.type},
     )
-
-
-def weights_digest(module: nn.Module) -> str:
-    """SHA-256 over names, types, shapes and values of all parameters and buffers, in hexadecimal."""
-    digest = hashlib.sha256()
-    for name, tensor in module.state_dict().items():
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def check_disk(folder: Path, *, num_bytes: int, num_pairs: int) -> None:

@@ -1,6 +1,5 @@
 """The story of a zoom store: every object of a shard folder cut out, enlarged and seen by the frozen backbone, each rank its share of the photos."""
 
-import hashlib
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -23,6 +22,7 @@ from mcdist.errors import ShardError
 from mcdist.extraction import begun
 from mcdist.model.backbones.backbone import Backbone
 from mcdist.model.backbones.fold import fold_norms
+from mcdist.model.weights_digest import weights_digest
 from mcdist.ranks.agree import all_together, lost_ranks_explained, run_on_first
 from mcdist.ranks.join import leave_world
 from mcdist.report.console import Console
@@ -185,15 +185,6 @@ def _data_of(reader: SampleReader) -> dict[str, Any]:
     """What identifies photos and masks. A run goes on with its samples in another format, so bytes count only where the digest knows keys alone."""
     known = {"samples": content_of(reader).digest, "num_photos": len(reader)}
     return known if "items" in reader.manifest.options else {**known, "bytes": bytes_digest(reader.manifest)}
-
-
-def weights_digest(backbone: Backbone) -> str:
-    """SHA-256 of all weights and running statistics, in hexadecimal."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(backbone.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _fenced(task: ZoomTask, do: Callable[[], Result]) -> Result:

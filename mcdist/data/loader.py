@@ -134,8 +134,11 @@ def make_loader(
     return loader
 
 
-def load_requests(source: Dataset[Any], *, batches: Iterable[list[Request]], num_workers: int, prefetch: int, pin_memory: bool = False) -> BatchLoader:
-    """The micro-batches of these requests, in their order, made by `source` in `num_workers` processes, or in this one where there are none."""
+def load_requests(source: Dataset[Any], *, batches: Iterable[list[Any]], num_workers: int, prefetch: int, pin_memory: bool = False) -> BatchLoader:
+    """What `source` makes of each batch of requests, in their order, in `num_workers` processes, or in this one where there are none.
+
+    Iterating raises the error that a worker met; closing the iterator ends the workers. `prefetch`: batches that each worker holds ready.
+    """
     return BatchLoader(
         source,
         batch_sampler=batches,

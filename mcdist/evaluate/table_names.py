@@ -1,5 +1,7 @@
 """Columns of an evaluation's feature store. Table `photos` has a row for each photo, tables `predicted` and `proposals` one for each object."""
 
+from mcdist.store.names import VECTORS
+
 HEIGHT, WIDTH = "height", "width"
 """Of the photo itself, in pixels."""
 SALIENCY = "saliency"
@@ -30,7 +32,7 @@ NUM_IDS = 256
 
 def vectors_of(pooling: str, encoder: str) -> str:
     """The column of object vectors."""
-    return f"vectors/{pooling}/{encoder}"
+    return f"{VECTORS}{pooling}/{encoder}"
 
 
 def segments_of(num_groups: int) -> str:

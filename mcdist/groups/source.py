@@ -10,11 +10,9 @@ from mcdist.errors import ConfigError, DataError
 from mcdist.groups.record import Source
 from mcdist.run_dir import RunDir, step_of
 from mcdist.store.manifest import read_manifest
+from mcdist.store.names import VECTORS
 from mcdist.store.plan import digest
 from mcdist.store.store import Column, FeatureStore
-
-VECTORS = "vectors/"
-"""What the names of columns of object vectors begin with."""
 
 
 @dataclass(frozen=True, slots=True)

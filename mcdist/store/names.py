@@ -6,6 +6,8 @@ PLAN_NAME = "plan.json"
 MANIFEST_NAME = "manifest.json"
 PHOTOS = "photos"
 """The table with one row for each photo."""
+VECTORS = "vectors/"
+"""What the names of columns of object vectors begin with."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_\- ]*(/[A-Za-z0-9_-][A-Za-z0-9_\- ]*)*")
 

@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mcdist.data.loader import BatchLoader, prepare_workers, start_worker
+from mcdist.data.loader import load_requests
 from mcdist.data.shards.sample import Sample
 from mcdist.data.views.objects import keep_largest
 from mcdist.errors import McdistError
@@ -81,18 +81,5 @@ def cut_photos(photos: ZoomedPhotos, *, requests: list[list[int]], num_workers: 
         MachineError: a worker died.
     """
     num_workers = min(num_workers, len(requests)) if len(requests) > 1 else 0
-    loader: Any = BatchLoader(
-        photos,
-        batch_sampler=requests,
-        collate_fn=_as_they_are,
-        num_workers=num_workers,
-        prefetch_factor=PREFETCH if num_workers else None,
-        worker_init_fn=start_worker,
-        multiprocessing_context=prepare_workers() if num_workers else None,
-        generator=torch.Generator(),
-    )
+    loader: Any = load_requests(photos, batches=requests, num_workers=num_workers, prefetch=PREFETCH)
     yield from iter(loader)
-
-
-def _as_they_are(request: Any) -> Any:
-    return request

@@ -6,12 +6,11 @@ from mcdist.data.shards.sample import Sample
 from mcdist.data.views.objects import Numbering
 from mcdist.evaluate.table_names import AREA_PX, BOX, DROPPED, HEIGHT, NUMBER, PHOTO, WIDTH
 from mcdist.model.backbones.backbone import Backbone
-from mcdist.store.names import PHOTOS
+from mcdist.store.names import PHOTOS, VECTORS
 from mcdist.store.store import FeatureStore
 from mcdist.zoom.extents import Extents
 from mcdist.zoom.vectors import LAST, ZOOM, kinds_of
 
-VECTORS = "vectors/"
 OBJECTS = "objects"
 """The objects of the photos' own masks; NUMBER is an object's number in the maps that training sees."""
 BAD = "bad"

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
-from mcdist.data.loader import BatchLoader, prepare_workers, start_worker
+from mcdist.data.loader import load_requests
 from mcdist.data.pictures.resize import resize_nearest
 from mcdist.data.shards.sample import Sample
 from mcdist.errors import DataError, McdistError
@@ -62,16 +62,8 @@ def prepared_batches(
         MachineError: a worker died.
     """
     num_workers = min(num_workers, len(batches)) if len(batches) > 1 else 0
-    loader: Any = BatchLoader(
-        PreparedPhotos(photos.read, size_px=size_px, with_truth=with_truth),
-        batch_sampler=batches,
-        collate_fn=_as_they_are,
-        num_workers=num_workers,
-        prefetch_factor=PREFETCH if num_workers else None,
-        worker_init_fn=start_worker,
-        multiprocessing_context=prepare_workers() if num_workers else None,
-        generator=torch.Generator(),
-    )
+    source = PreparedPhotos(photos.read, size_px=size_px, with_truth=with_truth)
+    loader: Any = load_requests(source, batches=batches, num_workers=num_workers, prefetch=PREFETCH)
     yield from iter(loader)
 
 
@@ -90,7 +82,3 @@ def prepare(sample: Sample, *, size_px: int, with_truth: bool) -> Prepared:
         instances=sample.instances,
         truth=sample.segments if with_truth else None,
     )
-
-
-def _as_they_are(batch: Any) -> Any:
-    return batch
