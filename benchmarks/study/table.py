@@ -14,6 +14,7 @@ from typing import Annotated
 import numpy
 import typer
 
+from benchmarks.harness.measurement import run
 from mcdist.errors import ConfigError, DataError
 from mcdist.records import Evaluation, Row
 from mcdist.records.difference import CLEAR_STDS
@@ -72,13 +73,13 @@ def main(runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Eval
 
     Example: python -m benchmarks.study.table runs/a_0 runs/a_1 runs/a_2
     """
-    typer.echo(markdown(lines_of([_read(run) for run in runs]), num_runs=len(runs)))
+    typer.echo(markdown(lines_of([_read(folder) for folder in runs]), num_runs=len(runs)))
 
 
-def _read(run: Path) -> Evaluation:
-    path = RunDir(run).evaluation
+def _read(folder: Path) -> Evaluation:
+    path = RunDir(folder).evaluation
     if not path.is_file():
-        raise ConfigError(f"{run} is not evaluated: there is no {path}; run: mcdist evaluate {run}")
+        raise ConfigError(f"{folder} is not evaluated: there is no {path}; run: mcdist evaluate {folder}")
     return Evaluation.from_json(path.read_text(), where=str(path))
 
 
@@ -105,4 +106,4 @@ def _difference(line: Line) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

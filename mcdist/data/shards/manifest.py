@@ -91,6 +91,8 @@ def parse_manifest(content: bytes, *, where: str) -> Manifest:
         version = fields["schema_version"]
     except DAMAGE as error:
         raise _damaged(where, error) from error
+    if "columns" in fields:
+        raise ShardError(f"expected the manifest of a shard folder, {where} is that of a feature store; name the folder that mcdist shards build wrote")
     if version != SCHEMA_VERSION:
         raise ShardError(
             f"{where} has schema version {version}, this mcdist reads {SCHEMA_VERSION}; rebuild the shards with: mcdist shards build ... --overwrite"

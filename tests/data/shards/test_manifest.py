@@ -48,6 +48,13 @@ def test_a_manifest_that_is_no_object_is_one_sentence(make_shards: MakeShards) -
         read_manifest(folder)
 
 
+def test_a_feature_store_is_not_called_shards_to_overwrite(make_shards: MakeShards) -> None:
+    folder = make_shards(3)
+    _spoil(folder, lambda content: content.update(schema_version=1, columns={}))
+    with pytest.raises(ShardError, match="is that of a feature store; name the folder that mcdist shards build wrote"):
+        read_manifest(folder)
+
+
 @pytest.mark.parametrize("version", [1, 3])
 def test_another_schema_version_says_what_to_do(make_shards: MakeShards, version: int) -> None:
     folder = make_shards(3)
