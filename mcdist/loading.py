@@ -1,5 +1,6 @@
 """A run ready for use: its encoder, catalogue and names. `mcdist.load` gives it to programs, `mcdist segment` and `mcdist search` use it too."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +19,14 @@ from mcdist.catalogue.names_file import NamesFile
 from mcdist.choices import Device
 from mcdist.config import Config
 from mcdist.config.file import load_run_config
+from mcdist.data.loader import read_sample
+from mcdist.data.readers.reader import SampleReader
 from mcdist.disk.checkpoint import Checkpoint, find_checkpoint
 from mcdist.errors import CheckpointError, ConfigError, DataError
 from mcdist.evaluate.settings import ExtractSettings
 from mcdist.model.inference import quicken
 from mcdist.run_dir import RunDir, name_of
-from mcdist.segments.photo_files import NoPhoto, PhotoImage, Sizes, image_of, read_image
+from mcdist.segments.photo_files import NoPhoto, PhotoImage, Sizes, image_of, read_pixels
 from mcdist.segments.segment_photos import find_in_batch
 from mcdist.segments.segmented import Segment, SegmentedPhoto
 from mcdist.segments.segmenter import Segmenter, at_own_size
@@ -31,8 +34,6 @@ from mcdist.trained import encoder_of
 
 Photo = Path | str | Image.Image | UInt8[numpy.ndarray, "..."] | UInt8[Tensor, "..."]
 """A JPEG or PNG file, a PIL image, or pixels: an array [H, W, 3] or [H, W] (grey), or a tensor [3, H, W]."""
-
-PIXEL = "pixel"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +60,10 @@ class SearchResult:
 class LoadedRun:
     """A run with its catalogue. Names are read anew for each photo, so that what a person names meanwhile counts."""
 
-    def __init__(self, run_dir: RunDir, *, catalogue: Catalogue, segmenter: Segmenter) -> None:
+    def __init__(self, run_dir: RunDir, *, config: Config, catalogue: Catalogue, segmenter: Segmenter) -> None:
         """See `load_run`."""
-        self.run_dir, self.catalogue, self.segmenter = run_dir, catalogue, segmenter
+        self.run_dir, self.config, self.catalogue, self.segmenter = run_dir, config, catalogue, segmenter
+        self._reader: list[SampleReader] = []
 
     @property
     def classes(self) -> Classes:
@@ -108,6 +110,16 @@ class LoadedRun:
         vector = _at(looked.features[0], x=(x + 0.5) / ready.width, y=(y + 0.5) / ready.height) if segment is None else segment.vector
         return SearchResult(segment, self._hits(vector, classes=classes, num=num))
 
+    def photo(self, index: int) -> UInt8[numpy.ndarray, "H W 3"]:
+        """A photo of the catalogue, by its index in the data set.
+
+        Raises:
+            ConfigError, ShardError: the shards that the catalogue was made of are gone or damaged.
+        """
+        if not self._reader:
+            self._reader.append(build.open_reader(self.catalogue.facts.dataset, key="data.train", data=self.config.data))
+        return read_sample(self._reader[0], index).photo.permute(1, 2, 0).numpy()
+
     def _hits(self, vector: Float[numpy.ndarray, " D"], *, classes: Classes, num: int) -> tuple[Hit, ...]:
         objects = self.catalogue.objects
         rows, similarity = self.catalogue.search(vector, num=num)
@@ -128,12 +140,7 @@ class LoadedRun:
     def _ready(self, photo: Photo, *, window_px: int = 0) -> PhotoImage:
         settings, stride = self.segmenter.settings, self.segmenter.encoder.backbone.stride
         sizes = Sizes(size_px=settings.size_px, stride=stride, window_px=window_px, with_shown=False)
-        if not isinstance(photo, str | Path):
-            return image_of(pixels_of(photo), sizes=sizes)
-        read = read_image(Path(photo), sizes=sizes)
-        if isinstance(read, NoPhoto):
-            raise DataError(f"the photo {photo} {read.reason}")
-        return read
+        return image_of(pixels_at(Path(photo)) if isinstance(photo, str | Path) else pixels_of(photo), sizes=sizes)
 
 
 def load_run(run: Path | str, *, checkpoint: str = "", device: Device = "auto") -> LoadedRun:
@@ -150,9 +157,12 @@ def load_run(run: Path | str, *, checkpoint: str = "", device: Device = "auto") 
     return ready_run(config, run_dir, checkpoint=checkpoint, device=chosen)
 
 
-def ready_run(config: Config, run_dir: RunDir, *, checkpoint: str = "", device: torch.device) -> LoadedRun:
-    """`load_run` of a configuration that was read, on a device that was chosen."""
+def ready_run(
+    config: Config, run_dir: RunDir, *, checkpoint: str = "", device: torch.device, before: Callable[[Catalogue], None] = lambda catalogue: None
+) -> LoadedRun:
+    """`load_run` of a configuration that was read, on a device that was chosen. `before` is called with the catalogue, before the encoder is read."""
     catalogue = Catalogue.open(run_dir)
+    before(catalogue)
     found = _checkpoint_of(catalogue.facts, run_dir=run_dir, which=checkpoint)
     settings = ExtractSettings(**catalogue.facts.settings)
     encoder = encoder_of(config, found.tensors, device=device)
@@ -163,7 +173,7 @@ def ready_run(config: Config, run_dir: RunDir, *, checkpoint: str = "", device: 
         num_groups=tuple(build.head_groups(config)),
         device=device,
     )
-    return LoadedRun(run_dir, catalogue=catalogue, segmenter=segmenter)
+    return LoadedRun(run_dir, config=config, catalogue=catalogue, segmenter=segmenter)
 
 
 def classes_of(run_dir: RunDir, *, catalogue: Catalogue) -> Classes:
@@ -185,6 +195,14 @@ def names_of(run_dir: RunDir, *, catalogue: Catalogue) -> NamesFile:
         num_objects=len(catalogue.objects),
         num_dims=clusters.centroids.shape[1],
     )
+
+
+def pixels_at(path: Path) -> UInt8[numpy.ndarray, "H W 3"]:
+    """The pixels of a photo file, upright, RGB; DataError where it cannot be read."""
+    read = read_pixels(path)
+    if isinstance(read, NoPhoto):
+        raise DataError(f"the photo {path} {read.reason}")
+    return read
 
 
 def pixels_of(photo: Image.Image | numpy.ndarray | Tensor) -> UInt8[numpy.ndarray, "H W 3"]:
@@ -217,8 +235,8 @@ def _checkpoint_of(facts: CatalogueFacts, *, run_dir: RunDir, which: str) -> Che
             return found
         if which:
             raise ConfigError(
-                f"{run_dir.catalogue} is of the checkpoint after step {facts.step}, {which} is another one (step {found.numbers['step']}); leave out --checkpoint, "
-                f"or make a catalogue of it: mcdist cluster {run_dir.root} --checkpoint {which} --overwrite"
+                f"{run_dir.catalogue} is of another checkpoint (step {facts.step}) than {which} (step {found.numbers['step']}); "
+                f"leave out --checkpoint, or make a catalogue of this one: mcdist cluster {run_dir.root} --checkpoint {which} --overwrite"
             )
     raise CheckpointError(f"{run_dir.catalogue} is of the checkpoint after step {facts.step}, which {run_dir.root} does not hold any more; {remedy}")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mcdist import build
+from mcdist.catalogue.catalogue import Catalogue
 from mcdist.catalogue.classes import Classes
 from mcdist.config.file import load_run_config
 from mcdist.errors import ConfigError, DataError
@@ -62,15 +63,22 @@ def segment_run(
     config = load_run_config(run_dir, overrides=[f"run.device={device}", "run.num_threads=0"])
     if window_px < 0:
         raise ConfigError(f"--window must be a number of pixels, or 0 for none, got {window_px}")
+    named = named_photos(photos)
+    for path in photos:
+        check_apart(path if path.is_dir() else path.parent, out=out, confidence=None)
     world = build.build_world(config)
     try:
         with lost_ranks_explained(world=world):
             build.prepare_process(config, world=world)
-            run = ready_run(config, run_dir, checkpoint=checkpoint, device=world.device)
-            named = named_photos(photos)
-            for folder in {path if path.is_dir() else path.parent for path in photos}:
-                check_apart(folder, out=out, confidence=None)
-            task = _task(run, named=named, out=SegmentFolder(out, with_overlays=overlays), window_px=window_px, overwrite=overwrite and world.is_first)
+            folder = SegmentFolder(out, with_overlays=overlays)
+            run = ready_run(
+                config,
+                run_dir,
+                checkpoint=checkpoint,
+                device=world.device,
+                before=lambda catalogue: _open(folder, run_dir, catalogue=catalogue, photos=named, window_px=window_px, overwrite=overwrite and world.is_first),
+            )
+            task = _task(run, named=named, out=folder, window_px=window_px)
             workers = num_workers if num_workers is not None else min(GPU_WORKERS, max(1, world.num_cores - 1)) if world.device.type == "cuda" else 1
             own, num_all = (part - 1) * world.num_ranks + world.rank + 1, num_parts * world.num_ranks
             done = all_together(
@@ -86,32 +94,35 @@ def segment_run(
     return Segmented(done, num_classes=len(task.classes.names), not_segmented=listed, wall_s=time.monotonic() - began_s)
 
 
-def _task(run: LoadedRun, *, named: NamedPhotos, out: SegmentFolder, window_px: int, overwrite: bool) -> Task:
-    names = names_of(run.run_dir, catalogue=run.catalogue).read()
-    classes = names.apply(run.catalogue.clusters)
-    settings, facts = run.catalogue.facts.settings, run.catalogue.facts
-    listed = _listed(classes)
+def _open(out: SegmentFolder, run_dir: RunDir, *, catalogue: Catalogue, photos: NamedPhotos, window_px: int, overwrite: bool) -> None:
+    """Begin or continue the folder, before time is spent on the encoder."""
+    names = names_of(run_dir, catalogue=catalogue).read()
+    settings = catalogue.facts.settings
     about = {
         "format": CLASSES_FORMAT,
-        "run": str(run.run_dir.root.resolve()),
-        "photos": str(named.root),
-        "catalogue": run.catalogue.key,
-        "step": facts.step,
+        "run": str(run_dir.root.resolve()),
+        "photos": str(photos.root),
+        "catalogue": catalogue.key,
+        "step": catalogue.facts.step,
         "masks": settings["predicted_by"],
         "objects": settings["objects"],
         "settings": settings,
         "window_px": window_px,
         "names_revision": names.revision,
-        "classes": listed,
+        "classes": _listed(names.apply(catalogue.clusters)),
     }
     out.open(about, same=("catalogue", "settings", "window_px"), overwrite=overwrite)
+
+
+def _task(run: LoadedRun, *, named: NamedPhotos, out: SegmentFolder, window_px: int) -> Task:
+    classes, settings = run.classes, run.catalogue.facts.settings
     splits = [[parent, into, centroids.tolist()] for parent, into, centroids in classes.splits]
     return Task(
         photos=named,
         out=out,
         segmenter=run.segmenter,
         classes=classes,
-        about_classes=digest([run.catalogue.key, settings, window_px, listed, splits])[:16],
+        about_classes=digest([run.catalogue.key, settings, window_px, _listed(classes), splits])[:16],
         sizes=Sizes(size_px=settings["size_px"], stride=run.segmenter.encoder.backbone.stride, window_px=window_px, with_shown=out.with_overlays),
     )
 

@@ -75,16 +75,24 @@ def photo_batches(paths: Sequence[str], *, batches: list[list[int]], sizes: Size
 
 
 def read_image(path: Path, *, sizes: Sizes) -> PhotoImage | NoPhoto:
-    """The photo at `path`, upright; any size that a photo may have, grey, palette, CMYK or with opacity, JPEG or PNG."""
+    """The photo at `path`, ready for the encoder."""
+    pixels = read_pixels(path)
+    return pixels if isinstance(pixels, NoPhoto) else image_of(pixels, sizes=sizes)
+
+
+def read_pixels(path: Path) -> UInt8[numpy.ndarray, "H W 3"] | NoPhoto:
+    """The photo at `path`, upright, RGB: a JPEG or PNG of any size that a photo may have, grey, palette, CMYK or with opacity."""
     try:
         content = path.read_bytes()
         read_photo_header(content)
-        pixels = decode_upright(content)
     except OSError as error:
         return NoPhoto(f"cannot be read ({error.strerror}); check the file and its permissions")
     except ValueError as error:
         return NoPhoto(str(error))
-    return image_of(pixels, sizes=sizes)
+    try:
+        return decode_upright(content)
+    except ValueError as error:
+        return NoPhoto(f"is damaged ({error}); replace it or leave it out")
 
 
 def image_of(pixels: UInt8[numpy.ndarray, "H W 3"], *, sizes: Sizes) -> PhotoImage:
