@@ -57,21 +57,21 @@ def timed(folder: Path, *, photos: Path, num_photos: int, size_px: int, repeats:
         with clock.stage(STAGES[2]):
             found = [objects for one in looked for objects in quick.find(one, height=size_px, width=size_px)]
         with clock.stage(STAGES[3]):
-            done = [at_own_size(one, classes=classes, height=photo.height, width=photo.width) for one, photo in zip(found, sound, strict=True)]
+            done = [at_own_size(objects, classes=classes, height=photo.height, width=photo.width) for objects, photo in zip(found, sound, strict=True)]
         with clock.stage(STAGES[4]):
-            for one in done:
-                encode_palette_png(one.class_map, colours=map_colours())
+            for segmented in done:
+                encode_palette_png(segmented.class_map, colours=map_colours())
         with clock.stage(STAGES[5]):
-            for one, photo in zip(done, sound, strict=True):
+            for segmented, photo in zip(done, sound, strict=True):
                 assert photo.shown is not None
-                overlay_jpeg(photo.shown, segmented=one)
+                overlay_jpeg(photo.shown, segmented=segmented)
         with clock.stage(STAGES[6]):
-            for one in done:
-                json_text.dumps(one.to_json("photo"))
+            for segmented in done:
+                json_text.dumps(segmented.to_json("photo"))
         whole = sum(clock.cpu_s[stage] for stage in STAGES)
         for stage, cpu_s in {**clock.cpu_s, "whole": whole}.items():
             rows.setdefault(stage, []).append(1000 * cpu_s / len(sound))
-    return rows, sum(len(one.segments) for one in done) / len(done)
+    return rows, sum(len(segmented.segments) for segmented in done) / len(done)
 
 
 def rows_of(times_ms: dict[str, list[float]], *, shape: str, provider: str) -> list[Measurement]:
