@@ -27,5 +27,14 @@ OBJECT_GRAPH, GROUP_SEGMENTS = "object-graph", "group-segments"
 UNLABELLED_CLUSTERS = "unlabelled-clusters"
 PROTOCOLS = (MASKCONTRAST_KMEANS, MEAN_EMBEDDING, OBJECT_GRAPH, GROUP_SEGMENTS, UNLABELLED_CLUSTERS)
 
+DAVIS_PROPAGATION, DAVIS_PROPAGATION_DINOV3 = "davis-propagation", "davis-propagation/dinov3"
+"""Protocols of videos, for `mcdist davis`."""
+
+FIRST_FRAME = "first frame"
+"""The encoder of a row whose labels are the first frame's, copied to all: the floor of videos."""
+
 MIOU, SILHOUETTE = "mIoU", "silhouette"
 """Metrics: mean IoU over the classes in %, and how clear clusters are, -1..1."""
+
+REGION_AND_BOUNDARY = "J&F"
+"""Metric of videos: half of the mean IoU and half of the mean agreement of boundaries, in %."""
