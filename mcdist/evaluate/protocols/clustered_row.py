@@ -7,7 +7,8 @@ import numpy
 from jaxtyping import Int
 
 from mcdist.evaluate.metrics.assign import assign, matching_for
-from mcdist.evaluate.metrics.confusion import class_confusion, class_iou, cluster_confusion
+from mcdist.evaluate.metrics.bootstrap import draws_of_miou
+from mcdist.evaluate.metrics.confusion import class_confusion, class_iou, cluster_confusion, object_class_counts
 from mcdist.evaluate.painting import Painting
 from mcdist.evaluate.truth import MaskCounts, Truth
 from mcdist.evaluate.view import StoreView
@@ -38,7 +39,8 @@ def miou_row(
     clusters_of: ClustersOfSeed,
     facts: dict[str, Any],
 ) -> Row:
-    """mIoU over seeds 0..num_seeds-1. Details: IoU of each class (mean over seeds) and the confusion of the first seed, row = predicted class."""
+    """mIoU over seeds 0..num_seeds-1, with its draws over photos. Details: IoU of each class (mean over seeds) and the confusion of the first seed, row =
+    predicted class."""
     found = [match_clusters(clusters_of(seed), counts=counts, num_clusters=num_clusters) for seed in range(num_seeds)]
     iou_percent = numpy.stack([100 * class_iou(confusion) for confusion, _, _ in found])
     details = {
@@ -50,7 +52,15 @@ def miou_row(
         "confusion": found[0][0].tolist(),
     }
     values = tuple(float(value) for value in iou_percent[:, counts.present].mean(axis=1))
-    return Row(protocol=protocol, subject=subject, metric=MIOU, unit="%", values=values, details=details)
+    draws = draws_of_miou([photo_counts(class_of_object, of_background, counts=counts) for _, class_of_object, of_background in found])
+    return Row(protocol=protocol, subject=subject, metric=MIOU, unit="%", values=values, details=details, draws=draws)
+
+
+def photo_counts(class_of_object: Int[numpy.ndarray, " O"], class_of_background: int, *, counts: MaskCounts) -> Int[numpy.ndarray, "P C 3"]:
+    """The class counts of each photo, where each object has one class and the rest of a photo another."""
+    return object_class_counts(
+        class_of_object, class_of_background=class_of_background, histograms=counts.histograms, outside=counts.outside, photo_of=counts.photo_of
+    )
 
 
 def match_clusters(
