@@ -8,8 +8,9 @@ INITIAL, INITIAL_BACKBONE = "initial", "initial backbone"
 ENCODERS = (TRAINED, TRAINED_BACKBONE, INITIAL, INITIAL_BACKBONE)
 """Sources of features: embeddings and backbone features, after training and before the first step."""
 
-RANDOM_LABELS = "random labels"
-"""The encoder of a row whose clusters were drawn at random: the floor."""
+RANDOM_LABELS, RANDOM_VECTORS, UPPER_BOUND = "random labels", "random vectors", "upper bound"
+FLOORS = (RANDOM_VECTORS, RANDOM_LABELS)
+"""Encoders of rows without features: clusters drawn at random, clusters of vectors drawn at random, and the majority class of each mask."""
 
 BASELINE = INITIAL_BACKBONE
 """The encoder that others are compared with: what the run started from."""
@@ -17,6 +18,8 @@ BASELINE = INITIAL_BACKBONE
 PREDICTED, PROPOSALS = "predicted", "proposals"
 MASKS = (PREDICTED, PROPOSALS)
 """Sets of object masks: those that the trained encoder predicts, and those that came with the photos."""
+TRUE_MASKS = "true"
+"""The ground truth's own, under which random labels show what the masks alone are worth."""
 
 LOGIT_SUM, UNIT_MEAN = "logit-sum", "unit-mean"
 POOLINGS = (LOGIT_SUM, UNIT_MEAN)
