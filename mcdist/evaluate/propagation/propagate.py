@@ -25,6 +25,11 @@ class Propagation:
         self._labels: list[Float[Tensor, "h w C"]] = []
         self._windows: tuple[Window, ...] = ()
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a context."""
+        return bool(self._features)
+
     def begin(self, features: Float[Tensor, "D h w"], *, labels: Float[Tensor, "C h w"]) -> None:
         """The first frame: its features, of any length, and its soft labels on the same grid."""
         self._features, self._labels = [], []
