@@ -37,7 +37,7 @@ class Propagation:
         self._windows = windows_of(height, width, radius=self.settings.radius, shape=self.settings.shape, device=features.device)
         self.add(features, labels=labels)
 
-    def add(self, features: Float[Tensor, "D h w"], *, labels: Float[Tensor, "C h w"]) -> None:
+    def add(self, features: Float[Tensor, "D h w"], *, labels: Float[Tensor, "C h1 w1"]) -> None:
         """A frame joins the context; beyond 1 + num_last (or num_last) the oldest one leaves it."""
         _check(features, labels=labels)
         self._features.append(_unit(features))
@@ -55,8 +55,6 @@ class Propagation:
         queries = _unit(features)
         if queries.shape != self._features[0].shape:
             raise DataError(f"all frames of a video must have one size, the first gave features of {_size(self._features[0])}, this one {_size(queries)}")
-        if not bool(torch.isfinite(queries).all()):
-            raise DataError("the features of a frame are not finite; propagate those of an earlier checkpoint")
         found = queries.new_empty((*queries.shape[:2], self._labels[0].shape[2]))
         for window in self._windows:
             found[window.rows, window.columns] = self._tile(queries[window.rows, window.columns], window=window)
@@ -145,6 +143,8 @@ def hard_labels(
 
 
 def _unit(features: Float[Tensor, "D h w"]) -> Float[Tensor, "h w D"]:
+    if not bool(torch.isfinite(features).all()):
+        raise DataError("the features of a frame must be finite, they are not; propagate those of an earlier checkpoint")
     return normalize(features.float(), dim=0).permute(1, 2, 0).contiguous()
 
 
