@@ -37,19 +37,23 @@ class PermutohedralLattice:
         self.num_corners = len(first)
         corner_of = torch.empty_like(order).scatter_(0, order, places)
         weights = weights_CP.T.flatten()
-        self._corner_of, self._corner_weights = corner_of.int().view(num_points, -1), weights.view(num_points, -1)
+        self._corner_of, self._corner_weights = corner_of.int().view(num_points, -1), weights.view(num_points, -1) / (1 + 2.0**-num_axes)
         self._point_of, self._point_weights = (order // (num_axes + 1)).int(), weights[order]
         self._starts = torch.cat([first, first.new_tensor([len(codes)])]).int()
         self._neighbours = [_neighbours(codes[first], step=step) for step in steps]
         self._blur = points.new_tensor([1.0, 0.5, 0.5]).expand(self.num_corners + 1, 3).contiguous()
-        self._scale = 1 / (1 + 2.0**-num_axes)
 
     def filter(self, values: Float[Tensor, "P L"]) -> Float[Tensor, "P L"]:
         """The weighted sums, a column each."""
         corners = _sums(values, rows=self._point_of, weights=self._point_weights, starts=self._starts)
         for neighbours in self._neighbours:
             corners = _sums(corners, rows=neighbours, weights=self._blur)
-        return _sums(corners, rows=self._corner_of, weights=self._corner_weights) * self._scale
+        return _sums(corners, rows=self._corner_of, weights=self._corner_weights)
+
+    def weigh(self, weights: Float[Tensor, " P"]) -> None:
+        """From now on multiply what each point gives and what it gets by its weight."""
+        self._corner_weights = self._corner_weights * weights[:, None]
+        self._point_weights = self._point_weights * weights[self._point_of]
 
 
 def _sums(values: Float[Tensor, "N L"], *, rows: Int[Tensor, "*K"], weights: Float[Tensor, "*K"], starts: Int[Tensor, " M"] | None = None) -> Float[Tensor, "M L"]:

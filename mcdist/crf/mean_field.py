@@ -105,8 +105,8 @@ class _Alike:
         colours = photos.permute(0, 2, 3, 1).float() / settings.alike_colour
         points = torch.cat([places.expand(num_photos, -1, -1, -1), colours], dim=-1).flatten(0, 2)
         self.lattice = PermutohedralLattice(points, num_sets=num_photos)
-        self.norm = self.lattice.filter(torch.ones_like(points[:, :1])).clamp(min=_NORM_MIN).rsqrt()
+        self.lattice.weigh(self.lattice.filter(torch.ones_like(points[:, :1]))[:, 0].clamp(min=_NORM_MIN).rsqrt())
 
     def message(self, values: Float[Tensor, "B H W L"]) -> Float[Tensor, "B H W L"]:
         """norm K norm values."""
-        return (self.norm * self.lattice.filter(self.norm * values.flatten(0, 2))).view_as(values)
+        return self.lattice.filter(values.flatten(0, 2)).view_as(values)
