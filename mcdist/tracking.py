@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from mcdist import build
 from mcdist.config import Config
@@ -17,17 +17,18 @@ from mcdist.data.views.normalise import statistics_on
 from mcdist.disk.checkpoint import find_checkpoint, load_checkpoint
 from mcdist.distributed import World
 from mcdist.errors import ConfigError
-from mcdist.evaluate.extract.encoders import EncoderPair, equal_weights, evaluating
+from mcdist.evaluate.extract.encoders import equal_weights, evaluating
 from mcdist.evaluate.metrics.davis import DavisYear
 from mcdist.evaluate.propagation.settings import propagation_settings
 from mcdist.model.backbones.backbone import Backbone
 from mcdist.model.backbones.registry import BACKBONES, make_backbone
+from mcdist.model.encoder import Encoder
 from mcdist.model.weights_digest import weights_digest
 from mcdist.ranks.agree import all_together, lost_ranks_explained, run_on_first
 from mcdist.ranks.join import leave_world
 from mcdist.records import Row
 from mcdist.records.draws import packed
-from mcdist.records.names import DAVIS_PROPAGATION, FIRST_FRAME, INITIAL_BACKBONE
+from mcdist.records.names import DAVIS_PROPAGATION, ENCODERS, FIRST_FRAME, INITIAL, INITIAL_BACKBONE, TRAINED, TRAINED_BACKBONE
 from mcdist.report.pictures.animation import Shown, write_animation
 from mcdist.report.progress import LINE_EVERY_S, progress_bar
 from mcdist.run_dir import RunDir, name_of, write_atomically
@@ -72,8 +73,8 @@ def track_run(run_dir: RunDir, videos: Videos, *, overrides: list[str], which: s
     trained, initial = find_checkpoint(run_dir.root, which=which), load_checkpoint(run_dir.initial_checkpoint)
 
     def make(world: World) -> tuple[FrameEncoder, dict[str, str]]:
-        pair = _pair(*(encoder_of(config, one.tensors, device=world.device) for one in (trained, initial)), step=int(trained.numbers["step"]), world=world)
-        return _run_encoder(pair), {"trained": str(trained.numbers["sha256"]), "initial": str(initial.numbers["sha256"])}
+        after, before = (encoder_of(config, one.tensors, device=world.device) for one in (trained, initial))
+        return _run_encoder(after, before, device=world.device), {"trained": str(trained.numbers["sha256"]), "initial": str(initial.numbers["sha256"])}
 
     key = digest([videos.protocol, videos.year, videos.split, str(videos.root.resolve())])[:8]
     folder = out or run_dir.root / "davis" / f"{name_of(int(trained.numbers['step']))}-{key}"
@@ -174,27 +175,21 @@ def _animate(video: Video, *, encoders: tuple[str, ...], folder: VideoFolder) ->
     write_animation(video.frames, shown=shown, read=read_frame, path=path)
 
 
-def _pair(trained: nn.Module, initial: nn.Module, *, step: int, world: World) -> EncoderPair:
-    backbone = trained.backbone
-    assert isinstance(backbone, Backbone) and isinstance(initial.backbone, Backbone)
-    shared = equal_weights(backbone, initial.backbone)
-    return EncoderPair(trained, initial, step=step, device=world.device, mean=backbone.mean, std=backbone.std, shared_backbone=shared)
-
-
-def _run_encoder(pair: EncoderPair) -> FrameEncoder:
+def _run_encoder(trained: Encoder, initial: Encoder, *, device: torch.device) -> FrameEncoder:
     """The embedding after and before training, and the backbone's own features; where it did not train, those once, as the initial backbone's."""
-    trained, initial = pair.trained, pair.initial
-    names = tuple(name for name in ("trained", "trained backbone", "initial", INITIAL_BACKBONE) if not (pair.shared_backbone and name == "trained backbone"))
+    backbone = trained.backbone
+    is_shared = equal_weights(backbone, initial.backbone)
+    names = tuple(name for name in ENCODERS if not (is_shared and name == TRAINED_BACKBONE))
 
     def features(frame: Float[Tensor, "3 H W"]) -> dict[str, Float[Tensor, "_ _ _"]]:
         with evaluating(trained, initial):
-            image = _normalised(frame, mean=pair.mean, std=pair.std)
-            after = trained.backbone(image)
-            before = after if pair.shared_backbone else initial.backbone(image)
-            maps = {"trained": trained.head(after).features, "trained backbone": after, "initial": initial.head(before).features, INITIAL_BACKBONE: before}
+            image = _normalised(frame, mean=backbone.mean, std=backbone.std)
+            after = backbone(image)
+            before = after if is_shared else initial.backbone(image)
+            maps = {TRAINED: trained.head(after).features, TRAINED_BACKBONE: after, INITIAL: initial.head(before).features, INITIAL_BACKBONE: before}
             return {name: maps[name][0].float() for name in names}
 
-    return FrameEncoder(names, features=features, stride=trained.backbone.stride, device=pair.device)
+    return FrameEncoder(names, features=features, stride=backbone.stride, device=device)
 
 
 def _backbone_encoder(backbone: Backbone, *, device: torch.device) -> FrameEncoder:

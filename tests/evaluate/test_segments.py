@@ -76,6 +76,23 @@ def test_the_segmentation_is_judged_over_all_pixels_with_its_own_background(tmp_
     assert numpy.sum(three.details["confusion"]) == numpy.sum(one.details["confusion"]) == not_void
 
 
+def test_segments_after_a_crf_have_rows_of_their_own(tmp_path: Path) -> None:
+    """The rows without it are what they were; objects of one colour come out whole, so the field can only help here."""
+    encoders = encoder_pair(trained=GroupEncoder())
+    for predicted_by in ("saliency", "groups"):
+        settings = replace(EXTRACT, predicted_by=predicted_by)
+        plain, refined = (
+            make_store(tmp_path / f"{predicted_by}{alpha}", samples=SAMPLES[:4], encoders=encoders, settings=replace(settings, crf_alpha=alpha)) for alpha in (0.0, 1.0)
+        )
+        before, _ = judge_store(plain, classes=CLASSES, protocols=["group-segments"])
+        after, view = judge_store(refined, classes=CLASSES, protocols=["group-segments"])
+        assert view.crf_alpha == 1.0
+        assert after.evaluation.rows[:2] == before.evaluation.rows
+        assert [row.protocol for row in after.evaluation.rows[2:]] == ["group-segments + CRF, alpha 1"] * 2
+        assert after.evaluation.rows[3].mean > before.evaluation.rows[1].mean
+        assert numpy.sum(after.evaluation.rows[3].details["confusion"]) == numpy.sum(before.evaluation.rows[1].details["confusion"])
+
+
 def test_masks_may_be_predicted_by_the_groups(tmp_path: Path) -> None:
     settings = replace(EXTRACT, predicted_by="groups")
     encoders = encoder_pair(trained=GroupEncoder())
