@@ -56,7 +56,9 @@ class PermutohedralLattice:
         self._point_weights = self._point_weights * weights[self._point_of]
 
 
-def _sums(values: Float[Tensor, "N L"], *, rows: Int[Tensor, "*K"], weights: Float[Tensor, "*K"], starts: Int[Tensor, " M"] | None = None) -> Float[Tensor, "M L"]:
+def _sums(
+    values: Float[Tensor, "N L"], *, rows: Int[Tensor, "*K"], weights: Float[Tensor, "*K"], starts: Int[Tensor, " M"] | None = None
+) -> Float[Tensor, "M L"]:
     """Weighted sums of rows: of each row of `rows`, or of those from each start to the next. Several times as fast as products with sparse matrices."""
     return embedding_bag(rows, values, starts, per_sample_weights=weights, mode="sum")
 

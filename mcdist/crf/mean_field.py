@@ -22,9 +22,7 @@ _POINTS_AT_ONCE = {"cpu": 1, "cuda": 2**23}
 """Pixels of one lattice: a GPU is faster with several photos in one, a CPU is not."""
 
 
-def crf(
-    log_probability: Float[Tensor, "B L H W"], *, photos: UInt8[Tensor, "B 3 H W"], settings: CrfSettings | None = None
-) -> Float[Tensor, "B L H W"]:
+def crf(log_probability: Float[Tensor, "B L H W"], *, photos: UInt8[Tensor, "B 3 H W"], settings: CrfSettings | None = None) -> Float[Tensor, "B L H W"]:
     """Probabilities of L labels after mean field, of each photo on its own.
 
     Args:

@@ -220,9 +220,7 @@ def _naive_edge(mask: numpy.ndarray) -> numpy.ndarray:
         for column in range(width):
             right = mask[row, column + 1] if column + 1 < width else None
             below = mask[row + 1, column] if row + 1 < height else None
-            if right is None or below is None:
-                neighbours = [one for one in (right, below) if one is not None]
-            else:
-                neighbours = [right, below, mask[row + 1, column + 1]]
+            diagonal = mask[row + 1, column + 1] if right is not None and below is not None else None
+            neighbours = [one for one in (right, below, diagonal) if one is not None]
             edge[row, column] = any(bool(mask[row, column]) != bool(one) for one in neighbours)
     return edge

@@ -82,7 +82,8 @@ def test_segments_after_a_crf_have_rows_of_their_own(tmp_path: Path) -> None:
     for predicted_by in ("saliency", "groups"):
         settings = replace(EXTRACT, predicted_by=predicted_by)
         plain, refined = (
-            make_store(tmp_path / f"{predicted_by}{alpha}", samples=SAMPLES[:4], encoders=encoders, settings=replace(settings, crf_alpha=alpha)) for alpha in (0.0, 1.0)
+            make_store(tmp_path / f"{predicted_by}{alpha}", samples=SAMPLES[:4], encoders=encoders, settings=replace(settings, crf_alpha=alpha))
+            for alpha in (0.0, 1.0)
         )
         before, _ = judge_store(plain, classes=CLASSES, protocols=["group-segments"])
         after, view = judge_store(refined, classes=CLASSES, protocols=["group-segments"])

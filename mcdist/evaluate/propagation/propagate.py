@@ -127,9 +127,7 @@ def soft_labels(numbers: Int[Tensor, "H W"], *, num_objects: int, height: int, w
     return (on_grid[None] == torch.arange(num_objects + 1, device=numbers.device)[:, None, None]).float()
 
 
-def hard_labels(
-    labels: Float[Tensor, "C h w"], *, upsampled: tuple[int, int], size: tuple[int, int], stretch: bool = True
-) -> Int[Tensor, "H W"]:
+def hard_labels(labels: Float[Tensor, "C h w"], *, upsampled: tuple[int, int], size: tuple[int, int], stretch: bool = True) -> Int[Tensor, "H W"]:
     """The channel of each pixel: soft labels bilinearly at `upsampled`, each channel stretched to 0..1, the largest, then the nearest pixel at `size`.
 
     A channel that is 0 everywhere stays so: an object that left no label is found nowhere.

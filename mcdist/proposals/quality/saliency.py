@@ -136,7 +136,12 @@ def _region(soft: Float[numpy.ndarray, "H W"], *, wanted: Bool[numpy.ndarray, "H
     rows, columns = numpy.nonzero(wanted & counted)
     row, column = (int(numpy.floor(places.mean() + 0.5)) + 1 for places in (rows, columns))
     found = 0.0
-    for part in ((slice(0, row), slice(0, column)), (slice(0, row), slice(column, None)), (slice(row, None), slice(0, column)), (slice(row, None), slice(column, None))):
+    for part in (
+        (slice(0, row), slice(0, column)),
+        (slice(0, row), slice(column, None)),
+        (slice(row, None), slice(0, column)),
+        (slice(row, None), slice(column, None)),
+    ):
         inside = counted[part]
         if inside.any():
             found += float(inside.sum() / counted.sum()) * _ssim(soft[part][inside], wanted[part][inside].astype(numpy.float64))

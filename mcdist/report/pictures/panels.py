@@ -64,8 +64,8 @@ def _resized(values: numpy.ndarray, size: tuple[int, int], *, smooth: bool = Fal
 
 def _proposals(base: numpy.ndarray, instances: numpy.ndarray) -> numpy.ndarray:
     table = numpy.array([rgb(colour) for colour in PROPOSALS], dtype=numpy.float32)
-    tinted = tinted(base, table[(instances - 1) % len(table)], where=instances > 0)
-    return _hatched(outlined(tinted, instances), where=instances < 0)
+    picture = tinted(base, table[(instances - 1) % len(table)], where=instances > 0)
+    return _hatched(outlined(picture, instances), where=instances < 0)
 
 
 def _classes(base: numpy.ndarray, labels: numpy.ndarray, colours: numpy.ndarray) -> numpy.ndarray:
@@ -89,6 +89,7 @@ def tinted(base: numpy.ndarray, colours: numpy.ndarray, *, where: numpy.ndarray)
 
 
 def outlined(picture: numpy.ndarray, labels: numpy.ndarray) -> numpy.ndarray:
+    """Light lines where objects meet each other or the background."""
     edge = numpy.zeros(labels.shape, dtype=bool)
     edge[:, 1:] |= (labels[:, 1:] != labels[:, :-1]) & ((labels[:, 1:] > 0) | (labels[:, :-1] > 0))
     edge[1:, :] |= (labels[1:, :] != labels[:-1, :]) & ((labels[1:, :] > 0) | (labels[:-1, :] > 0))

@@ -90,7 +90,7 @@ def test_the_context_is_the_first_frame_and_the_last_ones_however_long_the_video
 
 
 def test_frames_are_taken_one_by_one():
-    taken = []
+    taken: list[int] = []
 
     def frames():
         for frame in video(5):
