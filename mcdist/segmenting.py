@@ -43,6 +43,7 @@ def segment_run(
     out: Path,
     checkpoint: str = "",
     window_px: int = 0,
+    video: bool = False,
     overlays: bool = True,
     device: str = "auto",
     num_workers: int | None = None,
@@ -54,6 +55,8 @@ def segment_run(
 ) -> Segmented:
     """Segment photos, or folders of them, into `out`. Parts may run at the same time; under several ranks each rank takes its share of the part.
 
+    With `video` each folder's photos are frames in the order of their names.
+
     Raises:
         ConfigError: no such run; `out` holds something else, or is in the folder of photos.
         DataError: the run has no catalogue; no photos, or none that can be read.
@@ -63,6 +66,8 @@ def segment_run(
     config = load_run_config(run_dir, overrides=[f"run.device={device}", "run.num_threads=0"])
     if window_px < 0:
         raise ConfigError(f"--window must be a number of pixels, or 0 for none, got {window_px}")
+    if window_px and video:
+        raise ConfigError("--video and --window exclude each other: frames are seen whole; leave one out")
     named = named_photos(photos)
     for path in photos:
         check_apart(path if path.is_dir() else path.parent, out=out, confidence=None)
@@ -76,9 +81,11 @@ def segment_run(
                 run_dir,
                 checkpoint=checkpoint,
                 device=world.device,
-                before=lambda catalogue: _open(folder, run_dir, catalogue=catalogue, photos=named, window_px=window_px, overwrite=overwrite and world.is_first),
+                before=lambda catalogue: _open(
+                    folder, run_dir, catalogue=catalogue, photos=named, window_px=window_px, video=video, overwrite=overwrite and world.is_first
+                ),
             )
-            task = _task(run, named=named, out=folder, window_px=window_px)
+            task = _task(run, named=named, out=folder, window_px=window_px, video=video)
             workers = num_workers if num_workers is not None else min(GPU_WORKERS, max(1, world.num_cores - 1)) if world.device.type == "cuda" else 1
             own, num_all = (part - 1) * world.num_ranks + world.rank + 1, num_parts * world.num_ranks
             done = all_together(
@@ -94,7 +101,7 @@ def segment_run(
     return Segmented(done, num_classes=len(task.classes.names), not_segmented=listed, wall_s=time.monotonic() - began_s)
 
 
-def _open(out: SegmentFolder, run_dir: RunDir, *, catalogue: Catalogue, photos: NamedPhotos, window_px: int, overwrite: bool) -> None:
+def _open(out: SegmentFolder, run_dir: RunDir, *, catalogue: Catalogue, photos: NamedPhotos, window_px: int, video: bool, overwrite: bool) -> None:
     """Begin or continue the folder, before time is spent on the encoder."""
     names = names_of(run_dir, catalogue=catalogue).read()
     settings = catalogue.facts.settings
@@ -108,13 +115,14 @@ def _open(out: SegmentFolder, run_dir: RunDir, *, catalogue: Catalogue, photos: 
         "objects": settings["objects"],
         "settings": settings,
         "window_px": window_px,
+        "video": video,
         "names_revision": names.revision,
         "classes": _listed(names.apply(catalogue.clusters)),
     }
-    out.open(about, same=("catalogue", "settings", "window_px"), overwrite=overwrite)
+    out.open(about, same=("catalogue", "settings", "window_px", "video"), overwrite=overwrite)
 
 
-def _task(run: LoadedRun, *, named: NamedPhotos, out: SegmentFolder, window_px: int) -> Task:
+def _task(run: LoadedRun, *, named: NamedPhotos, out: SegmentFolder, window_px: int, video: bool) -> Task:
     classes, settings = run.classes, run.catalogue.facts.settings
     splits = [[parent, into, centroids.tolist()] for parent, into, centroids in classes.splits]
     return Task(
@@ -122,8 +130,9 @@ def _task(run: LoadedRun, *, named: NamedPhotos, out: SegmentFolder, window_px: 
         out=out,
         segmenter=run.segmenter,
         classes=classes,
-        about_classes=digest([run.catalogue.key, settings, window_px, _listed(classes), splits])[:16],
+        about_classes=digest([run.catalogue.key, settings, window_px, video, _listed(classes), splits])[:16],
         sizes=Sizes(size_px=settings["size_px"], stride=run.segmenter.encoder.backbone.stride, window_px=window_px, with_shown=out.with_overlays),
+        video=video,
     )
 
 

@@ -74,6 +74,39 @@ class Classes:
             second_confidence=numpy.where(there, others[rows, second_class], numpy.float32(0)),
         )
 
+    def leaf_probabilities(self, vectors: Float[numpy.ndarray, "N D"]) -> Float[numpy.ndarray, "N leaves"]:
+        """The confidence of each cluster that was not split, in the order of `leaves`; rows sum to 1."""
+        points = self.clusters.points(vectors)
+        return self._probabilities(points @ self.clusters.centroids.T, points=points)
+
+    def label(self, probabilities: Float[numpy.ndarray, "N leaves"]) -> Labelled:
+        """What `assign` says, of confidences that something changed, as the frames before: the likeliest cluster, its class, the likeliest other class."""
+        rows, leaves = numpy.arange(len(probabilities)), numpy.array(self.leaves, dtype=numpy.int64)
+        of_class = numpy.array([self.class_of[leaf] for leaf in self.leaves], dtype=numpy.int64)
+        sums = numpy.full((len(probabilities), len(self.names)), -1.0, dtype=numpy.float32)
+        for class_id in set(of_class.tolist()):
+            sums[:, class_id] = probabilities[:, of_class == class_id].sum(axis=1)
+        first = probabilities.argmax(axis=1)
+        class_id = of_class[first]
+        confidence = sums[rows, class_id]
+        sums[rows, class_id] = -1
+        second_class = sums.argmax(axis=1)
+        there = sums[rows, second_class] >= 0
+        second = numpy.where(of_class[None] == second_class[:, None], probabilities, -1.0).argmax(axis=1)
+        return Labelled(
+            cluster=leaves[first],
+            class_id=class_id,
+            confidence=confidence,
+            second=numpy.where(there, leaves[second], NO_CLUSTER),
+            second_class_id=numpy.where(there, second_class, -1),
+            second_confidence=numpy.where(there, sums[rows, second_class], numpy.float32(0)),
+        )
+
+    @property
+    def leaves(self) -> tuple[int, ...]:
+        """The clusters that were not split, ascending."""
+        return self._leaves
+
     def divided(self, cluster: Int[numpy.ndarray, " N"], *, points: Float[numpy.ndarray, "N d"]) -> Int[numpy.ndarray, " N"]:
         """Clusters before any split to those after all of them. `points`: those of `Clusters.points`; not read without splits."""
         cluster = cluster.astype(numpy.int64)

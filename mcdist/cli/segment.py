@@ -21,6 +21,9 @@ def segment_command(
     window: Annotated[
         int, typer.Option(metavar="PX", help="See photos with a longer side through overlapping windows of PX pixels; 0: each photo whole, as the catalogue's.")
     ] = 0,
+    video: Annotated[
+        bool, typer.Option("--video", help="Each folder's photos are frames of a video, in the order of their names; labels are kept steady.")
+    ] = False,
     overlays: Annotated[bool, typer.Option("--overlays/--no-overlays", help="Draw the segments over each photo.")] = True,
     checkpoint: Annotated[str, typer.Option(help="Must be the catalogue's; default: that one.", show_default=False)] = "",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -51,7 +54,7 @@ def segment_command(
             advance(num)
 
         segmented = segment_run(
-            RunDir(run), photos, out=out, checkpoint=checkpoint, window_px=window, overlays=overlays, device=device, num_workers=workers, part=number,
+            RunDir(run), photos, out=out, checkpoint=checkpoint, window_px=window, video=video, overlays=overlays, device=device, num_workers=workers, part=number,
             num_parts=num_parts, overwrite=overwrite, say_total=begin, tick=tick,
         )  # fmt: skip
     done = segmented.done

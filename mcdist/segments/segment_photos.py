@@ -4,10 +4,12 @@ A batch is made of the same photos whatever was done before and whoever takes pa
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,10 +22,14 @@ from mcdist.proposals.folder.worker import ends_crc32
 from mcdist.segments.drawing import map_colours, overlay_jpeg
 from mcdist.segments.named_photos import NamedPhotos
 from mcdist.segments.out import SegmentFolder
-from mcdist.segments.photo_files import NoPhoto, PhotoImage, Sizes, photo_batches
-from mcdist.segments.segmenter import FoundObjects, Segmenter, at_own_size
+from mcdist.segments.photo_files import NoPhoto, PhotoImage, Sizes, photo_batches, read_pixels
+from mcdist.segments.segmenter import FoundObjects, Looked, Segmenter, at_own_size
+from mcdist.segments.steady import SeenFrame, steady_frames
 
 NUM_WRITERS = 2
+_Found = tuple[int, PhotoImage | NoPhoto, FoundObjects | None]
+"""A photo by index, what was read of it, and its objects; None for what is no photo."""
+
 WAITING_BATCHES = 2
 """Batches whose files may still be unwritten: more would not be faster, and their photos are in memory."""
 
@@ -41,7 +47,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is done to each photo. `about_classes`: a digest that says which classes the segments have."""
+    """What is done to each photo. `about_classes`: a digest that says which classes the segments have. `video`: each folder's photos are frames in order."""
 
     photos: NamedPhotos
     out: SegmentFolder
@@ -49,6 +55,7 @@ class Task:
     classes: Classes
     about_classes: str
     sizes: Sizes
+    video: bool = False
 
     def facts(self, name: str) -> dict[str, Any]:
         """What is kept with a photo's segments, to know whether they are still right."""
@@ -64,42 +71,93 @@ def segment_photos(
     say_total: Callable[[int], None] = lambda num: None,
     tick: Callable[[int], None] = lambda num: None,
 ) -> Done:
-    """Segment part `part` of `num_parts` of the photos: every so-manieth batch. Photos that are done already, with the same classes, are kept.
+    """Segment part `part` of `num_parts` of the photos: every so-manieth batch, or video. Photos that are done already, with the same classes, are kept.
 
-    `say_total` hears the photos left to do in this part, `tick` those done since.
+    `say_total` hears the photos left to do in this part, `tick` those done since. Of a video of which a frame is left, all are done again.
 
     Raises:
         CheckpointError: the embeddings are not finite.
         MachineError: the disk refuses, or a worker died; finished photos stay for the next run.
     """
     names, size = task.photos.names, task.segmenter.settings.batch
-    mine = [list(range(start, min(start + size, len(names)))) for start in range(0, len(names), size)][part - 1 :: num_parts]
-    undone = {index for batch in mine for index in batch if not task.out.is_done(names[index], facts=task.facts(names[index]))}
-    left = [batch for batch in mine if any(index in undone for index in batch)]
-    done = Done(num_photos=sum(map(len, mine)), num_kept=sum(map(len, mine)) - len(undone), reasons=dict(task.photos.refused) if part == 1 else {})
+    videos = videos_of(names) if task.video else [list(range(len(names)))]
+    mine = (videos if task.video else _batches(videos[0], size=size))[part - 1 :: num_parts]
+    undone = {index for group in mine for index in group if not task.out.is_done(names[index], facts=task.facts(names[index]))}
+    done = Done(num_photos=sum(map(len, mine)), reasons=dict(task.photos.refused) if part == 1 else {})
+    if task.video:
+        left = [frames for frames in mine if _has_news(task, [index for index in frames if index in undone], reasons=done.reasons)]
+        undone = {index for group in left for index in group}
+    else:
+        left = [group for group in mine if any(index in undone for index in group)]
+    done.num_kept = done.num_photos - len(undone) - sum(names[index] in done.reasons for group in mine for index in group)
     say_total(len(undone))
+    batches = [batch for group in left for batch in (_batches(group, size=size) if task.video else [group])]
     paths = [task.photos.path(name) for name in names]
-    images = photo_batches(paths, batches=left, sizes=task.sizes, num_workers=num_workers)
+    images = photo_batches(paths, batches=batches, sizes=task.sizes, num_workers=num_workers)
     with closing(images), ThreadPoolExecutor(max_workers=NUM_WRITERS) as writers:
-        waiting: deque[list[Future[int]]] = deque()
-        for batch, read in zip(left, images, strict=True):
-            wanted = [index in undone for index in batch]
-            found = find_in_batch(task.segmenter, photos=read, wanted=wanted)
-            futures = []
-            for index, photo, objects in zip(batch, read, found, strict=True):
-                if index not in undone:
-                    continue
-                if isinstance(photo, NoPhoto) or objects is None:
-                    done.reasons[names[index]] = photo.reason if isinstance(photo, NoPhoto) else ""
-                else:
-                    futures.append(writers.submit(_write, task, names[index], photo, objects))
-            waiting.append(futures)
-            if len(waiting) > WAITING_BATCHES:
+        waiting: deque[Future[int]] = deque()
+        for index, photo, objects in (_steadied if task.video else _found)(task, batches=batches, images=images, undone=undone):
+            if isinstance(photo, NoPhoto) or objects is None:
+                done.reasons[names[index]] = photo.reason if isinstance(photo, NoPhoto) else ""
+            else:
+                waiting.append(writers.submit(_write, task, names[index], photo, objects))
+            while len(waiting) > WAITING_BATCHES * size:
                 _collect(waiting.popleft(), done=done)
-            tick(sum(wanted))
+            tick(1)
         while waiting:
             _collect(waiting.popleft(), done=done)
     return done
+
+
+def videos_of(names: Sequence[str]) -> list[list[int]]:
+    """The photos of each folder, in the order of their names: the frames of a video each."""
+    ordered = sorted(range(len(names)), key=lambda index: (names[index].rpartition("/")[0], names[index]))
+    return [list(frames) for _, frames in groupby(ordered, key=lambda index: names[index].rpartition("/")[0])]
+
+
+def _has_news(task: Task, undone: list[int], *, reasons: dict[str, str]) -> bool:
+    """Whether a frame that is not done can be read. Why those before it cannot joins `reasons`: such a frame does not make its video be done again."""
+    for index in undone:
+        read = read_pixels(Path(task.photos.path(task.photos.names[index])))
+        if not isinstance(read, NoPhoto):
+            return True
+        reasons[task.photos.names[index]] = read.reason
+    return False
+
+
+def _batches(indices: list[int], *, size: int) -> list[list[int]]:
+    return [indices[start : start + size] for start in range(0, len(indices), size)]
+
+
+def _found(task: Task, *, batches: list[list[int]], images: Iterable[list[PhotoImage | NoPhoto]], undone: set[int]) -> Iterator[_Found]:
+    """Each photo that is to be done, with its objects."""
+    for batch, read in zip(batches, images, strict=True):
+        found = find_in_batch(task.segmenter, photos=read, wanted=[index in undone for index in batch])
+        yield from (one for one in zip(batch, read, found, strict=True) if one[0] in undone)
+
+
+def _steadied(task: Task, *, batches: list[list[int]], images: Iterable[list[PhotoImage | NoPhoto]], undone: set[int]) -> Iterator[_Found]:
+    """The same of videos: the objects of a frame are steadied by the frames before it. A frame that cannot be read is left out of its video."""
+    names, side = task.photos.names, task.segmenter.settings.size_px
+    refused: deque[_Found] = deque()
+
+    def seen() -> Iterator[tuple[str, SeenFrame[tuple[int, PhotoImage]]]]:
+        for batch, read in zip(batches, images, strict=True):
+            looked = task.segmenter.look(torch.stack([_black(side) if isinstance(photo, NoPhoto) else photo.image for photo in read]))
+            found = task.segmenter.find(looked, height=side, width=side)
+            for place, (index, photo) in enumerate(zip(batch, read, strict=True)):
+                if isinstance(photo, NoPhoto):
+                    refused.append((index, photo, None))
+                    continue
+                alone = Looked(looked.features[place : place + 1], looked.logits[place : place + 1])
+                yield names[index].rpartition("/")[0], SeenFrame((index, photo), alone, found[place])
+
+    for _, video in groupby(seen(), key=lambda one: one[0]):
+        for (index, photo), objects in steady_frames((frame for _, frame in video), segmenter=task.segmenter, classes=task.classes):
+            yield index, photo, objects
+        while refused:
+            yield refused.popleft()
+    yield from refused
 
 
 def find_in_batch(segmenter: Segmenter, *, photos: list[PhotoImage | NoPhoto], wanted: list[bool]) -> list[FoundObjects | None]:
@@ -138,7 +196,6 @@ def _write(task: Task, name: str, photo: PhotoImage, objects: FoundObjects) -> i
     return len(segmented.segments)
 
 
-def _collect(futures: list[Future[int]], *, done: Done) -> None:
-    for future in futures:
-        done.num_segments += future.result()
-        done.num_made += 1
+def _collect(future: Future[int], *, done: Done) -> None:
+    done.num_segments += future.result()
+    done.num_made += 1

@@ -14,7 +14,7 @@ from mcdist.data.pictures.resize import resize_nearest
 from mcdist.data.views.normalise import normalise
 from mcdist.errors import CheckpointError
 from mcdist.evaluate.extract.embed import mask_logits
-from mcdist.evaluate.extract.masks import logit_min_of, predicted_objects
+from mcdist.evaluate.extract.masks import ObjectMasks, logit_min_of, predicted_objects
 from mcdist.evaluate.extract.pool import pool_objects
 from mcdist.evaluate.settings import ExtractSettings
 from mcdist.model.encoder import Encoder
@@ -33,10 +33,14 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class FoundObjects:
-    """The objects of one photo at the size that the encoder saw: their map, and the vector of object i in row i - 1."""
+    """The objects of one photo at the size that the encoder saw: their map, and the vector of object i in row i - 1.
+
+    `probabilities`: of each cluster that was not split, where something else than the vector decides; None for what the vectors say.
+    """
 
     objects: Int16[numpy.ndarray, "h w"]
     vectors: Float[numpy.ndarray, "M D"]
+    probabilities: Float[numpy.ndarray, "M leaves"] | None = None
 
 
 class Segmenter:
@@ -75,11 +79,21 @@ class Segmenter:
             logits = interpolate(looked.logits[:, None], size=(height, width), mode="bilinear", align_corners=False)[:, 0]
             settings = self.settings
             masks, _ = predicted_objects(logits, objects=settings.objects, area_min=settings.component_area_min, logit_min=logit_min_of(settings.predicted_by))
+        vectors = self.pool(looked, masks=masks, logits=logits)
+        return [FoundObjects(objects, photo) for objects, photo in zip(masks.objects.cpu().numpy().astype(numpy.int16), vectors, strict=True)]
+
+    def pool(self, looked: Looked, *, masks: ObjectMasks, logits: Float[Tensor, "B H W"]) -> Float[numpy.ndarray, "B M D"]:
+        """The mean unit embedding of each object, unit; zero for a number that no object has.
+
+        Raises:
+            CheckpointError: the embeddings are not finite.
+        """
+        with torch.inference_mode():
             pooled = pool_objects({TRAINED: looked.features}, masks={PREDICTED: masks}, saliency=logits)[PREDICTED, UNIT_MEAN, TRAINED]
         vectors = pooled.view(len(logits), masks.max_objects, -1).cpu().numpy()
         if not numpy.isfinite(vectors).all() or not bool(torch.isfinite(logits).all()):
             raise CheckpointError("the encoder's embeddings must be finite, they are not; use an earlier checkpoint")
-        return [FoundObjects(objects, photo) for objects, photo in zip(masks.objects.cpu().numpy().astype(numpy.int16), vectors, strict=True)]
+        return vectors
 
 
 def at_own_size(found: FoundObjects, *, classes: Classes, height: int, width: int) -> SegmentedPhoto:
@@ -88,7 +102,8 @@ def at_own_size(found: FoundObjects, *, classes: Classes, height: int, width: in
     num = int(instances.max(initial=0))
     areas = numpy.bincount(instances.ravel(), minlength=num + 1)
     numbers = numpy.flatnonzero(areas[1:]) + 1
-    labelled = classes.assign(found.vectors[numbers - 1])
+    kept = numbers - 1
+    labelled = classes.assign(found.vectors[kept]) if found.probabilities is None else classes.label(found.probabilities[kept])
     segments = []
     for row, number in enumerate(numbers.tolist()):
         rows, columns = numpy.flatnonzero((instances == number).any(axis=1)), numpy.flatnonzero((instances == number).any(axis=0))
