@@ -54,8 +54,8 @@ def segment_command(
             advance(num)
 
         segmented = segment_run(
-            RunDir(run), photos, out=out, checkpoint=checkpoint, window_px=window, video=video, overlays=overlays, device=device, num_workers=workers, part=number,
-            num_parts=num_parts, overwrite=overwrite, say_total=begin, tick=tick,
+            RunDir(run), photos, out=out, checkpoint=checkpoint, window_px=window, video=video, overlays=overlays, device=device, num_workers=workers,
+            part=number, num_parts=num_parts, overwrite=overwrite, say_total=begin, tick=tick,
         )  # fmt: skip
     done = segmented.done
     kept = f", {done.num_kept:,} kept from an earlier run" if done.num_kept else ""
