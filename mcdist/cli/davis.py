@@ -7,7 +7,6 @@ import typer
 
 from mcdist.cli.run_arguments import Overrides
 from mcdist.errors import ConfigError
-from mcdist.records.names import DAVIS_PROPAGATION
 
 
 def davis_command(
@@ -19,7 +18,7 @@ def davis_command(
     ] = None,
     year: Annotated[int, typer.Option(min=2016, max=2017, help="2016: one object, all that is not 0. 2017: numbered objects, 255 is void.")] = 2017,
     split: Annotated[str, typer.Option(metavar="NAME", help="The list ImageSets/YEAR/NAME.txt.")] = "val",
-    protocol: Annotated[str, typer.Option(metavar="NAME", help="davis-propagation, or davis-propagation/dinov3.")] = DAVIS_PROPAGATION,
+    protocol: Annotated[str, typer.Option(metavar="NAME", help="davis-propagation, or davis-propagation/dinov3.")] = "davis-propagation",
     checkpoint: Annotated[str, typer.Option(help="newest, best (lowest training loss), or step_NNNNNNNN.")] = "newest",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where masks, scores and overlays go; default: a folder in RUN/davis.")] = None,
     animate: Annotated[int, typer.Option(min=0, help="Draw an overlay animation (WebP) of so many videos.")] = 1,
