@@ -63,17 +63,18 @@ def evaluate_run(
             looker = look_at(config, run_dir, which=which, kept=_kept(chosen))
             chosen = chosen or _fitting_protocols(looker)
             _check_train_shards(train_shards, protocols=chosen)
+            train_looker = look_at_train(looker, shards=train_shards) if train_shards else None
             labels = _labels(looker, protocols=chosen)
             with photo_console(looker, world=world) as console:
                 _announce(looker, run_dir, console=console)
                 found = opened(looker, store) if store is not None else extracted(looker, run_dir, out=None, world=world, console=console)
-                train = _extracted_train(looker, run_dir, shards=train_shards, world=world)
+                train = None if train_looker is None else _extracted_train(train_looker, run_dir, world=world)
                 leave_world()  # the rest is the first rank's work, and may take longer than a collective may
                 if found is None or not world.is_first:
                     return None
                 view = _view(looker, found, labels=labels)
-                if train is not None and labels is not None:
-                    view = replace(view, train=_view(train[0], train[1], labels=_train_labels(looker, labels=labels)))
+                if train_looker is not None and train is not None and labels is not None:
+                    view = replace(view, train=_view(train_looker, train, labels=_train_labels(looker, labels=labels)))
                 judged = judge(
                     view,
                     protocols=chosen,
@@ -129,14 +130,10 @@ def _check_train_shards(shards: str, *, protocols: Sequence[Protocol]) -> None:
         )
 
 
-def _extracted_train(looker: Looker, run_dir: RunDir, *, shards: str, world: World) -> tuple[Looker, FeatureStore] | None:
-    """The photos that probes are fitted on, and their store; None without `shards`, and on all ranks but the first."""
-    if not shards:
-        return None
-    train = look_at_train(looker, shards=shards)
+def _extracted_train(train: Looker, run_dir: RunDir, *, world: World) -> FeatureStore | None:
+    """The store of the photos that probes are fitted on; None on all ranks but the first."""
     with photo_console(train, world=world) as console:
-        store = extracted(train, run_dir, out=None, world=world, console=console)
-    return None if store is None else (train, store)
+        return extracted(train, run_dir, out=None, world=world, console=console)
 
 
 def _announce(looker: Looker, run_dir: RunDir, *, console: Console) -> None:

@@ -42,3 +42,5 @@ class JudgeSettings:
     mean_embedding_pca_dim: int
     num_clusters: tuple[int, ...]
     num_seeds: int
+    retrieval_classes: tuple[str, ...] = ()
+    """Names of the seven classes of maskcontrast-retrieval-7."""

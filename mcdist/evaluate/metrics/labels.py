@@ -43,7 +43,6 @@ class LabelMap:
         """Class index of every pixel, VOID_CLASS where the raw id belongs to no class."""
         return self.index_of[segments]
 
-
     def matched_to(self, other: "LabelMap") -> "LabelMap":
         """These ids under the class indices of `other`, by name: for photos of another data set. A class that `other` does not have is void.
 

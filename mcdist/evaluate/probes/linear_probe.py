@@ -58,9 +58,7 @@ def pixel_loss(logits: Float32[Tensor, "B h w C"], *, labels: UInt8[Tensor, "B S
     return cross_entropy(pixels, targets, ignore_index=VOID_CLASS)
 
 
-def train_linear(
-    batches: Callable[[int], Iterator[Batch]], *, num_dims: int, num_classes: int, schedule: Schedule, seed: int
-) -> Iterator[LinearClassifier]:
+def train_linear(batches: Callable[[int], Iterator[Batch]], *, num_dims: int, num_classes: int, schedule: Schedule, seed: int) -> Iterator[LinearClassifier]:
     """The classifier after each epoch; `batches(epoch)` gives the epoch's photos. Weights start as N(0, .01), the bias as 0.
 
     The same batches and seed give the same classifiers on one machine. Memory: one batch with its upsampled logits.
