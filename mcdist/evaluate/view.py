@@ -111,7 +111,7 @@ class StoreView:
             num_with = len(set(self.store.column(masks, PHOTO).read().tolist()))
             counted[f"{masks}: photos without an object"] = self.store.num_photos - num_with
             counted[f"{masks}: objects without a pixel after resizing"] = int(self.store.column(PHOTOS, f"{LOST}/{masks}").read().sum())
-        if self.store.manifest.plan.settings.get("objects") == "components":
+        if self.store.manifest.plan.settings.get("objects") == "components" and self.store.has(PHOTOS, DROPPED):
             counted["predicted: components below component_area_min"] = int(self.store.column(PHOTOS, DROPPED).read().sum())
         if self.truth is not None:
             counted["photos without an evaluated pixel"] = self.truth.num_photos_without

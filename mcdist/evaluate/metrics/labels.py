@@ -67,7 +67,7 @@ def label_map(classes: dict[str, list[int]], *, has_background: bool = True) -> 
     if len(classes) < 2:
         raise ConfigError(
             f"evaluate.classes must name background and at least one more class, got {list(classes) or 'none'}; "
-            "set it in the configuration, as in: evaluate.classes={background: [0], cat: [8], dog: [12]}"
+            "set it in the configuration, as in: evaluate.classes={background: [0], cat: [8], dog: [12]}, or name a description: evaluate.classes=voc21"
         )
     index_of = numpy.full(256, VOID_CLASS, dtype=numpy.uint8)
     names = tuple(classes) if has_background else (NO_CLASS, *classes)

@@ -53,6 +53,7 @@ class ObjectKMeansSwitches:
     num_seeds: int
     num_iterations: int = NUM_ITERATIONS
     num_starts: int = NUM_STARTS
+    fitted_on: str = "the judged objects"
     floors: bool = False
     """Also rows of random vectors, of random labels (on the true masks too) and of the majority class of each mask."""
 

@@ -71,11 +71,13 @@ class Retrieval:
     needs: ClassVar[frozenset[Need]] = frozenset({"objects", "truth", "train labels"})
 
     def judge(self, store: StoreView) -> list[Row]:
-        """Rows by masks, then encoder."""
+        """Rows by masks, then encoder. A set of masks under which no training object has a class gets none."""
         rows = []
         for masks in store.masks:
-            counts = self._counts(store, masks=masks)
             classes = self._memory_classes(store, masks=masks)
+            if not (classes != VOID_CLASS).any():
+                continue
+            counts = self._counts(store, masks=masks)
             for encoder in store.encoders:
                 found = self._retrieved(store, subject=Subject(encoder, masks), classes=classes)
                 rows.append(self._row(store, Subject(encoder, masks), counts=counts, found=[found], num_memory=int((classes != VOID_CLASS).sum())))
@@ -83,6 +85,8 @@ class Retrieval:
             drawn = [numpy.random.default_rng(seed).choice(known, size=counts.num_objects) for seed in range(self.switches.num_seeds)]
             rows.append(self._row(store, Subject(RANDOM_LABELS, masks), counts=counts, found=drawn, num_memory=len(known)))
             rows.append(self._row(store, Subject(UPPER_BOUND, masks), counts=counts, found=[majority_classes(counts)[0]], num_memory=len(known)))
+        if not rows:
+            raise DataError(f"{self.name} needs training objects that show one of its classes, those of {store.known_train.dataset} do not")
         return rows
 
     def quote(self, rows: Sequence[Row]) -> int:
@@ -118,9 +122,7 @@ class Retrieval:
         train = store.known_train
         objects, _, _ = count_classes(train.store, masks=masks, labels=train.known_truth.labels)
         others = (objects * self._is_scored(store))[:, 1:]
-        classes = numpy.where(others.any(axis=1), others.argmax(axis=1) + 1, VOID_CLASS)
-        if not (classes != VOID_CLASS).any():
-            raise DataError(f"{self.name} needs training objects that show one of its classes, the {len(classes)} {masks} objects of {train.dataset} do not")
+        classes: Int[numpy.ndarray, " M"] = numpy.where(others.any(axis=1), others.argmax(axis=1) + 1, VOID_CLASS)
         return classes
 
     def _retrieved(self, store: StoreView, *, subject: Subject, classes: Int[numpy.ndarray, " M"]) -> Int[numpy.ndarray, " O"]:
