@@ -49,7 +49,7 @@ SUBJECTS = (TRAINED_DECODER, TRAINED_BACKBONE, INITIAL_BACKBONE, BACKBONE)
 PHOTOS_AT_ONCE = 8
 CELL_BYTES = 2**28
 """Sampled cells in memory."""
-MAX_CELLS = 100_000
+MAX_CELLS = 50_000
 
 PUBLISHED_SCHEDULE = Schedule(optimizer="sgd", lr=0.1, num_epochs=60, batch=16, momentum=0.9, weight_decay=1e-4, drops=(25,))
 
@@ -76,7 +76,7 @@ class FastSwitches:
     """`weight_decay`: of the mean loss, on standardised features, as the published probe has it on plain ones."""
 
     weight_decay: float = 1e-4
-    num_iterations: int = 200
+    num_iterations: int = 60
     max_cells: int = MAX_CELLS
     seed: int = 0
     fitted_on: str = "cells of --train-shards, each equally likely: at most max_cells, and 256 MiB"
