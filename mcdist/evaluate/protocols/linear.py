@@ -1,7 +1,7 @@
 """Linear: a 1 x 1 convolution from features to classes, fitted on labelled training photos. The linear probe of MaskContrast, and a fast one.
 
 Features are those of the stores, each photo seen once and whole. The released code passes each photo through the network in every epoch, scaled and rotated at
-random; `mcdist finetune --trainable head` does that.
+random, which stored features cannot follow.
 """
 
 from collections.abc import Iterator, Sequence
