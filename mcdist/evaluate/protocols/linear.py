@@ -12,7 +12,6 @@ import numpy
 import torch
 from jaxtyping import Float, Float32, Int
 
-from mcdist.data.pictures.resize import resize_nearest
 from mcdist.errors import DataError
 from mcdist.evaluate.label_maps import LabelMaps
 from mcdist.evaluate.metrics.bootstrap import draws_of_miou
@@ -243,10 +242,8 @@ def photo_confusions(fitted: Fitted, *, features: Column, maps: LabelMaps, size_
     for first in range(0, len(maps), PHOTOS_AT_ONCE):
         photos = range(first, min(first + PHOTOS_AT_ONCE, len(maps)))
         for photo, own in zip(photos, features.take(numpy.arange(photos.start, photos.stop)), strict=True):
-            truth = maps.own_size(photo)
-            predicted = pixel_classes(fitted.logits(own), size_px=(size_px, size_px))
-            own_size = resize_nearest(predicted, height=truth.shape[0], width=truth.shape[1])
-            found.append(pixel_confusion(own_size, truth=truth, num_rows=num_classes, num_classes=num_classes))
+            predicted = maps.at_own_size(photo, square=pixel_classes(fitted.logits(own), size_px=(size_px, size_px)))
+            found.append(pixel_confusion(predicted, truth=maps.own_size(photo), num_rows=num_classes, num_classes=num_classes))
     return numpy.stack(found)
 
 
