@@ -1,7 +1,7 @@
 """The story of an evaluation: a run's feature store, judged by protocols; then the panels and the report."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +14,13 @@ from mcdist.config.file import config_of, dump_config, load_run_config
 from mcdist.data.loader import read_sample
 from mcdist.distributed import World
 from mcdist.errors import ConfigError
+from mcdist.evaluate.colours import embedding_colours
 from mcdist.evaluate.draw import even_places, make_panel
+from mcdist.evaluate.failures import lowest_places, photo_scores
 from mcdist.evaluate.judge import Judgement, judge
 from mcdist.evaluate.metrics.labels import LabelMap, label_map
 from mcdist.evaluate.nearest import nearest_objects
+from mcdist.evaluate.object_map import object_map
 from mcdist.evaluate.painting import Painting
 from mcdist.evaluate.protocols.protocol import Need, Protocol
 from mcdist.evaluate.protocols.registry import WITH_GROUPS, WITH_TRUTH, WITHOUT_TRUTH, make_protocols
@@ -25,7 +28,7 @@ from mcdist.evaluate.settings import Kept
 from mcdist.evaluate.table_names import SALIENCY
 from mcdist.evaluate.truth import read_truth
 from mcdist.evaluate.view import StoreView
-from mcdist.extraction import Looker, extracted, look_at, look_at_backbone, look_at_train, opened, photo_console
+from mcdist.extraction import Looker, extracted, look_at, look_at_backbone, look_at_train, opened, photo_console, trained_maps
 from mcdist.outputs import publish
 from mcdist.ranks.agree import lost_ranks_explained
 from mcdist.ranks.join import leave_world
@@ -33,11 +36,15 @@ from mcdist.records import Evaluation, Example, Neighbours, Panel
 from mcdist.report.console import Console
 from mcdist.report.page.html import write_report
 from mcdist.report.pictures.clusters import save_clusters
+from mcdist.report.pictures.failures import save_failures
 from mcdist.report.pictures.neighbours import ShownNeighbours, save_neighbours
 from mcdist.report.pictures.panels import save_panels
 from mcdist.run_dir import RunDir, write_atomically
 from mcdist.store.names import PHOTOS
 from mcdist.store.store import FeatureStore
+
+NUM_FAILURES = 6
+"""Photos with the lowest scores that a report shows."""
 
 
 def evaluate_run(
@@ -192,24 +199,46 @@ def _view(looker: Looker, store: FeatureStore, *, labels: LabelMap | None) -> St
 
 
 def _write(judged: Judgement, looker: Looker, view: StoreView, *, out: RunDir) -> None:
-    """The files of an evaluation: evaluation.json, panels, clusters, neighbours and the report."""
+    """The files of an evaluation: evaluation.json, panels, failures, clusters, neighbours, the map of objects and the report."""
     evaluation, painting = judged.evaluation, judged.painting
     write_atomically(out.evaluation, evaluation.to_json().encode())
-    panels = [] if painting is None else _panels(looker, view, painting=painting)
-    save_panels(panels, out.panels, classes=evaluation.classes)
+    _write_panels(judged, looker, view, out=out)
+    placed = None if painting is None else object_map(view, painting=painting)
+    if placed is None:
+        out.object_map.unlink(missing_ok=True)
+    else:
+        write_atomically(out.object_map, placed.to_json().encode())
     examples = () if painting is None else painting.examples
     save_clusters([[_shown(looker, example) for example in cluster] for cluster in examples], out.clusters)
     save_neighbours((_shown_neighbours(looker, one) for one in nearest_objects(view)), out.neighbours)
     write_report(out)
 
 
-def _panels(looker: Looker, view: StoreView, *, painting: Painting) -> list[Panel]:
-    """None without an encoder that predicts masks: a panel shows these."""
-    if not view.store.has(PHOTOS, SALIENCY):
-        return []
-    places = even_places(looker.num_photos, num_wanted=looker.config.evaluate.num_panels)
-    photos = ((place, read_sample(looker.reader, place, with_segments=view.truth is not None)) for place in places)
-    return [make_panel(sample, photo=place, store=view, painting=painting) for place, sample in photos]
+def _write_panels(judged: Judgement, looker: Looker, view: StoreView, *, out: RunDir) -> None:
+    """Photos evenly over the set, and those with the lowest score; none without an encoder that predicts masks: a panel shows these."""
+    painting, classes = judged.painting, judged.evaluation.classes
+    num = looker.config.evaluate.num_panels
+    shown: list[int] = []
+    scores = numpy.zeros(0)
+    if painting is not None and view.store.has(PHOTOS, SALIENCY):
+        shown = even_places(looker.num_photos, num_wanted=num)
+        if view.truth is not None and num:
+            scores = photo_scores(painting, counts=view.truth.counts[painting.masks])
+    lowest = lowest_places(scores, num=NUM_FAILURES)
+    places = list(dict.fromkeys([*shown, *lowest]))
+    colours = dict(zip(places, embedding_colours(trained_maps(looker, places=places)), strict=True))
+    save_panels(_panels(looker, view, places=shown, painting=painting, colours=colours), out.panels, classes=classes)
+    failures = _panels(looker, view, places=lowest, painting=painting, colours=colours)
+    save_failures(failures, out.failures, scores=[float(scores[place]) for place in lowest], classes=classes)
+
+
+def _panels(
+    looker: Looker, view: StoreView, *, places: Sequence[int], painting: Painting | None, colours: dict[int, numpy.ndarray]
+) -> Iterator[Panel]:
+    if painting is not None:
+        for place in places:
+            sample = read_sample(looker.reader, place, with_segments=view.truth is not None)
+            yield make_panel(sample, photo=place, store=view, painting=painting, embedding=colours[place])
 
 
 def _shown_neighbours(looker: Looker, one: Neighbours) -> ShownNeighbours:

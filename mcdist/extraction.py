@@ -1,9 +1,11 @@
 """The story of a feature store: a run's encoders look at every photo once, each rank its share, and what they say is kept on disk."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy
 import torch
 
 from mcdist import build
@@ -14,14 +16,15 @@ from mcdist.data.readers.content import content_of
 from mcdist.data.readers.reader import SampleReader
 from mcdist.data.shards.digest import bytes_digest
 from mcdist.data.shards.sample import SEGMENTS_MEMBER
+from mcdist.data.views.normalise import normalise
 from mcdist.disk.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from mcdist.distributed import World
 from mcdist.errors import ConfigError, DataError
-from mcdist.evaluate.extract.encoders import EncoderPair, Encoders, LoneBackbone, equal_weights
+from mcdist.evaluate.extract.encoders import EncoderPair, Encoders, LoneBackbone, equal_weights, evaluating
 from mcdist.evaluate.extract.extract import EXTRACT_VERSION, extract, finish
 from mcdist.evaluate.extract.layout import aliases
 from mcdist.evaluate.extract.masks import logit_min_of
-from mcdist.evaluate.extract.photos import Photos
+from mcdist.evaluate.extract.photos import Photos, prepare
 from mcdist.evaluate.settings import ExtractSettings, Kept
 from mcdist.model.encoder import Encoder
 from mcdist.model.weights_digest import weights_digest
@@ -216,6 +219,19 @@ def _encoders(looker: Looker, *, world: World) -> Encoders:
         shared_backbone=equal_weights(trained.backbone, initial.backbone),
         num_groups=tuple(looker.config.groups.num_groups) if looker.has_groups else (),
     )
+
+
+def trained_maps(looker: Looker, *, places: Sequence[int]) -> list[numpy.ndarray]:
+    """The trained encoder's feature map [h, w, D] of a few photos, by this process alone, on the CPU; of a lone backbone its own."""
+    encoder = encoder_of(looker.config, looker.trained.tensors, device=torch.device("cpu"))
+    maps = []
+    with evaluating(encoder):
+        for place in places:
+            image = prepare(read_sample(looker.reader, place), size_px=looker.settings.size_px, with_truth=False).image
+            features = encoder.backbone(normalise(image[None], mean=encoder.backbone.mean, std=encoder.backbone.std))
+            found = features if looker.lone else encoder.head(features).features
+            maps.append(found[0].permute(1, 2, 0).float().numpy())
+    return maps
 
 
 def _encoder(config: Config, tensors: dict[str, torch.Tensor], *, world: World) -> Encoder:

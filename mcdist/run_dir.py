@@ -83,8 +83,18 @@ class RunDir:
         return self.root / "panels"
 
     @property
+    def failures(self) -> Path:
+        """Panels of the photos that the quoted row is worst on (PNG), and `scores.json`: mIoU in % by the panel's file name."""
+        return self.root / "failures"
+
+    @property
+    def object_map(self) -> Path:
+        """The evaluated objects on two principal components, before and after training."""
+        return self.root / "object_map.json"
+
+    @property
     def clusters(self) -> Path:
-        """Without ground truth: the most typical objects of each cluster (PNG)."""
+        """The most typical objects of each cluster of the quoted row (PNG)."""
         return self.root / "clusters"
 
     @property

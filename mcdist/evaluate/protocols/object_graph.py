@@ -80,7 +80,7 @@ class ObjectGraph:
     def paint(self, store: StoreView, *, row: Row) -> Painting:
         """What the first seed made of each object."""
         objects = self._objects(store, subject=row.subject)
-        return matched_painting(self._groups(objects, num_groups=row.num_clusters, seed=0), row=row, truth=store.known_truth)
+        return matched_painting(self._groups(objects, num_groups=row.num_clusters, seed=0), row=row, store=store)
 
     def _objects(self, store: StoreView, *, subject: Subject) -> SpectralObjects:
         vectors = store.vectors(subject, pooling=self.switches.pooling).numpy()

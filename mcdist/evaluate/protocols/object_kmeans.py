@@ -82,9 +82,9 @@ class ObjectKMeans:
         return quoted_place(rows)
 
     def paint(self, store: StoreView, *, row: Row) -> Painting:
-        """What the first seed made of each object."""
+        """What the first seed made of each object, and the objects nearest to each cluster's mean."""
         clusters_of, _ = self._clustering(store, subject=row.subject, num_clusters=row.num_clusters)
-        return matched_painting(clusters_of(0), row=row, truth=store.known_truth)
+        return matched_painting(clusters_of(0), row=row, store=store, points=self._points(store, subject=row.subject))
 
     def _row(self, store: StoreView, *, subject: Subject, num_clusters: int) -> Row:
         clusters_of, facts = self._clustering(store, subject=subject, num_clusters=num_clusters)

@@ -11,6 +11,7 @@ from mcdist.errors import ConfigError, DataError
 from mcdist.evaluate.metrics.silhouette import silhouette
 from mcdist.evaluate.painting import Painting
 from mcdist.evaluate.protocols.protocol import Need
+from mcdist.evaluate.protocols.typical import typical_objects
 from mcdist.evaluate.settings import JudgeSettings
 from mcdist.evaluate.view import StoreView
 from mcdist.evaluate.whiten import whiten
@@ -25,7 +26,6 @@ whitening, as the scores have it, turns the few hundred objects of a small folde
 TRIED_CLUSTERS = (4, 6, 8, 12, 16, 24, 32)
 MAX_CLUSTERS = 253
 """A panel's map has a byte a pixel: background, the clusters, void."""
-EXAMPLES = 8
 
 Points = Float[numpy.ndarray, "O d"]
 
@@ -73,7 +73,7 @@ class UnlabelledClusters:
         """Clusters of the first seed by number, from the largest down, and for each the objects nearest to its mean."""
         points, num_clusters = self._points(store, subject=row.subject, pooling=row.details["pooling"]), row.details["num_clusters"]
         cluster_of_object = _largest_first(kmeans(points, num_clusters=num_clusters, seed=0), num_clusters=num_clusters)
-        nearest = _nearest_objects(points, clusters=cluster_of_object, num_clusters=num_clusters)
+        nearest = typical_objects(points, clusters=cluster_of_object, numbers=range(1, num_clusters + 1))
         return Painting(
             classes=("background", *(f"cluster {number}" for number in range(1, num_clusters + 1))),
             masks=row.subject.masks,
@@ -136,13 +136,3 @@ def _largest_first(clusters: Int[numpy.ndarray, " O"], *, num_clusters: int) -> 
     number = numpy.empty(num_clusters, dtype=numpy.int64)
     number[largest_first] = numpy.arange(1, num_clusters + 1)
     return number[clusters]
-
-
-def _nearest_objects(points: Points, *, clusters: Int[numpy.ndarray, " O"], num_clusters: int) -> list[list[int]]:
-    """For each cluster the objects nearest to its mean."""
-    nearest = []
-    for number in range(1, num_clusters + 1):
-        members = numpy.flatnonzero(clusters == number)
-        offset = points[members] - points[members].mean(axis=0) if len(members) else points[members]
-        nearest.append(members[numpy.argsort((offset**2).sum(axis=1), kind="stable")[:EXAMPLES]].tolist())
-    return nearest

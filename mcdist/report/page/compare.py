@@ -3,6 +3,7 @@
 from markupsafe import Markup
 
 from mcdist.records.names import BASELINE
+from mcdist.records.trainings import Key, group_key
 from mcdist.report.comparison import Comparison, Line, difference_cell
 from mcdist.report.page import figures
 from mcdist.report.page.figures import Measured
@@ -31,12 +32,15 @@ def comparison_page(comparison: Comparison) -> str:
 
 def _groups(lines: tuple[Line, ...]) -> list[tuple[str, str, list[Line]]]:
     """(masks, protocol and metric, lines) of the rows that differ by the encoder alone."""
-    groups: dict[tuple[str, str], list[Line]] = {}
+    groups: dict[Key, list[Line]] = {}
     for line in lines:
-        row = line.any_row
-        what = " · ".join(filter(None, (row.protocol, clusters_text(row), str(row.details.get("pooling", "")), metric_label(row))))
-        groups.setdefault((row.subject.masks, what), []).append(line)
-    return [(masks, what, members) for (masks, what), members in groups.items()]
+        groups.setdefault(group_key(line.any_row), []).append(line)
+    named = []
+    for members in groups.values():
+        row = members[0].any_row
+        parts = (row.protocol, clusters_text(row), str(row.details.get("pooling", "")), metric_label(row))
+        named.append((row.subject.masks, " · ".join(filter(None, parts)), members))
+    return named
 
 
 def _chart(comparison: Comparison, *, lines: tuple[Line, ...], colours: tuple[str, ...]) -> str:

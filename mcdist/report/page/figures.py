@@ -15,9 +15,10 @@ import numpy
 from jinja2 import Environment, StrictUndefined
 
 from mcdist.records import Evaluation, Record, Row
+from mcdist.records.object_map import ObjectMap, Projection
 from mcdist.report.page.axis import Axis, text_width
 from mcdist.report.page.curve import Curve, make_curve
-from mcdist.report.palette import BASELINE, TRAINED, line_colours
+from mcdist.report.palette import BASELINE, TRAINED, class_colours, line_colours
 from mcdist.report.table import baseline_of, headline
 
 _SMALL = 11.0
@@ -143,7 +144,7 @@ def intervals_svg(listed: Sequence[Measured], *, title: str, unit: str) -> str:
     ends = [end for one in listed for end in (one.value, *(one.interval or ()))]
     room = 0.06 * (max(ends) - min(ends)) or 1.0
     left = 16 + max(text_width(one.label, size=_SMALL) for one in listed)
-    axis = Axis(min(ends) - room, max(ends) + room, left, left + 420)
+    axis = Axis(min(ends) - room, max(ends) + room, left, left + 300)
     bottom = 34 + 24 * len(listed)
     digits = 1 if unit == "%" else 3
     return _render(
@@ -156,6 +157,25 @@ def intervals_svg(listed: Sequence[Measured], *, title: str, unit: str) -> str:
         unit=unit,
         dots=[(one, 34 + 24 * (place + 0.5), f"{one.value:.{digits}f}") for place, one in enumerate(listed)],
     )
+
+
+def object_map_svg(found: ObjectMap, *, projection: Projection) -> str:
+    """The objects of one projection; a class has its colour and one of four shapes, so that it is told apart without the colour too."""
+    size, room = 400.0, 8.0
+    across, up = Axis(0.0, 1.0, room, size - room), Axis(0.0, 1.0, size - room, room)
+    colours = class_colours(len(found.classes))
+    marks: dict[int, list[str]] = {}
+    for (x, y), index in zip(projection.points, found.class_of, strict=True):
+        marks.setdefault(index, []).append(_mark(index, across.at(x), up.at(y)))
+    listed = [(found.classes[index], colours[index], "".join(marks[index])) for index in sorted(marks)]
+    title = f"{projection.encoder}, {projection.explained_percent:.0f} % of the variance"
+    return _render("scatter", width=size, height=size + 24, title=title, marks=listed)
+
+
+def _mark(index: int, x: float, y: float) -> str:
+    """A disc, a square, a triangle or a diamond."""
+    shape = ("m-2.6 0a2.6 2.6 0 1 0 5.2 0a2.6 2.6 0 1 0-5.2 0z", "m-2.3-2.3h4.6v4.6h-4.6z", "m0-3l3 5.2h-6z", "m0-3.3l3.3 3.3l-3.3 3.3l-3.3-3.3z")[index % 4]
+    return f"M{x:.1f} {y:.1f}{shape}"
 
 
 def compared_curves_svg(trainings: Sequence[tuple[str, str, Sequence[Record]]]) -> list[str]:
