@@ -39,7 +39,8 @@ def make_maps(*, num_photos: int, num_clusters: int, noise: float) -> Maps:
         truth = labels[fields.argmax(axis=0)].astype(numpy.uint8)
         cluster = (numpy.roll(truth, 9, axis=1).astype(numpy.int64) * max(1, num_clusters // NUM_CLASSES) + random.integers(3)) % num_clusters
         redrawn = random.random(truth.shape) < noise
-        predicted.append(numpy.where(redrawn, random.integers(num_clusters, size=truth.shape), cluster).astype(numpy.int16 if num_clusters > 255 else numpy.uint8))
+        numbers = numpy.where(redrawn, random.integers(num_clusters, size=truth.shape), cluster)
+        predicted.append(numbers.astype(numpy.int16 if num_clusters > 255 else numpy.uint8))
         truths.append(numpy.where(numpy.roll(truth, 1, axis=0) != truth, VOID, truth).astype(numpy.uint8))
     return predicted, truths
 

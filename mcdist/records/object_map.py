@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 
-from mcdist.errors import DataError
+from mcdist.errors import DataError, reason
 
 FORMAT = "mcdist object map 1"
 
@@ -50,4 +50,4 @@ class ObjectMap:
                 raise ValueError("its points and classes do not fit together")
             return ObjectMap(str(content["masks"]), classes, bool(content["is_true"]), class_of, projections)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise DataError(f"{where} is not an object map that this mcdist wrote ({error!r}); run: mcdist evaluate RUN") from error
+            raise DataError(f"{where} is not an object map that this mcdist wrote ({reason(error)}); run: mcdist evaluate RUN") from error

@@ -180,7 +180,8 @@ def _line_cells(line: Line) -> list[str]:
     row = line.any_row
     protocol = ", ".join(filter(None, (row.protocol, clusters_text(row), str(row.details.get("pooling", "")))))
     values = ["" if one is None else " ".join(filter(None, (mean_and_std(one), interval_text(one.interval, unit=one.unit)))) for one in line.rows]
-    return [row.subject.masks or "-", protocol, row.subject.encoder, metric_label(row), *values, *(difference_cell(found, row=row) for found in line.differences)]
+    differences = [difference_cell(found, row=row) for found in line.differences]
+    return [row.subject.masks or "-", protocol, row.subject.encoder, metric_label(row), *values, *differences]
 
 
 def difference_cell(found: Difference | None, *, row: Row) -> str:

@@ -184,12 +184,8 @@ def compared_curves_svg(trainings: Sequence[tuple[str, str, Sequence[Record]]]) 
     names = dict.fromkeys(name for _, _, by_name in recorded for name in by_name)
     shown = {name: chart.floor for chart in _all_charts(names) for name in chart.names if name in names}
     titles = {name: chart.title for chart in _all_charts(names) for name in chart.names if len(chart.names) == 1}
-    return [
-        _chart_svg(
-            titles.get(name, name), drawn=[(label, colour, by_name[name]) for label, colour, by_name in recorded if name in by_name], floor=floor, with_bands=False
-        )
-        for name, floor in shown.items()
-    ]
+    drawn = {name: [(label, colour, by_name[name]) for label, colour, by_name in recorded if name in by_name] for name in shown}
+    return [_chart_svg(titles.get(name, name), drawn=drawn[name], floor=floor, with_bands=False) for name, floor in shown.items()]
 
 
 def _by_name(records: Iterable[Record]) -> dict[str, list[Record]]:

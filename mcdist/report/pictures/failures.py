@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mcdist.errors import DataError
+from mcdist.errors import DataError, reason
 from mcdist.records import Panel
 from mcdist.report.pictures.panels import panel_files, save_panels
 from mcdist.run_dir import write_atomically
@@ -34,5 +34,5 @@ def failure_scores(folder: Path) -> list[tuple[Path, float]]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(f"{path} does not hold the scores of photos ({error!r}); run: mcdist evaluate RUN") from error
+        raise DataError(f"{path} does not hold the scores of photos ({reason(error)}); run: mcdist evaluate RUN") from error
     return [(panel, scores[panel.name]) for panel in panel_files(folder) if panel.name in scores]
