@@ -67,9 +67,7 @@ def _compared_values(config: Config) -> dict[str, Any]:
     """Every value that makes a setting, without the places that hold content."""
     flat, science = as_flat(config), set(science_keys())
     return {
-        key: value
-        for key, value in flat.items()
-        if key not in (*NOT_COMPARED, *BY_CONTENT) and (key in science or key.partition(".")[0] in COMPARED_SECTIONS)
+        key: value for key, value in flat.items() if key not in (*NOT_COMPARED, *BY_CONTENT) and (key in science or key.partition(".")[0] in COMPARED_SECTIONS)
     }
 
 

@@ -232,9 +232,7 @@ def _write_panels(judged: Judgement, looker: Looker, view: StoreView, *, out: Ru
     save_failures(failures, out.failures, scores=[float(scores[place]) for place in lowest], classes=classes)
 
 
-def _panels(
-    looker: Looker, view: StoreView, *, places: Sequence[int], painting: Painting | None, colours: dict[int, numpy.ndarray]
-) -> Iterator[Panel]:
+def _panels(looker: Looker, view: StoreView, *, places: Sequence[int], painting: Painting | None, colours: dict[int, numpy.ndarray]) -> Iterator[Panel]:
     if painting is not None:
         for place in places:
             sample = read_sample(looker.reader, place, with_segments=view.truth is not None)

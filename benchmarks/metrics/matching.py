@@ -7,7 +7,7 @@ Maps are generated: regions with smooth outlines, as segmentations have them, an
 counting runs. Each way matches clusters with classes and gives mIoU; one whose result is not the same number is not timed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -90,7 +90,7 @@ def _flat(maps: Maps) -> tuple[numpy.ndarray, numpy.ndarray]:
     return predicted[truth != VOID], truth[truth != VOID]
 
 
-def rows_of(ways: dict[str, tuple[Callable[[], float], int]], *, shape: str) -> list[Measurement]:
+def rows_of(ways: Mapping[str, tuple[Callable[[], float], int]], *, shape: str) -> list[Measurement]:
     """The time of each way; McdistError where one gives another mIoU than the first."""
     scores = {name: action() for name, (action, _) in ways.items()}
     expected = next(iter(scores.values()))

@@ -86,8 +86,9 @@ def _read(folder: Path) -> Evaluation:
 def _line(row: Row, *, start: Row | None) -> Line:
     """A row whose values are the runs, beside the frozen start's."""
     key = (row.subject.masks, row.protocol, row.num_clusters, row.subject.encoder)
-    paired = start is not None and start is not row
-    return Line(key, values=row.values, difference=tuple(numpy.subtract(row.values, start.values).tolist()) if paired else ())
+    if start is None or start is row:
+        return Line(key, values=row.values, difference=())
+    return Line(key, values=row.values, difference=tuple(numpy.subtract(row.values, start.values).tolist()))
 
 
 def _spread(values: Sequence[float], *, sign: str = "") -> str:

@@ -30,9 +30,7 @@ def even_places(num_photos: int, *, num_wanted: int) -> list[int]:
     return [kept[place] for place in places]
 
 
-def make_panel(
-    sample: Sample, *, photo: int, store: StoreView, painting: Painting, embedding: UInt8[numpy.ndarray, "h w 3"] | None = None
-) -> Panel:
+def make_panel(sample: Sample, *, photo: int, store: StoreView, painting: Painting, embedding: UInt8[numpy.ndarray, "h w 3"] | None = None) -> Panel:
     """The panel of photo number `photo`, which `sample` is, with the classes that `painting` gave its objects, and its embedding in colours."""
     height, width = sample.photo.shape[1:]
     size_px = store.store.manifest.plan.settings["size_px"]

@@ -2,7 +2,7 @@
 
 import numpy
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch.nn.functional import normalize
 
 from mcdist.evaluate.painting import Painting
@@ -50,9 +50,9 @@ def plane_of(vectors: Float[numpy.ndarray, "O D"]) -> tuple[Float[numpy.ndarray,
     return (points - low) / (length or 1.0), explained
 
 
-def _classes(store: StoreView, *, painting: Painting) -> tuple[Int[numpy.ndarray, " O"], numpy.ndarray]:
+def _classes(store: StoreView, *, painting: Painting) -> tuple[Int[numpy.ndarray, " O"], Bool[numpy.ndarray, " O"]]:
     """(class of each object, whether it is known)."""
     if store.truth is None:
         return painting.class_of_object, numpy.ones(len(painting.class_of_object), dtype=bool)
     histograms = store.truth.counts[painting.masks].histograms
-    return histograms.argmax(axis=1), histograms.any(axis=1)
+    return histograms.argmax(axis=1), histograms.sum(axis=1) > 0

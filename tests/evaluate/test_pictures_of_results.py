@@ -37,7 +37,7 @@ def test_the_same_direction_has_the_same_colour_in_every_picture() -> None:
     first, second = embedding_colours([kinds[one] * random.uniform(1, 9, (*one.shape, 1)) for one in numbers])
     assert first.shape == (5, 6, 3) and second.shape == (3, 2, 3)
     colour_of = {kind: first[numbers[0] == kind][0] for kind in range(4)}
-    for found, kind in zip(second.reshape(-1, 3), numbers[1].ravel(), strict=True):
+    for found, kind in zip(second.reshape(-1, 3), numbers[1].ravel().tolist(), strict=True):
         assert numpy.abs(found.astype(int) - colour_of[kind]).max() <= 1
     assert len({tuple(colour) for colour in colour_of.values()}) == 4
 

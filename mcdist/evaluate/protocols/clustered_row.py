@@ -102,9 +102,7 @@ def given_classes(class_of_object: Int[numpy.ndarray, " O"], class_of_background
     return Matched(class_confusion(confusion, class_of=class_of), class_of[:num_classes], class_of_object, class_of_background)
 
 
-def matched_painting(
-    clusters: Int[numpy.ndarray, " O"], *, row: Row, store: StoreView, points: Float[numpy.ndarray, "O D"] | None = None
-) -> Painting:
+def matched_painting(clusters: Int[numpy.ndarray, " O"], *, row: Row, store: StoreView, points: Float[numpy.ndarray, "O D"] | None = None) -> Painting:
     """The class of each object behind `row`, of one clustering; with the `points` that were clustered also the typical objects of each cluster."""
     truth, masks = store.known_truth, row.subject.masks
     matched = match_clusters(clusters, counts=truth.counts[masks], num_clusters=row.num_clusters)
