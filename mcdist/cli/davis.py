@@ -31,10 +31,11 @@ def davis_command(
     Example: mcdist davis runs/demo --data data/DAVIS --year 2016
     Example: mcdist davis --backbone efficientnet_lite0 --data data/DAVIS --out davis_start
     """
+    from mcdist.model.backbones.registry import name_and_weights
     from mcdist.report.console import show
     from mcdist.report.video_table import video_table
     from mcdist.run_dir import RunDir
-    from mcdist.tracking import Videos, backbone_and_weights, track_backbone, track_run
+    from mcdist.tracking import Videos, track_backbone, track_run
 
     videos = Videos(root=data, year=2016 if year == 2016 else 2017, split=split, protocol=protocol, animated=animate)
     if backbone is None:
@@ -44,7 +45,7 @@ def davis_command(
     else:
         if run is not None or out is None:
             raise ConfigError("--backbone judges a backbone without a run: leave out RUN, and say with --out where the masks go")
-        name, weights = backbone_and_weights(backbone)
+        name, weights = name_and_weights(backbone)
         tracked = track_backbone(name, videos, weights=weights, out=out)
     if tracked is None:
         return

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mcdist.errors import DataError
+from mcdist.errors import DataError, reason
 from mcdist.run_dir import write_atomically
 from mcdist.store.names import PLAN_NAME, check_name
 
@@ -52,12 +52,15 @@ def digest(values: Any) -> str:
 
 
 def differences(found: StorePlan, *, wanted: StorePlan, at_least: tuple[str, ...] = ()) -> list[str]:
-    """In words, where a store differs from the one that is wanted; none where it may serve. Settings named in `at_least` may be on without being wanted."""
+    """In words, where a store differs from the one that is wanted; none where it may serve.
+
+    Settings named in `at_least` may be on without being wanted. One that the found store does not name is off there: it came later.
+    """
     found_other = []
     for section in ("checkpoint", "data", "settings"):
         here, there = getattr(found, section), getattr(wanted, section)
         for name in sorted({*here, *there}):
-            if here.get(name) != there.get(name) and not (name in at_least and here.get(name) and not there.get(name)):
+            if here.get(name) != there.get(name) and not (name in at_least and not there.get(name)):
                 found_other.append(f"{section}.{name} is {_short(here.get(name))}, expected {_short(there.get(name))}")
     return found_other
 
@@ -124,7 +127,7 @@ def parse_plan(content: Any, *, where: str) -> StorePlan:
 
 def damaged(where: str, error: Exception) -> DataError:
     """The error of a file of a store that cannot be read."""
-    return DataError(f"{where} is damaged ({error!r}); delete the store's folder and run the command that made it again (mcdist embed, mcdist train)")
+    return DataError(f"{where} is damaged ({reason(error)}); delete the store's folder and run the command that made it again (mcdist embed, mcdist train)")
 
 
 def _count(value: Any, *, least: int) -> int:
