@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from torch.utils.data import Dataset
 
 from mcdist.config import Config, DataConfig, ModelConfig
+from mcdist.config.classes import find_classes
 from mcdist.data import loader
 from mcdist.data.batch import Batch
 from mcdist.data.division import num_micro_batches
@@ -27,7 +28,7 @@ from mcdist.data.views.draw import ViewSettings
 from mcdist.disk.checkpoint import find_checkpoint
 from mcdist.distributed import World
 from mcdist.errors import ConfigError
-from mcdist.evaluate.settings import ExtractSettings, JudgeSettings
+from mcdist.evaluate.settings import ExtractSettings, JudgeSettings, Kept
 from mcdist.groups.settings import GroupSettings
 from mcdist.machine.allocator import keep_freed_memory
 from mcdist.model.backbones.backbone import Backbone
@@ -267,8 +268,8 @@ def view_settings(config: Config) -> ViewSettings:
     return ViewSettings(**{name: getattr(config.views, name) for name in ViewSettings.__dataclass_fields__})
 
 
-def extract_settings(config: Config, *, patches: bool, with_truth: bool) -> ExtractSettings:
-    """How photos become object vectors."""
+def extract_settings(config: Config, *, kept: Kept, with_truth: bool) -> ExtractSettings:
+    """How photos become object vectors, and what is kept beside these."""
     evaluate = config.evaluate
     return ExtractSettings(
         size_px=evaluate.size_px,
@@ -276,9 +277,11 @@ def extract_settings(config: Config, *, patches: bool, with_truth: bool) -> Extr
         objects=evaluate.objects,
         predicted_by=evaluate.predicted_by,
         component_area_min=evaluate.component_area_min,
-        patches=patches,
+        patches=kept.patches,
+        decoded=kept.decoded,
         with_truth=with_truth,
         crf_alpha=evaluate.crf_alpha,
+        label_maps=kept.label_maps and with_truth,
     )
 
 
@@ -320,6 +323,7 @@ def judge_settings(config: Config) -> JudgeSettings:
         mean_embedding_pca_dim=evaluate.mean_embedding_pca_dim,
         num_clusters=evaluate.cluster_numbers,
         num_seeds=evaluate.num_seeds,
+        retrieval_classes=tuple(find_classes("voc7", key="evaluate.classes").ids)[1:],
     )
 
 

@@ -1,9 +1,11 @@
 """The story of a feature store: a run's encoders look at every photo once, each rank its share, and what they say is kept on disk."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy
 import torch
 
 from mcdist import build
@@ -14,16 +16,18 @@ from mcdist.data.readers.content import content_of
 from mcdist.data.readers.reader import SampleReader
 from mcdist.data.shards.digest import bytes_digest
 from mcdist.data.shards.sample import SEGMENTS_MEMBER
+from mcdist.data.views.normalise import normalise
 from mcdist.disk.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from mcdist.distributed import World
 from mcdist.errors import ConfigError, DataError
-from mcdist.evaluate.extract.encoders import EncoderPair, equal_weights
+from mcdist.evaluate.extract.encoders import EncoderPair, Encoders, LoneBackbone, equal_weights, evaluating
 from mcdist.evaluate.extract.extract import EXTRACT_VERSION, extract, finish
 from mcdist.evaluate.extract.layout import aliases
 from mcdist.evaluate.extract.masks import logit_min_of
-from mcdist.evaluate.extract.photos import Photos
-from mcdist.evaluate.settings import ExtractSettings
+from mcdist.evaluate.extract.photos import Photos, prepare
+from mcdist.evaluate.settings import ExtractSettings, Kept
 from mcdist.model.encoder import Encoder
+from mcdist.model.weights_digest import weights_digest
 from mcdist.ranks.agree import all_together, lost_ranks_explained, run_on_first
 from mcdist.ranks.join import leave_world
 from mcdist.report.console import Console
@@ -34,7 +38,7 @@ from mcdist.store.store import FeatureStore
 from mcdist.store.writer import StoreWriter, begin_store, find_store
 from mcdist.trained import encoder_of
 
-MAY_HAVE = ("patches", "crf_alpha")
+MAY_HAVE = ("patches", "decoded", "label_maps", "crf_alpha")
 """A store that holds these serves who does not need them, too."""
 
 
@@ -48,6 +52,10 @@ class Looker:
     trained: Checkpoint
     initial: Checkpoint
     settings: ExtractSettings
+    limit: int
+    """Photos to look at, the first ones; 0 for all."""
+    lone: bool = False
+    """Of the encoder its backbone alone: there is no run, and both checkpoints are the published weights."""
 
     @property
     def step(self) -> int:
@@ -61,8 +69,8 @@ class Looker:
 
     @property
     def num_photos(self) -> int:
-        """Those of the data set, unless evaluate.limit says fewer."""
-        return min(self.config.evaluate.limit or len(self.reader), len(self.reader))
+        """Those of the data set, unless `limit` says fewer."""
+        return min(self.limit or len(self.reader), len(self.reader))
 
 
 def embed_run(run_dir: RunDir, *, overrides: list[str], which: str, shards: str = "", out: Path | None = None, patches: bool = False) -> FeatureStore | None:
@@ -77,14 +85,14 @@ def embed_run(run_dir: RunDir, *, overrides: list[str], which: str, shards: str 
     try:
         with lost_ranks_explained(world=world):
             build.prepare_process(config, world=world)
-            looker = look_at(config, run_dir, which=which, shards=shards, patches=patches)
+            looker = look_at(config, run_dir, which=which, shards=shards, kept=Kept(patches=patches))
             with photo_console(looker, world=world) as console:
                 return extracted(looker, run_dir, out=out, world=world, console=console)
     finally:
         leave_world()
 
 
-def look_at(config: Config, run_dir: RunDir, *, which: str, shards: str = "", patches: bool = False) -> Looker:
+def look_at(config: Config, run_dir: RunDir, *, which: str, shards: str = "", kept: Kept | None = None) -> Looker:
     """The run's checkpoints and the photos: `shards`, else those of data.val, else the training's, whose ground truth is then not used.
 
     Raises:
@@ -99,7 +107,8 @@ def look_at(config: Config, run_dir: RunDir, *, which: str, shards: str = "", pa
         location=location,
         trained=find_checkpoint(run_dir.root, which=which),
         initial=load_checkpoint(run_dir.initial_checkpoint),
-        settings=build.extract_settings(config, patches=patches, with_truth=with_truth),
+        settings=build.extract_settings(config, kept=kept or Kept(), with_truth=with_truth),
+        limit=config.evaluate.limit,
     )
     if config.evaluate.predicted_by == "groups" and not looker.has_groups:
         raise ConfigError(
@@ -107,6 +116,38 @@ def look_at(config: Config, run_dir: RunDir, *, which: str, shards: str = "", pa
             "train with groups.num_groups=[25], or set evaluate.predicted_by=saliency"
         )
     return looker
+
+
+def look_at_backbone(config: Config, *, kept: Kept) -> Looker:
+    """The backbone of `config` with its published weights, and the photos of data.val.
+
+    Raises:
+        ConfigError: no such backbone or weights, or no ground truth in data.val.
+    """
+    reader = build.open_reader(config.data.val, key="--shards", data=config.data)
+    encoder = build.build_encoder(config.model)
+    weights = Checkpoint(
+        path=Path(f"{config.model.backbone}:{config.model.weights}"),
+        tensors={f"query/{name}": tensor for name, tensor in encoder.state_dict().items()},
+        numbers={"step": 0, "sha256": weights_digest(encoder.backbone)},
+    )
+    settings = build.extract_settings(config, kept=kept, with_truth=reader.num_with(SEGMENTS_MEMBER) > 0)
+    return Looker(
+        config=config, reader=reader, location=config.data.val, trained=weights, initial=weights, settings=settings, limit=config.evaluate.limit, lone=True
+    )
+
+
+def look_at_train(looker: Looker, *, shards: str) -> Looker:
+    """The same encoders on the photos of `shards`, whose ground truth a probe is fitted on.
+
+    Raises:
+        ConfigError: the shards hold no ground truth.
+    """
+    reader = build.open_reader(shards, key="--train-shards", data=looker.config.data)
+    if not reader.num_with(SEGMENTS_MEMBER):
+        raise ConfigError(f"--train-shards {shards} must hold ground truth to fit a probe on, it holds none; build them with labels, without --no-labels")
+    settings = replace(looker.settings, with_truth=True)
+    return replace(looker, reader=reader, location=shards, settings=settings, limit=looker.config.evaluate.train_limit)
 
 
 def extracted(looker: Looker, run_dir: RunDir, *, out: Path | None, world: World, console: Console) -> FeatureStore | None:
@@ -163,7 +204,10 @@ def photo_console(looker: Looker, *, world: World) -> Console:
     return Console(mode=looker.config.report.console if world.is_first else "off", total_steps=looker.num_photos, samples_per_step=1, noun="photo")
 
 
-def _encoders(looker: Looker, *, world: World) -> EncoderPair:
+def _encoders(looker: Looker, *, world: World) -> Encoders:
+    if looker.lone:
+        backbone = _encoder(looker.config, looker.trained.tensors, world=world).backbone
+        return LoneBackbone(backbone, device=world.device, mean=backbone.mean, std=backbone.std)
     trained, initial = (_encoder(looker.config, checkpoint.tensors, world=world) for checkpoint in (looker.trained, looker.initial))
     return EncoderPair(
         trained=trained,
@@ -177,6 +221,19 @@ def _encoders(looker: Looker, *, world: World) -> EncoderPair:
     )
 
 
+def trained_maps(looker: Looker, *, places: Sequence[int]) -> list[numpy.ndarray]:
+    """The trained encoder's feature map [h, w, D] of a few photos, by this process alone, on the CPU; of a lone backbone its own."""
+    encoder = encoder_of(looker.config, looker.trained.tensors, device=torch.device("cpu"))
+    maps = []
+    with evaluating(encoder):
+        for place in places:
+            image = prepare(read_sample(looker.reader, place), size_px=looker.settings.size_px, with_truth=False).image
+            features = encoder.backbone(normalise(image[None], mean=encoder.backbone.mean, std=encoder.backbone.std))
+            found = features if looker.lone else encoder.head(features).features
+            maps.append(found[0].permute(1, 2, 0).float().numpy())
+    return maps
+
+
 def _encoder(config: Config, tensors: dict[str, torch.Tensor], *, world: World) -> Encoder:
     encoder = encoder_of(config, tensors, device=world.device)
     build.check_size("evaluate.size_px", config.evaluate.size_px, encoder=encoder, backbone=config.model.backbone)
@@ -188,7 +245,7 @@ def _plan(looker: Looker) -> StorePlan:
     settings = looker.settings
     chunk = settings.batch if settings.patches else max(looker.config.evaluate.chunk, settings.batch)
     return StorePlan(
-        checkpoint={"trained": looker.trained.numbers["sha256"], "initial": looker.initial.numbers["sha256"]},
+        checkpoint=_checkpoint(looker),
         data={
             "samples": content_of(looker.reader).digest,
             "bytes": bytes_digest(looker.reader.manifest),
@@ -205,12 +262,20 @@ def _plan(looker: Looker) -> StorePlan:
             "predicted_by": settings.predicted_by,
             "saliency_logit_min": logit_min_of(settings.predicted_by),
             "patches": settings.patches,
+            "decoded": settings.decoded,
+            "label_maps": settings.label_maps,
             **({"crf_alpha": settings.crf_alpha} if settings.crf_alpha else {}),
         },
         num_photos=looker.num_photos,
         chunk=chunk // settings.batch * settings.batch,
         about={"dataset": looker.location, "step": looker.step, "num_photos_in_dataset": len(looker.reader)},
     )
+
+
+def _checkpoint(looker: Looker) -> dict[str, str]:
+    if looker.lone:
+        return {"backbone": looker.trained.numbers["sha256"]}
+    return {"trained": looker.trained.numbers["sha256"], "initial": looker.initial.numbers["sha256"]}
 
 
 def _found(plan: StorePlan, run_dir: RunDir, *, out: Path | None, world: World) -> Path | None:

@@ -83,8 +83,18 @@ class RunDir:
         return self.root / "panels"
 
     @property
+    def failures(self) -> Path:
+        """Panels of the photos that the quoted row is worst on (PNG), and `scores.json`: mIoU in % by the panel's file name."""
+        return self.root / "failures"
+
+    @property
+    def object_map(self) -> Path:
+        """The evaluated objects on two principal components, before and after training."""
+        return self.root / "object_map.json"
+
+    @property
     def clusters(self) -> Path:
-        """Without ground truth: the most typical objects of each cluster (PNG)."""
+        """The most typical objects of each cluster of the quoted row (PNG)."""
         return self.root / "clusters"
 
     @property
@@ -127,6 +137,15 @@ class RunDir:
         if not self.config.is_file():
             raise ConfigError(f"expected a run at {self.root} (its {self.config.name}), found none; train first: mcdist train CONFIG run.dir={self.root}")
         return self
+
+    def transferred(self, name: str) -> "RunDir":
+        """The folder, made where it is missing, of an evaluation on the data set `name`, which is not the run's own. Raises MachineError where it cannot be."""
+        folder = self.root / "transfer" / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MachineError(f"cannot create {folder}: {error.strerror}; free some space, or check its permissions") from error
+        return RunDir(folder)
 
     def create(self) -> "RunDir":
         """Make the folder and `checkpoints/`; an existing one is kept as it is.

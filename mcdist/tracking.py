@@ -16,12 +16,11 @@ from mcdist.data.videos import Video, davis_videos, read_frame
 from mcdist.data.views.normalise import statistics_on
 from mcdist.disk.checkpoint import find_checkpoint, load_checkpoint
 from mcdist.distributed import World
-from mcdist.errors import ConfigError
 from mcdist.evaluate.extract.encoders import equal_weights, evaluating
 from mcdist.evaluate.metrics.davis import DavisYear
 from mcdist.evaluate.propagation.settings import propagation_settings
 from mcdist.model.backbones.backbone import Backbone
-from mcdist.model.backbones.registry import BACKBONES, make_backbone
+from mcdist.model.backbones.registry import make_backbone
 from mcdist.model.encoder import Encoder
 from mcdist.model.weights_digest import weights_digest
 from mcdist.ranks.agree import all_together, lost_ranks_explained, run_on_first
@@ -94,23 +93,6 @@ def track_backbone(name: str, videos: Videos, *, weights: str, out: Path) -> Tra
         return _backbone_encoder(backbone, device=world.device), {"backbone": name, "weights": weights_digest(backbone)}
 
     return _track(Config(), videos, make=make, folder=VideoFolder(out))
-
-
-def backbone_and_weights(text: str) -> tuple[str, str]:
-    """`NAME[:weights]` as the two; without weights: those that come packaged, or for a network of timm those that timm fetches.
-
-    Raises:
-        ConfigError: no weights, and none that come with the backbone.
-    """
-    name, separator, weights = text.partition(":")
-    if separator:
-        return name, weights
-    if name.startswith("timm/"):
-        return name, "hub"
-    entry = BACKBONES.get(name)
-    if entry is not None and entry.packaged_weights is None:
-        raise ConfigError(f"no weights of {name} are packaged; give a file: --backbone {name}:FILE, or random ones: --backbone {name}:none")
-    return name, "imagenet"
 
 
 def _track(config: Config, videos: Videos, *, make: Callable[[World], tuple[FrameEncoder, dict[str, str]]], folder: VideoFolder) -> Tracked | None:

@@ -1,4 +1,5 @@
-"""What several training seeds of one configuration reached: each row of their evaluations, beside the frozen start under the same masks.
+"""What several training seeds of one configuration reached: each row of their evaluations, beside the frozen start under the same masks. `mcdist compare` says
+more, row by row; this is the short table of docs/study.md, with the encoders side by side.
 
     python -m benchmarks.study.table runs/study/groups_0 runs/study/groups_1 runs/study/groups_2
 
@@ -15,10 +16,11 @@ import numpy
 import typer
 
 from benchmarks.harness.measurement import run
-from mcdist.errors import ConfigError, DataError
+from mcdist.errors import ConfigError
 from mcdist.records import Evaluation, Row
 from mcdist.records.difference import CLEAR_STDS
 from mcdist.records.names import INITIAL, INITIAL_BACKBONE, TRAINED
+from mcdist.records.trainings import group_key, pooled
 from mcdist.run_dir import RunDir
 
 SHOWN = {TRAINED: "trained", INITIAL: "before training", INITIAL_BACKBONE: "frozen start"}
@@ -48,11 +50,9 @@ def lines_of(evaluations: Sequence[Evaluation]) -> list[Line]:
     Raises:
         DataError: none.
     """
-    tables = [{_key(row): row.mean for row in evaluation.rows if row.subject.encoder in SHOWN and row.unit == "%"} for evaluation in evaluations]
-    keys = [key for key in tables[0] if all(key in table for table in tables)] if tables else []
-    if not keys:
-        raise DataError("the evaluations have no row in common; give runs of one configuration, evaluated alike")
-    return [_line(key, tables=tables) for key in keys]
+    rows = [row for row in pooled(evaluations).rows if row.subject.encoder in SHOWN and row.unit == "%"]
+    starts = {group_key(row): row for row in rows if row.subject.encoder == INITIAL_BACKBONE}
+    return [_line(row, start=starts.get(group_key(row))) for row in rows]
 
 
 def markdown(lines: Sequence[Line], *, num_runs: int) -> str:
@@ -83,15 +83,12 @@ def _read(folder: Path) -> Evaluation:
     return Evaluation.from_json(path.read_text(), where=str(path))
 
 
-def _key(row: Row) -> Key:
-    return row.subject.masks, row.protocol, row.num_clusters, row.subject.encoder
-
-
-def _line(key: Key, *, tables: list[dict[Key, float]]) -> Line:
-    values = tuple(table[key] for table in tables)
-    start = (*key[:3], INITIAL_BACKBONE)
-    paired = key != start and all(start in table for table in tables)
-    return Line(key, values=values, difference=tuple(value - table[start] for value, table in zip(values, tables, strict=True)) if paired else ())
+def _line(row: Row, *, start: Row | None) -> Line:
+    """A row whose values are the runs, beside the frozen start's."""
+    key = (row.subject.masks, row.protocol, row.num_clusters, row.subject.encoder)
+    if start is None or start is row:
+        return Line(key, values=row.values, difference=())
+    return Line(key, values=row.values, difference=tuple(numpy.subtract(row.values, start.values).tolist()))
 
 
 def _spread(values: Sequence[float], *, sign: str = "") -> str:

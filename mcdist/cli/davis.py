@@ -7,7 +7,6 @@ import typer
 
 from mcdist.cli.run_arguments import Overrides
 from mcdist.errors import ConfigError
-from mcdist.records.names import DAVIS_PROPAGATION
 
 
 def davis_command(
@@ -19,7 +18,7 @@ def davis_command(
     ] = None,
     year: Annotated[int, typer.Option(min=2016, max=2017, help="2016: one object, all that is not 0. 2017: numbered objects, 255 is void.")] = 2017,
     split: Annotated[str, typer.Option(metavar="NAME", help="The list ImageSets/YEAR/NAME.txt.")] = "val",
-    protocol: Annotated[str, typer.Option(metavar="NAME", help="davis-propagation, or davis-propagation/dinov3.")] = DAVIS_PROPAGATION,
+    protocol: Annotated[str, typer.Option(metavar="NAME", help="davis-propagation, or davis-propagation/dinov3.")] = "davis-propagation",
     checkpoint: Annotated[str, typer.Option(help="newest, best (lowest training loss), or step_NNNNNNNN.")] = "newest",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where masks, scores and overlays go; default: a folder in RUN/davis.")] = None,
     animate: Annotated[int, typer.Option(min=0, help="Draw an overlay animation (WebP) of so many videos.")] = 1,
@@ -32,10 +31,11 @@ def davis_command(
     Example: mcdist davis runs/demo --data data/DAVIS --year 2016
     Example: mcdist davis --backbone efficientnet_lite0 --data data/DAVIS --out davis_start
     """
+    from mcdist.model.backbones.registry import name_and_weights
     from mcdist.report.console import show
     from mcdist.report.video_table import video_table
     from mcdist.run_dir import RunDir
-    from mcdist.tracking import Videos, backbone_and_weights, track_backbone, track_run
+    from mcdist.tracking import Videos, track_backbone, track_run
 
     videos = Videos(root=data, year=2016 if year == 2016 else 2017, split=split, protocol=protocol, animated=animate)
     if backbone is None:
@@ -45,7 +45,7 @@ def davis_command(
     else:
         if run is not None or out is None:
             raise ConfigError("--backbone judges a backbone without a run: leave out RUN, and say with --out where the masks go")
-        name, weights = backbone_and_weights(backbone)
+        name, weights = name_and_weights(backbone)
         tracked = track_backbone(name, videos, weights=weights, out=out)
     if tracked is None:
         return

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from mcdist.cli.cluster import cluster_command
+from mcdist.cli.compare import compare_command
 from mcdist.cli.davis import davis_command
 from mcdist.cli.demo import demo_command
 from mcdist.cli.doctor import doctor_command
@@ -59,6 +60,7 @@ app.command("evaluate")(evaluate_command)
 app.command("cluster")(cluster_command)
 app.command("segment")(segment_command)
 app.command("search")(search_command)
+app.command("compare")(compare_command)
 app.command("davis")(davis_command)
 app.command("protocols")(protocols_command)
 app.command("report")(report_command)

@@ -30,8 +30,8 @@ def even_places(num_photos: int, *, num_wanted: int) -> list[int]:
     return [kept[place] for place in places]
 
 
-def make_panel(sample: Sample, *, photo: int, store: StoreView, painting: Painting) -> Panel:
-    """The panel of photo number `photo`, which `sample` is, with the classes that `painting` gave its objects."""
+def make_panel(sample: Sample, *, photo: int, store: StoreView, painting: Painting, embedding: UInt8[numpy.ndarray, "h w 3"] | None = None) -> Panel:
+    """The panel of photo number `photo`, which `sample` is, with the classes that `painting` gave its objects, and its embedding in colours."""
     height, width = sample.photo.shape[1:]
     size_px = store.store.manifest.plan.settings["size_px"]
     saliency = upsampled(torch.from_numpy(store.store.column(PHOTOS, SALIENCY).take(numpy.array([photo]))), size_px=size_px)
@@ -45,6 +45,7 @@ def make_panel(sample: Sample, *, photo: int, store: StoreView, painting: Painti
         saliency=probability.numpy(),
         clusters=classes[numpy.where((objects >= 0) & (objects < len(classes)), objects, 0)].astype(numpy.uint8),
         truth=_truth(sample, truth=store.truth) if store.truth is not None and sample.segments is not None else None,
+        embedding=embedding,
     )
 
 

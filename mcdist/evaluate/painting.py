@@ -12,7 +12,7 @@ from mcdist.records import Example
 class Painting:
     """`class_of_object`: index in `classes` of each object of `masks`, in the store's order. `class_of_background`: that of everything outside.
 
-    `examples`: for each cluster the objects that show best what it is, where clusters have no names.
+    `examples`: for each cluster the objects that show best what it is; none where nothing was clustered.
     """
 
     classes: tuple[str, ...]

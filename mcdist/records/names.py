@@ -8,6 +8,12 @@ INITIAL, INITIAL_BACKBONE = "initial", "initial backbone"
 ENCODERS = (TRAINED, TRAINED_BACKBONE, INITIAL, INITIAL_BACKBONE)
 """Sources of features: embeddings and backbone features, after training and before the first step."""
 
+BACKBONE = "backbone"
+"""The only source where an encoder is judged without a run."""
+
+TRAINED_DECODER = "trained decoder"
+"""What the trained embedding is linear in: the decoder's features, or the backbone's where the embedding is computed from those."""
+
 RANDOM_LABELS, RANDOM_VECTORS, UPPER_BOUND = "random labels", "random vectors", "upper bound"
 FLOORS = (RANDOM_VECTORS, RANDOM_LABELS)
 """Encoders of rows without features: clusters drawn at random, clusters of vectors drawn at random, and the majority class of each mask."""
@@ -28,7 +34,25 @@ POOLINGS = (LOGIT_SUM, UNIT_MEAN)
 MASKCONTRAST_KMEANS, MEAN_EMBEDDING = "maskcontrast-kmeans", "mean-embedding"
 OBJECT_GRAPH, GROUP_SEGMENTS = "object-graph", "group-segments"
 UNLABELLED_CLUSTERS = "unlabelled-clusters"
-PROTOCOLS = (MASKCONTRAST_KMEANS, MEAN_EMBEDDING, OBJECT_GRAPH, GROUP_SEGMENTS, UNLABELLED_CLUSTERS)
+RETRIEVAL_21_PUBLISHED, RETRIEVAL_21_CLEAN = "maskcontrast-retrieval-21/published", "maskcontrast-retrieval-21/clean"
+RETRIEVAL_7_PUBLISHED, RETRIEVAL_7_CLEAN = "maskcontrast-retrieval-7/published", "maskcontrast-retrieval-7/clean"
+LINEAR_PUBLISHED, LINEAR_CLEAN, LINEAR_FAST = "maskcontrast-linear/published", "maskcontrast-linear/clean", "maskcontrast-linear-fast"
+OBJECT_ACCURACY = "object-accuracy"
+PROTOCOLS = (
+    MASKCONTRAST_KMEANS,
+    MEAN_EMBEDDING,
+    OBJECT_GRAPH,
+    GROUP_SEGMENTS,
+    UNLABELLED_CLUSTERS,
+    OBJECT_ACCURACY,
+    RETRIEVAL_21_PUBLISHED,
+    RETRIEVAL_21_CLEAN,
+    RETRIEVAL_7_PUBLISHED,
+    RETRIEVAL_7_CLEAN,
+    LINEAR_PUBLISHED,
+    LINEAR_CLEAN,
+    LINEAR_FAST,
+)
 
 DAVIS_PROPAGATION, DAVIS_PROPAGATION_DINOV3 = "davis-propagation", "davis-propagation/dinov3"
 """Protocols of videos, for `mcdist davis`."""
@@ -36,8 +60,8 @@ DAVIS_PROPAGATION, DAVIS_PROPAGATION_DINOV3 = "davis-propagation", "davis-propag
 FIRST_FRAME = "first frame"
 """The encoder of a row whose labels are the first frame's, copied to all: the floor of videos."""
 
-MIOU, SILHOUETTE = "mIoU", "silhouette"
-"""Metrics: mean IoU over the classes in %, and how clear clusters are, -1..1."""
+MIOU, SILHOUETTE, ACCURACY = "mIoU", "silhouette", "accuracy"
+"""Metrics: mean IoU over the classes in %, how clear clusters are, -1..1, and the share of objects that are right in %."""
 
 REGION_AND_BOUNDARY = "J&F"
 """Metric of videos: half of the mean IoU and half of the mean agreement of boundaries, in %."""

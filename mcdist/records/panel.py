@@ -27,7 +27,8 @@ class Panel:
     """One evaluated photo, side by side. All maps are `[H, W]` of the photo's own size.
 
     `photo` uint8 `[H, W, 3]`; `proposals` int16 instance map; `saliency` float32 probability; `clusters` uint8 class index that the headline
-    row predicts; `truth` uint8 class index, 255 void; None without ground truth.
+    row predicts; `truth` uint8 class index, 255 void; None without ground truth. `embedding` uint8 `[h, w, 3]`, of any size: the pixel embeddings' main
+    directions as colours, None where they were not computed.
     """
 
     key: str
@@ -36,3 +37,4 @@ class Panel:
     saliency: numpy.ndarray
     clusters: numpy.ndarray
     truth: numpy.ndarray | None
+    embedding: numpy.ndarray | None = None

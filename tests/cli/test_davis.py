@@ -8,7 +8,7 @@ from mcdist.cli.main import main
 from mcdist.errors import ConfigError
 from mcdist.evaluate.propagation import settings
 from mcdist.evaluate.propagation.settings import PropagationSettings
-from mcdist.tracking import backbone_and_weights
+from mcdist.model.backbones.registry import name_and_weights
 from tests.makers.tiny_davis import tiny_davis
 
 
@@ -59,8 +59,8 @@ def test_errors_are_one_sentence(arguments, message, capsys):
 
 
 def test_a_backbone_names_its_weights():
-    assert backbone_and_weights("efficientnet_lite0") == ("efficientnet_lite0", "imagenet")
-    assert backbone_and_weights("timm/vit_small_patch16_224") == ("timm/vit_small_patch16_224", "hub")
-    assert backbone_and_weights("resnet50:/a/b.pth") == ("resnet50", "/a/b.pth")
+    assert name_and_weights("efficientnet_lite0") == ("efficientnet_lite0", "imagenet")
+    assert name_and_weights("timm/vit_small_patch16_224") == ("timm/vit_small_patch16_224", "hub")
+    assert name_and_weights("resnet50:/a/b.pth") == ("resnet50", "/a/b.pth")
     with pytest.raises(ConfigError, match="no weights of resnet50 are packaged"):
-        backbone_and_weights("resnet50")
+        name_and_weights("resnet50")

@@ -96,6 +96,7 @@ def test_the_flat_form_has_one_entry_a_known_key():
 
 def test_classes_keep_their_order_and_are_one_value(write):
     config = load_config(write("evaluate:\n  classes:\n    background: [0]\n    dog: [12]\n    cat: [8, 9]\n"))
+    assert isinstance(config.evaluate.classes, dict)
     assert list(config.evaluate.classes) == ["background", "dog", "cat"]
     assert config.evaluate.classes["cat"] == [8, 9]
 
@@ -129,9 +130,9 @@ def test_an_unknown_argument_is_refused(write):
         ("report.mlflow=false", "report.mlflow in the argument .* must be one of auto, on, off, got False"),
         ("model.atrous_rates=[12, a]", r"model.atrous_rates .* must be a list of whole numbers, such as \[1, 2\], got \[12, 'a'\]"),
         ("model.atrous_rates=12", "model.atrous_rates .* must be a list of whole numbers"),
-        ("evaluate.classes=[1]", "evaluate.classes .* must be a mapping of names to lists of whole numbers"),
-        ("evaluate.classes={cat: 8}", r"evaluate.classes .* must be a mapping of names to lists of whole numbers, such as \{cat: \[8\]\}, got \{'cat': 8\}"),
-        ("evaluate.classes={cat: [8.5]}", "evaluate.classes .* must be a mapping of names to lists of whole numbers"),
+        ("evaluate.classes=[1]", "evaluate.classes .* must be a name, a path, or a mapping of names to lists of whole numbers"),
+        ("evaluate.classes={cat: 8}", r"evaluate.classes .* must be .* a mapping of names to lists of whole numbers, such as \{cat: \[8\]\}, got \{'cat': 8\}"),
+        ("evaluate.classes={cat: [8.5]}", "evaluate.classes .* must be .* a mapping of names to lists of whole numbers"),
         ("run.allow_changes=optim.lr", r"run.allow_changes .* must be a list of names, such as \[optim.lr\], got 'optim.lr'"),
         ("deepspeed=5", "deepspeed .* must be a mapping, got 5"),
         ("model.bank_dtype=fp16", "model.bank_dtype in the argument .* must be one of fp32, bf16, got 'fp16'"),

@@ -190,6 +190,7 @@ def test_the_switches_of_each_protocol_are_printed_with_the_result(colours: Judg
         "num_iterations": 100,
         "num_starts": 20,
         "floors": True,
+        "fitted_on": "the judged objects",
     }
 
 

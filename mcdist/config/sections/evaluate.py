@@ -10,8 +10,11 @@ from mcdist.config.checks import at_least, check_fields, require, share
 class EvaluateConfig:
     """Science: how the result is measured."""
 
-    classes: dict[str, list[int]] = field(default_factory=dict)
-    """Name -> ids in the ground truth; the first class is background. Ids that no class names are void."""
+    classes: str | dict[str, list[int]] = field(default_factory=dict)
+    """A description in configs/classes (voc21, msrc_v2, ...), the path of one, or name -> ids in the ground truth, of which the first is background. Ids that
+    no class names are void."""
+    train_classes: str | dict[str, list[int]] = ""
+    """As `classes`, of the ground truth of `--train-shards` where its ids differ; a class is the same where its name is. Empty: as `classes`."""
     size_px: int = 512
     """Photos are resized to size_px x size_px (the paper: 512), a multiple of the backbone's stride."""
     batch: int = 8
@@ -35,6 +38,8 @@ class EvaluateConfig:
     """Photos shown side by side in the report."""
     limit: int = 0
     """Evaluate only this many photos, the first ones, which the table states; 0 for all."""
+    train_limit: int = 0
+    """Fit probes on only this many photos of `--train-shards`, the first ones, which the table states; 0 for all."""
 
     def __post_init__(self) -> None:
         check_fields(self, section="evaluate")
@@ -42,7 +47,7 @@ class EvaluateConfig:
         share("evaluate.component_area_min", self.component_area_min)
         for name in ("batch", "chunk", "num_seeds"):
             at_least(f"evaluate.{name}", getattr(self, name), 1)
-        for name in ("pca_dim", "mean_embedding_pca_dim", "num_panels", "limit"):
+        for name in ("pca_dim", "mean_embedding_pca_dim", "num_panels", "limit", "train_limit"):
             at_least(f"evaluate.{name}", getattr(self, name), 0)
         require(self.crf_alpha >= 0, f"evaluate.crf_alpha must be at least 0, got {self.crf_alpha}")
         numbers = self.cluster_numbers

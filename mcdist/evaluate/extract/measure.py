@@ -21,6 +21,8 @@ from mcdist.evaluate.table_names import (
     DROPPED,
     HEIGHT,
     HISTOGRAM,
+    ID,
+    LABELS,
     LOST,
     NUM_IDS,
     NUMBER,
@@ -31,7 +33,7 @@ from mcdist.evaluate.table_names import (
     segments_of,
     vectors_of,
 )
-from mcdist.records.names import PREDICTED, TRAINED
+from mcdist.records.names import PREDICTED, TRAINED, TRAINED_DECODER
 from mcdist.store.names import PHOTOS
 
 Columns = dict[str, list[numpy.ndarray]]
@@ -47,20 +49,36 @@ class Batch:
         self.tables: dict[str, Columns] = {PHOTOS: {}, **{name: {} for name in masks}}
 
     def add_photos(self, embedded: EmbeddedPhotos, *, num_dropped: Int[numpy.ndarray, " B"]) -> None:
-        """Sizes, saliency logits, and components that were too small."""
+        """Sizes; where an encoder predicts masks, its logits and the components that were too small."""
         shapes = [tuple(photo.instances.shape) for photo in self.photos]
+        columns = {HEIGHT: [height for height, _ in shapes], WIDTH: [width for _, width in shapes]}
+        self._add(PHOTOS, {name: numpy.asarray(values, dtype=numpy.int32) for name, values in columns.items()})
+        if embedded.saliency is None:
+            return
         saliency = embedded.saliency.cpu().numpy()
         self._require_finite(bool(numpy.isfinite(saliency).all()), encoder=TRAINED)
         self._require_finite(embedded.groups is None or bool(torch.isfinite(embedded.groups).all()), encoder=TRAINED)
-        columns = {HEIGHT: [height for height, _ in shapes], WIDTH: [width for _, width in shapes], DROPPED: num_dropped}
-        self._add(PHOTOS, {name: numpy.asarray(values, dtype=numpy.int32) for name, values in columns.items()} | {SALIENCY: saliency})
+        self._add(PHOTOS, {DROPPED: numpy.asarray(num_dropped, dtype=numpy.int32), SALIENCY: saliency})
 
     def add_patches(self, embedded: EmbeddedPhotos) -> None:
         """The feature maps in fp16, channels last: [h, w, D] a photo."""
         for encoder, features in embedded.features.items():
-            patches = features.permute(0, 2, 3, 1).half()
-            self._require_finite(bool(torch.isfinite(patches).all()), encoder=encoder)
-            self._add(PHOTOS, {patches_of(encoder): patches.cpu().numpy()})
+            self._add_patches(features, encoder=encoder)
+
+    def add_decoded(self, decoded: Float[Tensor, "B C h w"]) -> None:
+        """What the trained embedding is linear in, as `add_patches` has feature maps."""
+        self._add_patches(decoded, encoder=TRAINED_DECODER)
+
+    def add_label_maps(self) -> None:
+        """The ground truth itself, of every pixel."""
+        for photo in self.photos:
+            assert photo.truth is not None, "photos were prepared with their ground truth"
+            self._add(LABELS, {ID: photo.truth.numpy().ravel()})
+
+    def _add_patches(self, features: Float[Tensor, "B _ h w"], *, encoder: str) -> None:
+        patches = features.permute(0, 2, 3, 1).half()
+        self._require_finite(bool(torch.isfinite(patches).all()), encoder=encoder)
+        self._add(PHOTOS, {patches_of(encoder): patches.cpu().numpy()})
 
     def add_segments(self, maps: dict[int, Int16[Tensor, "B S S"]]) -> None:
         """Pixels by group and id of the ground truth, at the photo's own size, of each set of groups."""
@@ -90,11 +108,11 @@ class Batch:
 
     def add_objects(self) -> None:
         """Photo, number, area and box of every object that has a pixel, and the ground truth's ids in it, all at the photo's own size."""
-        predicted = self.masks[PREDICTED].objects.cpu().numpy()
+        squares = {masks: mask.objects.cpu().numpy() for masks, mask in self.masks.items() if masks == PREDICTED}
         for place, photo in enumerate(self.photos):
             height, width = photo.instances.shape
             for masks in self.masks:
-                own_size = resize_nearest(predicted[place], height=height, width=width) if masks == PREDICTED else photo.instances.numpy()
+                own_size = resize_nearest(squares[masks][place], height=height, width=width) if masks in squares else photo.instances.numpy()
                 self._add_objects(photo, masks=masks, place=place, objects=own_size)
 
     def _add_objects(self, photo: Prepared, *, masks: str, place: int, objects: Shaped[numpy.ndarray, "H W"]) -> None:
@@ -119,7 +137,7 @@ class Batch:
 
     def _add(self, table: str, columns: dict[str, numpy.ndarray]) -> None:
         for name, values in columns.items():
-            self.tables[table].setdefault(name, []).append(values)
+            self.tables.setdefault(table, {}).setdefault(name, []).append(values)
 
     def _require_finite(self, finite: bool, *, encoder: str) -> None:
         if not finite:

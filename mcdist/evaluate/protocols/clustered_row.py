@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from mcdist.evaluate.metrics.assign import assign, matching_for
 from mcdist.evaluate.metrics.bootstrap import draws_of_miou
 from mcdist.evaluate.metrics.confusion import class_confusion, class_iou, cluster_confusion, object_class_counts
 from mcdist.evaluate.painting import Painting
-from mcdist.evaluate.truth import MaskCounts, Truth
+from mcdist.evaluate.protocols.typical import typical_objects
+from mcdist.evaluate.truth import MaskCounts
 from mcdist.evaluate.view import StoreView
 from mcdist.records import Row, Subject
 from mcdist.records.names import MIOU, PREDICTED, TRAINED
@@ -21,8 +22,9 @@ ClustersOfSeed = Callable[[int], Int[numpy.ndarray, " O"]]
 
 
 def quoted_place(rows: Sequence[Row]) -> int:
-    """The place of the first row of the trained encoder on the masks that it predicts."""
-    return [row.subject for row in rows].index(Subject(TRAINED, PREDICTED))
+    """The place of the first row of the trained encoder on the masks that it predicts; the first row where there is no such encoder."""
+    subjects = [row.subject for row in rows]
+    return subjects.index(Subject(TRAINED, PREDICTED)) if Subject(TRAINED, PREDICTED) in subjects else 0
 
 
 def cluster_numbers(asked: tuple[int, ...], *, store: StoreView) -> tuple[int, ...]:
@@ -32,9 +34,10 @@ def cluster_numbers(asked: tuple[int, ...], *, store: StoreView) -> tuple[int, .
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """Objects with classes: the confusion [C, C] (row = given class), the class of each object, and that of what is outside of all."""
+    """Objects with classes: the confusion [C, C] (row = given class), the class of each cluster, of each object, and of what is outside of all."""
 
     confusion: Int[numpy.ndarray, "C C"]
+    class_of_cluster: Int[numpy.ndarray, " K"]
     class_of_object: Int[numpy.ndarray, " O"]
     class_of_background: int
 
@@ -49,10 +52,17 @@ def miou_row(
     clusters_of: ClustersOfSeed,
     facts: dict[str, Any],
 ) -> Row:
-    """mIoU over seeds 0..num_seeds-1, with its draws over photos. Details: IoU of each class (mean over seeds) and the confusion of the first seed, row =
-    predicted class."""
-    found = [match_clusters(clusters_of(seed), counts=counts, num_clusters=num_clusters) for seed in range(num_seeds)]
-    facts = {"num_clusters": num_clusters, "matching": matching_for(num_clusters=num_clusters, num_classes=len(counts.background)), **facts}
+    """mIoU over seeds 0..num_seeds-1, with its draws over photos. Details: IoU of each class (mean over seeds), and of the first seed the confusion (row =
+    predicted class), the class that each cluster was matched with, and its objects."""
+    clusters = [clusters_of(seed) for seed in range(num_seeds)]
+    found = [match_clusters(one, counts=counts, num_clusters=num_clusters) for one in clusters]
+    facts = {
+        "num_clusters": num_clusters,
+        "matching": matching_for(num_clusters=num_clusters, num_classes=len(counts.background)),
+        "class_of_cluster": found[0].class_of_cluster.tolist(),
+        "cluster_sizes": numpy.bincount(clusters[0], minlength=num_clusters)[:num_clusters].tolist(),
+        **facts,
+    }
     return matched_row(protocol, subject, counts=counts, found=found, facts=facts)
 
 
@@ -81,7 +91,7 @@ def match_clusters(clusters: Int[numpy.ndarray, " O"], *, counts: MaskCounts, nu
     """The classes that the clusters of one clustering are matched with."""
     confusion = cluster_confusion(clusters, histograms=counts.histograms, background=counts.background, num_clusters=num_clusters)
     class_of = assign(confusion, matching=matching_for(num_clusters=num_clusters, num_classes=confusion.shape[1]))
-    return Matched(class_confusion(confusion, class_of=class_of), class_of[clusters], int(class_of[num_clusters]))
+    return Matched(class_confusion(confusion, class_of=class_of), class_of[:num_clusters], class_of[clusters], int(class_of[num_clusters]))
 
 
 def given_classes(class_of_object: Int[numpy.ndarray, " O"], class_of_background: int, *, counts: MaskCounts) -> Matched:
@@ -89,12 +99,18 @@ def given_classes(class_of_object: Int[numpy.ndarray, " O"], class_of_background
     num_classes = len(counts.background)
     confusion = cluster_confusion(class_of_object, histograms=counts.histograms, background=counts.background, num_clusters=num_classes)
     class_of = numpy.append(numpy.arange(num_classes), class_of_background)
-    return Matched(class_confusion(confusion, class_of=class_of), class_of_object, class_of_background)
+    return Matched(class_confusion(confusion, class_of=class_of), class_of[:num_classes], class_of_object, class_of_background)
 
 
-def matched_painting(clusters: Int[numpy.ndarray, " O"], *, row: Row, truth: Truth) -> Painting:
-    """The class of each object behind `row`, of one clustering."""
-    matched = match_clusters(clusters, counts=truth.counts[row.subject.masks], num_clusters=row.num_clusters)
+def matched_painting(clusters: Int[numpy.ndarray, " O"], *, row: Row, store: StoreView, points: Float[numpy.ndarray, "O D"] | None = None) -> Painting:
+    """The class of each object behind `row`, of one clustering; with the `points` that were clustered also the typical objects of each cluster."""
+    truth, masks = store.known_truth, row.subject.masks
+    matched = match_clusters(clusters, counts=truth.counts[masks], num_clusters=row.num_clusters)
+    typical = [] if points is None else typical_objects(points, clusters=clusters, numbers=range(row.num_clusters))
     return Painting(
-        classes=truth.classes, masks=row.subject.masks, class_of_object=matched.class_of_object, class_of_background=matched.class_of_background
+        classes=truth.classes,
+        masks=masks,
+        class_of_object=matched.class_of_object,
+        class_of_background=matched.class_of_background,
+        examples=tuple(store.examples(masks, rows=rows) for rows in typical),
     )

@@ -76,6 +76,22 @@ def make_backbone(name: str, *, weights: str = "none", num_stages: int = 0, dila
     return backbone
 
 
+def name_and_weights(text: str) -> tuple[str, str]:
+    """`NAME[:WEIGHTS]` as the two; without weights those that are packaged, or for a network of timm those that timm fetches.
+
+    Raises:
+        ConfigError: no weights, and none that come with the backbone.
+    """
+    name, separator, weights = text.partition(":")
+    if separator:
+        return name, weights
+    if name.startswith(vit.PREFIX):
+        return name, "hub"
+    if name in BACKBONES and BACKBONES[name].packaged_weights is None:
+        raise ConfigError(f"no weights of {name} are packaged; give a file: --backbone {name}:FILE, or random ones: --backbone {name}:none")
+    return name, "imagenet"
+
+
 def _entry(name: str) -> Entry:
     if name in BACKBONES:
         return BACKBONES[name]

@@ -3,25 +3,27 @@
 Everything shown is escaped, since keys, paths and settings are untrusted text. Pictures and figures are part of the page, so nothing is fetched.
 """
 
-import base64
 import json
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from mcdist.errors import ConfigError, DataError
-from mcdist.records import Evaluation, Record
+from mcdist.records import Evaluation, Record, Row
 from mcdist.records.names import BASELINE
+from mcdist.records.object_map import ObjectMap
+from mcdist.records.references import Reference, references_of
 from mcdist.report import palette, table
 from mcdist.report.bad_samples import read_bad_samples
 from mcdist.report.jsonl import read_metrics
 from mcdist.report.page import figures
+from mcdist.report.page.picture import picture
 from mcdist.report.page.rounds import round_lines
+from mcdist.report.page.templates import template
 from mcdist.report.pictures.clusters import cluster_files, cluster_number
+from mcdist.report.pictures.failures import failure_scores
 from mcdist.report.pictures.neighbours import neighbour_files
 from mcdist.report.pictures.panels import COLUMNS, panel_files, panel_key
 from mcdist.run_dir import RunDir, write_atomically
@@ -46,14 +48,6 @@ class Fact:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One panel: the photo's key and the PNG as text."""
-
-    key: str
-    base64: str
-
-
 def write_report(run_dir: RunDir) -> Path:
     """Write `run_dir.report` from the run's files and return its path.
 
@@ -64,14 +58,8 @@ def write_report(run_dir: RunDir) -> Path:
     """
     if not run_dir.root.is_dir():
         raise ConfigError(f"expected a run's folder at {run_dir.root}, found none; train first: mcdist train CONFIG run.dir={run_dir.root}")
-    write_atomically(run_dir.report, _template().render(_content(run_dir)).encode())
+    write_atomically(run_dir.report, template("report.html.jinja").render(_content(run_dir)).encode())
     return run_dir.report
-
-
-@cache
-def _template() -> Template:
-    text = Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8")
-    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(text)
 
 
 def _content(run_dir: RunDir) -> dict[str, Any]:
@@ -88,12 +76,29 @@ def _content(run_dir: RunDir) -> dict[str, Any]:
         "bad_samples": _bad_samples(read_bad_samples(run_dir.bad_samples)),
         "starts": [_start_facts(start) for start in starts],
         "config_text": config_text,
-        "pictures": [Picture(panel_key(path), _png(path)) for path in panel_files(run_dir.panels)],
-        "typical": [Picture(str(cluster_number(path)), _png(path)) for path in cluster_files(run_dir.clusters)],
-        "neighbours": [Picture(path.stem.removeprefix("object_").lstrip("0"), _png(path)) for path in neighbour_files(run_dir.neighbours)],
+        "pictures": [picture(path, key=panel_key(path)) for path in panel_files(run_dir.panels)],
+        "failures": [picture(path, key=panel_key(path), caption=f"mIoU of this photo {score:.1f} %") for path, score in failure_scores(run_dir.failures)],
+        "typical": [picture(path, key=str(cluster_number(path))) for path in cluster_files(run_dir.clusters)],
+        "neighbours": [picture(path, key=path.stem.removeprefix("object_").lstrip("0")) for path in neighbour_files(run_dir.neighbours)],
         "rounds": round_lines(run_dir.groups),
         "START": BASELINE,
+        **_mapped(run_dir.object_map),
         **_evaluated(_evaluation(run_dir.evaluation)),
+    }
+
+
+def _mapped(path: Path) -> dict[str, Any]:
+    """The map of objects: a figure for each encoder, and the colours of its classes."""
+    text = _text(path)
+    if not text:
+        return {"object_map": None, "map_figures": [], "map_legend": []}
+    found = ObjectMap.from_json(text, where=str(path))
+    shown = sorted(set(found.class_of))
+    colours = palette.class_colours(len(found.classes))
+    return {
+        "object_map": found,
+        "map_figures": [Markup(figures.object_map_svg(found, projection=projection)) for projection in found.projections],
+        "map_legend": [(found.classes[index], colours[index]) for index in shown],
     }
 
 
@@ -111,6 +116,9 @@ def _evaluated(evaluation: Evaluation | None) -> dict[str, Any]:
         "groups": groups,
         "beside": [compared for compared in groups[0].rows if not compared.is_headline] if groups and row else [],
         "mean_and_std": table.mean_and_std,
+        "interval_text": table.interval_text,
+        "references": _references(groups),
+        "clusters": _matched_clusters(evaluation, row=row),
         "difference_text": table.difference_text,
         "verdict": table.verdict,
         "compared_headline": next((compared for compared in groups[0].rows if compared.is_headline), None) if groups else None,
@@ -120,6 +128,24 @@ def _evaluated(evaluation: Evaluation | None) -> dict[str, Any]:
         "evaluation_facts": _evaluation_facts(evaluation),
         "BASELINE": BASELINE,
     }
+
+
+def _matched_clusters(evaluation: Evaluation, *, row: Row | None) -> dict[str, tuple[str, str, int]]:
+    """Of each cluster of the headline, by its number on the page: the class that it was matched with, that class's colour, and its objects."""
+    if row is None:
+        return {}
+    colours = palette.class_colours(len(evaluation.classes))
+    matched = zip(row.details.get("class_of_cluster", []), row.details.get("cluster_sizes", []), strict=False)
+    known = range(len(evaluation.classes))
+    return {str(number): (evaluation.classes[index], colours[index], size) for number, (index, size) in enumerate(matched, start=1) if index in known}
+
+
+def _references(groups: tuple[table.Group, ...]) -> dict[int, tuple[Reference, ...]]:
+    """What papers report, by the place of the first group of their protocol."""
+    first: dict[str, int] = {}
+    for place, group in enumerate(groups):
+        first.setdefault(group.protocol, place)
+    return {place: found for protocol, place in first.items() if (found := references_of(protocol))}
 
 
 def _clustered(evaluation: Evaluation) -> dict[str, Any]:
@@ -171,13 +197,6 @@ def _text(path: Path) -> str:
         return ""
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path} for the report: {getattr(error, 'strerror', None) or 'it is not text'}; restore or remove it") from error
-
-
-def _png(path: Path) -> str:
-    try:
-        return base64.b64encode(path.read_bytes()).decode("ascii")
-    except OSError as error:
-        raise DataError(f"cannot read the panel {path}: {error.strerror}; run: mcdist evaluate RUN") from error
 
 
 def _sections(config_text: str) -> dict[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Panels: each evaluated photo as one picture: photo, proposals, predicted saliency, clusters, ground truth."""
+"""Panels: each evaluated photo as one picture: photo, proposals, predicted saliency, embedding, clusters, ground truth."""
 
 import io
 import re
@@ -12,8 +12,8 @@ from mcdist.records import Panel
 from mcdist.report.palette import PROPOSALS, VOID, class_colours, rgb
 from mcdist.report.pictures.strips import write_strips
 
-COLUMNS = ("photo", "proposals", "predicted saliency", "clusters", "ground truth")
-"""What a strip shows, left to right; the last only where there is ground truth."""
+COLUMNS = ("photo", "proposals", "predicted saliency", "embedding", "clusters", "ground truth")
+"""What a strip shows, left to right; the embedding and the last only where they are known."""
 
 _HEIGHT_PX, _WIDTH_MAX_PX, _GAP_PX, _TITLE_PX = 160, 320, 6, 20
 _TITLE_RGBA = (125, 135, 150, 255)
@@ -46,15 +46,19 @@ def panel_strip(panel: Panel, *, classes: tuple[str, ...]) -> bytes:
     size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
     base = numpy.asarray(photo.resize(size, Image.Resampling.LANCZOS), dtype=numpy.float32)
     colours = _class_table(len(classes))
-    pictures = [
+    pictures = (
         base,
         _proposals(base, _resized(panel.proposals, size)),
         _heat(base, _resized(panel.saliency, size, smooth=True)),
+        None if panel.embedding is None else _embedding(panel.embedding, size),
         _classes(base, _resized(panel.clusters, size), colours),
-    ]
-    if panel.truth is not None:
-        pictures.append(_classes(base, _resized(panel.truth, size), colours))
-    return _side_by_side(pictures, size=size)
+        None if panel.truth is None else _classes(base, _resized(panel.truth, size), colours),
+    )
+    return _side_by_side([(title, picture) for title, picture in zip(COLUMNS, pictures, strict=True) if picture is not None], size=size)
+
+
+def _embedding(colours: numpy.ndarray, size: tuple[int, int]) -> numpy.ndarray:
+    return numpy.asarray(Image.fromarray(colours).resize(size, Image.Resampling.BICUBIC), dtype=numpy.float32)
 
 
 def _resized(values: numpy.ndarray, size: tuple[int, int], *, smooth: bool = False) -> numpy.ndarray:
@@ -109,11 +113,11 @@ def _class_table(num_classes: int) -> numpy.ndarray:
     return numpy.array(rows + [rgb(VOID)] * (256 - len(rows)), dtype=numpy.float32)
 
 
-def _side_by_side(pictures: list[numpy.ndarray], *, size: tuple[int, int]) -> bytes:
+def _side_by_side(pictures: list[tuple[str, numpy.ndarray]], *, size: tuple[int, int]) -> bytes:
     width, height = size
     strip = Image.new("RGBA", (len(pictures) * (width + _GAP_PX) - _GAP_PX, height + _TITLE_PX))
     draw: Callable[..., None] = ImageDraw.Draw(strip).text
-    for place, (title, picture) in enumerate(zip(COLUMNS, pictures, strict=False)):
+    for place, (title, picture) in enumerate(pictures):
         left = place * (width + _GAP_PX)
         draw((left + width / 2, 2), title, fill=_TITLE_RGBA, font=ImageFont.load_default(13), anchor="ma")
         strip.paste(Image.fromarray(numpy.clip(numpy.rint(picture), 0, 255).astype(numpy.uint8)), (left, _TITLE_PX))

@@ -1,0 +1,77 @@
+"""Linear probe: a 1 x 1 convolution on feature maps, trained by gradient descent on the pixels of labelled photos."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy
+import torch
+from jaxtyping import Float32, UInt8
+from torch import Tensor
+from torch.nn.functional import cross_entropy, interpolate
+
+from mcdist.evaluate.metrics.labels import VOID_CLASS
+from mcdist.evaluate.probes.logistic import LinearClassifier
+
+Batch = tuple[Float32[Tensor, "B h w D"], UInt8[Tensor, "B S S"]]
+"""Feature maps, and the class of every pixel at the size where the loss is computed."""
+
+INITIAL_STD = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """`drops`: epochs after which the learning rate is multiplied by `drop`. Momentum and weight decay are SGD's."""
+
+    optimizer: Literal["sgd", "adam"]
+    lr: float
+    num_epochs: int
+    batch: int
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    drops: tuple[int, ...] = field(default=())
+    drop: float = 0.1
+
+    def make(self, parameters: list[Tensor]) -> torch.optim.Optimizer:
+        """The optimiser at the first epoch."""
+        if self.optimizer == "adam":
+            return torch.optim.Adam(parameters, lr=self.lr)
+        return torch.optim.SGD(parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+
+    def lr_of(self, epoch: int) -> float:
+        """The learning rate of an epoch, counted from 0."""
+        return self.lr * self.drop ** sum(epoch >= drop for drop in self.drops)
+
+
+def batches_of(num_photos: int, *, batch: int, epoch: int, seed: int) -> list[list[int]]:
+    """The photos of each batch of an epoch, in an order of its own; the last batch may be smaller."""
+    order = numpy.random.default_rng([seed, epoch]).permutation(num_photos)
+    return [sorted(order[start : start + batch].tolist()) for start in range(0, num_photos, batch)]
+
+
+def pixel_loss(logits: Float32[Tensor, "B h w C"], *, labels: UInt8[Tensor, "B S S"]) -> Float32[Tensor, ""]:
+    """Mean cross-entropy over the pixels that are not void, of logits upsampled bilinearly to S x S; 0 where all are void."""
+    targets = labels.long()
+    if not bool((targets != VOID_CLASS).any()):
+        return logits.sum() * 0
+    pixels = interpolate(logits.permute(0, 3, 1, 2), size=tuple(labels.shape[1:]), mode="bilinear", align_corners=False)
+    return cross_entropy(pixels, targets, ignore_index=VOID_CLASS)
+
+
+def train_linear(batches: Callable[[int], Iterator[Batch]], *, num_dims: int, num_classes: int, schedule: Schedule, seed: int) -> Iterator[LinearClassifier]:
+    """The classifier after each epoch; `batches(epoch)` gives the epoch's photos. Weights start as N(0, .01), the bias as 0.
+
+    The same batches and seed give the same classifiers on one machine. Memory: one batch with its upsampled logits.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    weights = (INITIAL_STD * torch.randn(num_dims, num_classes, generator=generator)).requires_grad_()
+    bias = torch.zeros(num_classes, requires_grad=True)
+    optimizer = schedule.make([weights, bias])
+    for epoch in range(schedule.num_epochs):
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.lr_of(epoch)
+        for features, labels in batches(epoch):
+            optimizer.zero_grad()
+            pixel_loss(features @ weights + bias, labels=labels).backward()
+            optimizer.step()
+        yield LinearClassifier(weights.detach().clone(), bias.detach().clone(), num_passes=epoch + 1)

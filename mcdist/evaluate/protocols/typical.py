@@ -1,0 +1,16 @@
+"""Typical objects: those that show best what a cluster is."""
+
+import numpy
+from jaxtyping import Float, Int
+
+NUM_TYPICAL = 8
+
+
+def typical_objects(points: Float[numpy.ndarray, "O D"], *, clusters: Int[numpy.ndarray, " O"], numbers: range) -> list[list[int]]:
+    """For each cluster number the NUM_TYPICAL objects nearest to its mean, nearest first; fewer where it has fewer."""
+    nearest = []
+    for number in numbers:
+        members = numpy.flatnonzero(clusters == number)
+        offset = points[members] - points[members].mean(axis=0) if len(members) else points[members]
+        nearest.append(members[numpy.argsort((offset**2).sum(axis=1), kind="stable")[:NUM_TYPICAL]].tolist())
+    return nearest
