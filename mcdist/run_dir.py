@@ -78,6 +78,11 @@ class RunDir:
         return self.root / "views"
 
     @property
+    def davis(self) -> Path:
+        """Videos that were followed (`mcdist davis`), one folder for each checkpoint and data set."""
+        return self.root / "davis"
+
+    @property
     def panels(self) -> Path:
         """Side-by-side pictures of the evaluated photos (PNG)."""
         return self.root / "panels"

@@ -76,7 +76,7 @@ def track_run(run_dir: RunDir, videos: Videos, *, overrides: list[str], which: s
         return _run_encoder(after, before, device=world.device), {"trained": str(trained.numbers["sha256"]), "initial": str(initial.numbers["sha256"])}
 
     key = digest([videos.protocol, videos.year, videos.split, str(videos.root.resolve())])[:8]
-    folder = out or run_dir.root / "davis" / f"{name_of(int(trained.numbers['step']))}-{key}"
+    folder = out or run_dir.davis / f"{name_of(int(trained.numbers['step']))}-{key}"
     return _track(config, videos, make=make, folder=VideoFolder(folder))
 
 

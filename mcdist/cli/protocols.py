@@ -4,9 +4,12 @@ import typer
 
 
 def protocols_command() -> None:
-    """List the protocols of mcdist evaluate: what each one measures, its source and slips, what it needs, and its switches by default."""
+    """List the protocols of mcdist evaluate and mcdist davis: what each measures, its source and slips, what it needs, and its switches by default."""
+    from dataclasses import asdict
+
     from mcdist.build import judge_settings
     from mcdist.config import Config
+    from mcdist.evaluate.propagation.settings import PROPAGATIONS
     from mcdist.evaluate.protocols.protocol import switches_of
     from mcdist.evaluate.protocols.registry import MAKERS, make_protocols, notes_of, summary_of
 
@@ -16,3 +19,7 @@ def protocols_command() -> None:
             typer.echo(f"  {line}")
         typer.echo(f"  needs: {', '.join(sorted(protocol.needs))}")
         typer.echo(f"  switches: {', '.join(f'{name}={value}' for name, value in switches_of(protocol).items())}")
+    for name, settings in PROPAGATIONS.items():
+        typer.echo(f"{name}: labels of the first frame carried through videos by features (mcdist davis)")
+        typer.echo("  needs: video")
+        typer.echo(f"  switches: {', '.join(f'{switch}={value}' for switch, value in asdict(settings).items())}")
