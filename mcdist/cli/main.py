@@ -21,6 +21,7 @@ from mcdist.cli.protocols import protocols_command
 from mcdist.cli.report import report_command
 from mcdist.cli.shards.app import shards
 from mcdist.cli.train import train_command
+from mcdist.cli.view import view_command
 from mcdist.cli.zoom import zoom_command
 from mcdist.errors import in_plain_words
 
@@ -52,6 +53,7 @@ app.command("zoom")(zoom_command)
 app.command("group")(group_command)
 app.command("evaluate")(evaluate_command)
 app.command("cluster")(cluster_command)
+app.command("view")(view_command)
 app.command("protocols")(protocols_command)
 app.command("report")(report_command)
 app.command("launch")(launch_command)

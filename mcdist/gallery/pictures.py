@@ -2,7 +2,8 @@
 
 import io
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy
@@ -12,6 +13,7 @@ from scipy import ndimage
 
 from mcdist.catalogue.catalogue import Catalogue
 from mcdist.data.pictures.resize import resize_nearest
+from mcdist.errors import McdistError
 from mcdist.gallery.thumbnails import Thumbnails
 from mcdist.report.pictures.cut_out import cut_out
 
@@ -20,6 +22,9 @@ SIDE_PX = 128
 
 PHOTO_PX = 1280
 """The longer side of a photo, at most, as the page shows it."""
+
+PHOTO_PX_MIN = 720
+"""The longer side of a photo with an outline, at least: on fewer pixels the outline would be coarse."""
 
 QUALITY = 84
 NUM_AT_ONCE = 4
@@ -74,16 +79,23 @@ class Pictures:
         """JPEG of the whole photo of an object, with the object's outline."""
         photo = int(self._objects.photo[row])
         with self._at_once:
-            pixels = fitted(self._read_photo(photo), longer_px=PHOTO_PX)
+            pixels = fitted(self._read_photo(photo), longer_px=PHOTO_PX, longer_px_min=PHOTO_PX_MIN)
             masks = self._masks_of(photo)
-            if masks is not None:
-                height, width = pixels.shape[:2]
-                pixels = outlined(pixels, inside=resize_nearest(masks, height=height, width=width) == self._objects.number[row], width_px=2)
-            return jpeg(pixels)
+            if masks is None:
+                return jpeg(pixels)
+            height, width = pixels.shape[:2]
+            soft = Image.fromarray((masks == self._objects.number[row]).astype(numpy.uint8) * numpy.uint8(255)).resize((width, height), Image.Resampling.BILINEAR)
+            return jpeg(outlined(pixels, inside=numpy.array(soft) > 127, width_px=2))
 
-    def close(self) -> None:
-        """Let go of the files."""
-        self._thumbnails.close()
+    def warm(self, rows: Iterable[int]) -> None:
+        """Make the thumbnails of these objects that are not there yet, in a thread of its own; a photo that cannot be read is left to who asks for it."""
+
+        def work() -> None:
+            for row in rows:
+                with suppress(McdistError):
+                    self.thumbnail(row)
+
+        threading.Thread(target=work, name="thumbnails", daemon=True).start()
 
     def _thumbnails_of(self, photo: int) -> dict[int, bytes]:
         rows = self._by_photo[self._photo_starts[photo] : self._photo_starts[photo + 1]]
@@ -103,14 +115,14 @@ class Pictures:
         return outlined(square, inside=numpy.array(cut_out((inside, box), side_px=SIDE_PX))[..., 0] > 127, width_px=1)
 
 
-def fitted(pixels: Pixels, *, longer_px: int) -> Pixels:
-    """The photo, shrunk where its longer side is above `longer_px`."""
-    height, width = pixels.shape[:2]
-    if max(height, width) <= longer_px:
+def fitted(pixels: Pixels, *, longer_px: int, longer_px_min: int = 0) -> Pixels:
+    """The photo, shrunk or enlarged so that its longer side is between the two."""
+    longer = max(pixels.shape[:2])
+    if longer_px_min <= longer <= longer_px:
         return pixels
-    scale = longer_px / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return numpy.array(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
+    scale = (longer_px if longer > longer_px else longer_px_min) / longer
+    size = max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))
+    return numpy.array(Image.fromarray(pixels).resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC))
 
 
 def outlined(pixels: Pixels, *, inside: Bool[numpy.ndarray, "H W"], width_px: int) -> Pixels:

@@ -132,7 +132,7 @@ class Session:
             "height": height,
             "area_px": int(objects.area_px[row]),
             "near": self.near(objects.vector[row], num=num_near, but=row),
-            **self._labels(objects.vector[row : row + 1])[0],
+            **self.labels(objects.vector[row : row + 1])[0],
             "rejected": bool(self.shown().rejected[row]),
         }
 
@@ -141,11 +141,32 @@ class Session:
         shown = self.shown()
         rows, similarity = self.catalogue.search(vector, num=num + (but >= 0))
         found = [(int(row), float(cosine)) for row, cosine in zip(rows, similarity, strict=True) if row != but]
-        return [{"object": row, "similarity": round(cosine, 3), "name": self._title_of(shown, int(shown.division.cluster[row]))} for row, cosine in found[:num]]
+        clusters = [int(shown.division.cluster[row]) for row, _ in found]
+        return [
+            {"object": row, "similarity": round(cosine, 3), "cluster": cluster, "name": shown.names.name_of(cluster)}
+            for (row, cosine), cluster in list(zip(found, clusters, strict=True))[:num]
+        ]
+
+    def examples(self) -> list[int]:
+        """The objects on the gallery's cards, those of the largest cluster first."""
+        cards = sorted(self.state()["clusters"], key=lambda card: -card["num"])
+        return [row for card in cards for row in card["examples"]]
 
     def labels(self, vectors: Float[numpy.ndarray, "N D"]) -> list[dict[str, Any]]:
-        """Cluster, class and confidence of vectors that are not in the catalogue."""
-        return self._labels(vectors)
+        """Cluster, class and confidence of vectors, and the second choice."""
+        shown = self.shown()
+        found = shown.classes.assign(vectors)
+        return [
+            {
+                "cluster": int(found.cluster[place]),
+                "name": shown.names.name_of(int(found.cluster[place])),
+                "class_id": int(found.class_id[place]),
+                "confidence": round(float(found.confidence[place]), 3),
+                "second": _title(shown, int(found.second[place])) if found.second[place] >= 0 else None,
+                "second_confidence": round(float(found.second_confidence[place]), 3),
+            }
+            for place in range(len(vectors))
+        ]
 
     def find(self, text: str) -> list[int]:
         """Objects of the photos whose name contains `text`, whatever its case."""
@@ -221,23 +242,9 @@ class Session:
             "examples": _of_different_photos(kept, photo_of=self.catalogue.objects.photo, num=NUM_EXAMPLES),
         }
 
-    def _labels(self, vectors: Float[numpy.ndarray, "N D"]) -> list[dict[str, Any]]:
-        shown = self.shown()
-        found = shown.classes.assign(vectors)
-        return [
-            {
-                "cluster": int(found.cluster[place]),
-                "name": shown.names.name_of(int(found.cluster[place])),
-                "class_id": int(found.class_id[place]),
-                "confidence": round(float(found.confidence[place]), 3),
-                "second": self._title_of(shown, int(found.second[place])) if found.second[place] >= 0 else None,
-                "second_confidence": round(float(found.second_confidence[place]), 3),
-            }
-            for place in range(len(vectors))
-        ]
 
-    def _title_of(self, shown: Shown, cluster: int) -> str:
-        return shown.names.name_of(cluster) or f"{UNNAMED} {shown.names.root(cluster)}"
+def _title(shown: Shown, cluster: int) -> str:
+    return shown.names.name_of(cluster) or f"{UNNAMED} {shown.names.root(cluster)}"
 
 
 def _of_different_photos(rows: Int[numpy.ndarray, " N"], *, photo_of: Int[numpy.ndarray, " O"], num: int) -> list[int]:

@@ -30,11 +30,14 @@ class Thumbnails:
         """MachineError where the folder cannot be made or the files in it cannot be opened."""
         self.num_objects = num_objects
         self._lock = threading.Lock()
+        self._open: list[int] = []
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._pack, self._index = (os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644) for name in (PACK_NAME, INDEX_NAME))
+            for name in (PACK_NAME, INDEX_NAME):
+                self._open.append(os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644))
         except OSError as error:
             raise MachineError(f"cannot keep thumbnails in {folder}: {error.strerror}; check its permissions, or free some space") from error
+        self._pack, self._index = self._open
 
     def get(self, row: int) -> bytes | None:
         """The picture of an object; None where it was not made yet, or is damaged."""
@@ -57,10 +60,10 @@ class Thumbnails:
         except OSError as error:
             raise MachineError(f"cannot keep a thumbnail: {error.strerror}; free some space") from error
 
-    def close(self) -> None:
+    def __del__(self) -> None:
         """Let go of the files."""
-        os.close(self._pack)
-        os.close(self._index)
+        for descriptor in self._open:
+            os.close(descriptor)
 
     def _append(self, pictures: Mapping[int, bytes]) -> None:
         offset = os.fstat(self._pack).st_size
