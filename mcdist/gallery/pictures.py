@@ -105,7 +105,7 @@ class Pictures:
                 masks = resize_nearest(masks, height=pixels.shape[0], width=pixels.shape[1])
             return {int(row): jpeg(self._cut_out(pixels, row=int(row), masks=masks)) for row in rows}
 
-    def _cut_out(self, pixels: Pixels, *, row: int, masks: Int[numpy.ndarray, "H W"] | None) -> Pixels:
+    def _cut_out(self, pixels: Pixels, *, row: int, masks: Int[numpy.ndarray, "H W"] | None) -> UInt8[numpy.ndarray, "side side 3"]:
         top, left, bottom, right = self._objects.box[row].tolist()
         box = (top, left, bottom, right)
         square = numpy.array(cut_out((pixels, box), side_px=SIDE_PX))
@@ -115,7 +115,7 @@ class Pictures:
         return outlined(square, inside=numpy.array(cut_out((inside, box), side_px=SIDE_PX))[..., 0] > 127, width_px=1)
 
 
-def fitted(pixels: Pixels, *, longer_px: int, longer_px_min: int = 0) -> Pixels:
+def fitted(pixels: Pixels, *, longer_px: int, longer_px_min: int = 0) -> UInt8[numpy.ndarray, "h w 3"]:
     """The photo, shrunk or enlarged so that its longer side is between the two."""
     longer = max(pixels.shape[:2])
     if longer_px_min <= longer <= longer_px:
