@@ -9,15 +9,15 @@ import numpy
 from mcdist import build
 from mcdist.catalogue.catalogue import Catalogue
 from mcdist.catalogue.masks import CatalogueMasks
-from mcdist.catalogue.names_file import NamesFile
 from mcdist.config.file import load_run_config
 from mcdist.data.readers.content import content_of
 from mcdist.data.readers.reader import SampleReader
 from mcdist.data.shards.sample import decode_photo
 from mcdist.errors import ConfigError, MissingExtraError
-from mcdist.gallery.dropped import DroppedPhotos, Segmenter
+from mcdist.gallery.dropped import DroppedPhotos, Segmented, Segmenter
 from mcdist.gallery.pictures import Pictures
 from mcdist.gallery.session import Session
+from mcdist.loading import LoadedRun, load_run, names_of
 from mcdist.run_dir import RunDir
 
 
@@ -39,7 +39,7 @@ def view_run(run_dir: RunDir, *, overrides: list[str], port: int, open_browser: 
     listener = listen(port)
     try:
         catalogue = Catalogue.open(run_dir)
-        session = Session(catalogue, names=names_file(run_dir, catalogue=catalogue), title=run_dir.root.resolve().name)
+        session = Session(catalogue, names=names_of(run_dir, catalogue=catalogue), title=run_dir.root.resolve().name)
         reader = photos_of(run_dir, catalogue=catalogue, overrides=overrides)
         masks = CatalogueMasks.find(run_dir.features, facts=catalogue.facts)
         if masks is None:
@@ -55,17 +55,6 @@ def view_run(run_dir: RunDir, *, overrides: list[str], port: int, open_browser: 
         serve(app, listener=listener, open_browser=open_browser, say=say)
     finally:
         listener.close()
-
-
-def names_file(run_dir: RunDir, *, catalogue: Catalogue) -> NamesFile:
-    """The file of the names of this run's catalogue."""
-    return NamesFile(
-        run_dir.names,
-        catalogue=catalogue.key,
-        num_clusters=catalogue.clusters.num_clusters,
-        num_objects=len(catalogue.objects),
-        num_dims=catalogue.clusters.centroids.shape[1],
-    )
 
 
 def photos_of(run_dir: RunDir, *, catalogue: Catalogue, overrides: list[str]) -> SampleReader:
@@ -94,5 +83,25 @@ class ShardPhotos:
 
 
 def open_segmenter(run_dir: RunDir) -> Segmenter:
-    """What finds segments in a photo that is dropped on the page."""
-    raise ConfigError("photos cannot be segmented yet")
+    """What finds segments in a photo that is dropped on the page: the run's encoder, which is loaded now."""
+    run = load_run(run_dir.root)
+    return lambda pixels: _segmented(run, pixels)
+
+
+def _segmented(run: LoadedRun, pixels: numpy.ndarray) -> Segmented:
+    found = run.segment(pixels)
+    embedding: list[numpy.ndarray] = []
+
+    def pixel_vector(x: float, y: float) -> numpy.ndarray:
+        if not embedding:  # of the whole photo, for the first pixel that is asked for
+            embedding.append(run.embed(pixels).cpu().numpy())
+        num_rows, num_columns = embedding[0].shape[1:]
+        return embedding[0][:, int(y * num_rows), int(x * num_columns)]
+
+    num_dims = run.catalogue.clusters.num_dims
+    return Segmented(
+        segments=found.instances,
+        numbers=numpy.array([segment.number for segment in found.segments], dtype=numpy.int64),
+        vectors=numpy.array([segment.vector for segment in found.segments], dtype=numpy.float32).reshape(-1, num_dims),
+        pixel_vector=pixel_vector,
+    )

@@ -19,6 +19,8 @@ from mcdist.cli.launch import launch_command
 from mcdist.cli.proposals.app import proposals
 from mcdist.cli.protocols import protocols_command
 from mcdist.cli.report import report_command
+from mcdist.cli.search import search_command
+from mcdist.cli.segment import segment_command
 from mcdist.cli.shards.app import shards
 from mcdist.cli.train import train_command
 from mcdist.cli.view import view_command
@@ -54,6 +56,8 @@ app.command("group")(group_command)
 app.command("evaluate")(evaluate_command)
 app.command("cluster")(cluster_command)
 app.command("view")(view_command)
+app.command("segment")(segment_command)
+app.command("search")(search_command)
 app.command("protocols")(protocols_command)
 app.command("report")(report_command)
 app.command("launch")(launch_command)

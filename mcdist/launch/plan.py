@@ -18,7 +18,7 @@ from mcdist.run_dir import RunDir
 
 DEMO = presets_folder() / "demo.yaml"
 PARTS_ROOT = Path("runs/parts")
-COMMANDS_IN_PARTS = (("shards", "build"), ("proposals", "make"))
+COMMANDS_IN_PARTS = (("shards", "build"), ("proposals", "make"), ("segment",))
 MAX_TRIES = 3
 """Of a part, or of an evaluation; a training has its own setting."""
 MAX_ELEMENTS = 1000
@@ -83,16 +83,17 @@ def plan_training(config_path: Path, *, overrides: list[str], sweep: list[str], 
 def plan_parts(command: list[str], *, num_parts: int, root: Path, commit: str) -> Plan:
     """`command` in `num_parts` parts, an element of an array each: it gets --part K/N. The word `mcdist` before `shards build` may be left out."""
     words = command[1:] if command[:1] == ["mcdist"] else command
-    if tuple(words[:2]) not in COMMANDS_IN_PARTS:
+    name = next((name for name in COMMANDS_IN_PARTS if tuple(words[: len(name)]) == name), None)
+    if name is None:
         raise ConfigError(
-            f"--array must be followed by `-- mcdist shards build ...` or `-- mcdist proposals make ...`, got {' '.join(command) or 'nothing'}; "
-            "only these two can be split"
+            "--array must be followed by `-- mcdist shards build ...`, `-- mcdist proposals make ...` or `-- mcdist segment ...`, "
+            f"got {' '.join(command) or 'nothing'}; only these can be split"
         )
     if not 1 <= num_parts <= MAX_ELEMENTS:
         raise ConfigError(f"--array must be 1 to {MAX_ELEMENTS} parts, got {num_parts}")
     works = [Work(argv=("-m", "mcdist", *_part_of(words, f"{part}/{num_parts}")), run_dir="") for part in range(1, num_parts + 1)]
     spec = replace(_spec(works, cluster=Cluster(), commit=commit), requeue_failures=True)
-    return Plan(_job_name("-".join(words[:2])), next_folder(root), spec, {}, num_elements=num_parts)
+    return Plan(_job_name("-".join(name)), next_folder(root), spec, {}, num_elements=num_parts)
 
 
 def _part_of(words: list[str], part: str) -> list[str]:

@@ -15,7 +15,7 @@ model: {backbone: resnet18, num_stages: 3, trainable_from: 3, norm: frozen, deco
 optim: {global_batch: 4, epochs: 8, lr: 0.05}
 run: {device: cpu, num_threads: 1}
 report: {mlflow: "off"}
-evaluate: {size_px: 64, batch: 4, chunk: 4, component_area_min: 0.0}
+evaluate: {size_px: 32, batch: 4, chunk: 4, component_area_min: 0.0}
 """
 
 

@@ -103,10 +103,11 @@ def test_a_hostile_setting_stays_in_the_configuration_and_out_of_the_script(laun
     assert "touch" not in said and text not in said
 
 
-def test_only_building_shards_and_proposing_masks_are_run_in_parts(launch: Launch) -> None:
-    assert "only these two can be split" in launch("--array", "2", "--", "rm", "-rf", "x", code=2).stderr
+def test_only_building_shards_proposing_masks_and_segmenting_are_run_in_parts(launch: Launch) -> None:
+    assert "only these can be split" in launch("--array", "2", "--", "rm", "-rf", "x", code=2).stderr
     assert "--array=0-2" in launch("--array", "3", "--dry-run", "--", "shards", "build", "demo", "--out", "d").stdout
-    assert "only these two can be split" in launch("--array", "2", "--", "mcdist", "train", "x", code=2).stderr
+    assert "--array=0-3" in launch("--array", "4", "--dry-run", "--", "mcdist", "segment", "runs/mine", "photos", "--out", "d").stdout
+    assert "only these can be split" in launch("--array", "2", "--", "mcdist", "train", "x", code=2).stderr
 
 
 def test_an_installed_but_dead_slurm_is_none(launch: Launch, config: list[str], path: Path) -> None:

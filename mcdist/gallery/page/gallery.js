@@ -20,6 +20,13 @@ const FILTERS = { all: () => true, open: (card) => !card.name, named: (card) => 
 
 export function startGallery() {
   for (const id of ["order", "filter"]) byId(id).addEventListener("change", draw);
+  byId("cards").addEventListener("focusin", (event) => {
+    const card = event.target.closest(".card");
+    if (!card || Number(card.dataset.cluster) === at) return;
+    elements.get(at)?.setAttribute("tabindex", "-1");
+    at = Number(card.dataset.cluster);
+    card.tabIndex = 0;
+  });
   byId("search").addEventListener("input", () => { draw(); findPhotos(); });
   found = new Grid(byId("found-grid"), { onOpen: (index) => openObject(found.objects, index) });
 }

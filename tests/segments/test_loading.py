@@ -1,0 +1,106 @@
+"""The Python twin: a run that is loaded segments, embeds and searches photos of any kind, as the commands do."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import mcdist
+from mcdist.cli.main import app
+from mcdist.errors import ConfigError, DataError
+from mcdist.loading import LoadedRun, pixels_of
+from mcdist.run_dir import RunDir
+
+
+@pytest.fixture(scope="module")
+def run(run_dir: RunDir) -> LoadedRun:
+    return mcdist.load(run_dir.root, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def photo(run: LoadedRun) -> numpy.ndarray:
+    """A training photo with at least one object, as pixels [H, W, 3]."""
+    return run.photo(int(run.catalogue.objects.photo[0]))
+
+
+def test_importing_mcdist_imports_no_torch() -> None:
+    subprocess.run([sys.executable, "-c", "import mcdist, sys; assert 'torch' not in sys.modules and callable(mcdist.load)"], check=True, timeout=60)
+
+
+def test_a_photo_is_the_same_as_file_picture_array_and_tensor(run: LoadedRun, photo: numpy.ndarray, tmp_path: Path) -> None:
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    kinds = [tmp_path / "photo.png", str(tmp_path / "photo.png"), Image.fromarray(photo), photo, torch.from_numpy(photo.copy()).permute(2, 0, 1)]
+    first, *others = [run.segment(kind) for kind in kinds]
+    assert first.segments and first.instances.shape == photo.shape[:2]
+    for other in others:
+        assert numpy.array_equal(first.instances, other.instances)
+        assert [one.confidence for one in first.segments] == [one.confidence for one in other.segments]
+
+
+def test_the_embedding_has_a_unit_vector_a_cell(run: LoadedRun, photo: numpy.ndarray) -> None:
+    embedded = run.embed(photo)
+    assert embedded.shape == (8, 4, 4) and torch.allclose(embedded.norm(dim=0), torch.ones(4, 4), atol=1e-5)
+
+
+def test_a_segment_of_a_training_photo_finds_itself_first(run: LoadedRun, photo: numpy.ndarray) -> None:
+    segment = run.segment(photo).segments[0]
+    rows, columns = numpy.nonzero(run.segment(photo).mask(segment))
+    found = run.search(photo, (int(columns[0]), int(rows[0])), num=4)
+    assert found.segment is not None and (found.segment.number, len(found.hits)) == (segment.number, 4)
+    best = found.hits[0]
+    assert best.similarity == pytest.approx(1, abs=1e-4) and run.catalogue.photos[best.photo_index] == best.photo
+    assert [hit.similarity for hit in found.hits] == sorted((hit.similarity for hit in found.hits), reverse=True)
+
+
+def test_background_is_searched_with_the_pixel_itself(run: LoadedRun, photo: numpy.ndarray) -> None:
+    outside = numpy.argwhere(run.segment(photo).instances == 0)
+    if not len(outside):
+        pytest.skip("this run's encoder sees no background")
+    y, x = outside[0].tolist()
+    found = run.search(photo, (x, y), num=1)
+    assert found.segment is None and len(found.hits) == 1
+
+
+@pytest.mark.parametrize("xy", [(-1, 0), (0, -1), (52, 0), (0, 40)])
+def test_a_point_outside_the_photo_is_refused_with_its_size(run: LoadedRun, photo: numpy.ndarray, xy: tuple[int, int]) -> None:
+    with pytest.raises(ConfigError, match=r"in the photo, of 52 x 40 px \(x 0\.\.51, y 0\.\.39\); got"):
+        run.search(photo, xy)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [numpy.zeros((4, 4, 4), dtype=numpy.uint8), numpy.zeros((4, 4, 3)), torch.zeros(1, 3, 4, 4, dtype=torch.uint8), numpy.zeros((0, 4, 3), dtype=numpy.uint8)],
+)
+def test_pixels_of_another_shape_or_type_are_refused(bad: numpy.ndarray | torch.Tensor) -> None:
+    with pytest.raises(DataError, match="a photo must be uint8"):
+        pixels_of(bad)
+
+
+def test_a_file_that_is_no_photo_is_refused(run: LoadedRun, photos: Path) -> None:
+    with pytest.raises(DataError, match="the photo .*cut.jpg is damaged"):
+        run.segment(photos / "cut.jpg")
+
+
+def test_large_photos_are_seen_through_windows_and_small_ones_whole(run: LoadedRun, photo: numpy.ndarray) -> None:
+    large = numpy.tile(photo, (3, 4, 1))
+    through = run.segment(large, window_px=40)
+    assert through.instances.shape == large.shape[:2] == (120, 208)
+    assert numpy.array_equal(run.segment(photo, window_px=100).instances, run.segment(photo).instances)
+
+
+def test_the_command_prints_a_table_or_json_and_draws(run_dir: RunDir, photo: numpy.ndarray, tmp_path: Path) -> None:
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    arguments = ["search", str(run_dir.root), str(tmp_path / "photo.png"), "--at", "12,12", "--num", "3", "--device", "cpu"]
+    table = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "strip.png")])
+    assert table.exit_code == 0 and "similarity" in table.stdout and len(table.stdout.splitlines()) == 6
+    with Image.open(tmp_path / "strip.png") as strip:
+        assert strip.width > 4 * 160
+    found = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
+    assert len(found["hits"]) == 3 and found["hits"][0]["similarity"] >= found["hits"][2]["similarity"]
+    assert CliRunner().invoke(app, [*arguments[:4], "12"]).exit_code == 2
