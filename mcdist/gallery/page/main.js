@@ -33,6 +33,7 @@ function route() {
 
 function refresh(state) {
   document.title = `${state.title} · mcdist view`;
+  document.body.dataset.revision = String(state.revision);
   byId("title").textContent = state.title;
   const { objects, named, rejected, photos, photos_done: done } = state.counts;
   const share = objects > rejected ? named / (objects - rejected) : 1;
