@@ -6,6 +6,7 @@ from importlib.resources import files
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Request, Response
+from fastapi import Path as ApiPath
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
@@ -16,7 +17,7 @@ from mcdist.errors import ConfigError, DataError, McdistError, OutdatedError
 from mcdist.gallery.dropped import Dropped, DroppedPhotos, about
 from mcdist.gallery.guard import TooLong
 from mcdist.gallery.pictures import Pictures
-from mcdist.gallery.session import Session
+from mcdist.gallery.session import NUM_EXAMPLES, Session
 
 NUM_NEAR = 60
 """Nearest objects that are shown."""
@@ -83,6 +84,10 @@ def make_app(session: Session, *, pictures: Pictures, dropped: DroppedPhotos) ->
     @app.get("/pictures/objects/{row}")
     def thumbnail(row: int) -> Response:
         return _picture(pictures.thumbnail(_existing(row, session=session)))
+
+    @app.get("/pictures/mosaics/{rows}")
+    def mosaic(rows: Annotated[str, ApiPath(pattern=rf"^[0-9]{{1,9}}(-[0-9]{{1,9}}){{0,{NUM_EXAMPLES - 1}}}$")]) -> Response:
+        return _picture(pictures.mosaic([_existing(int(row), session=session) for row in rows.split("-")]))
 
     @app.get("/pictures/photos/{row}")
     def photo_with(row: int) -> Response:

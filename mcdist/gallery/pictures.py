@@ -2,7 +2,7 @@
 
 import io
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,6 +25,9 @@ PHOTO_PX = 1280
 
 PHOTO_PX_MIN = 720
 """The longer side of a photo with an outline, at least: on fewer pixels the outline would be coarse."""
+
+MOSAIC_PX, MOSAIC_GAP_PX, MOSAIC_COLUMNS = 112, 3, 4
+MOSAIC_GROUND = (139, 149, 163)
 
 QUALITY = 84
 NUM_AT_ONCE = 4
@@ -74,6 +77,17 @@ class Pictures:
                 self._thumbnails.put(made)
                 kept = made[row]
             return kept
+
+    def mosaic(self, rows: Sequence[int]) -> bytes:
+        """JPEG of MOSAIC_COLUMNS thumbnails a row, side by side: a card of the gallery in one request."""
+        pitch = MOSAIC_PX + MOSAIC_GAP_PX
+        num_rows = -(-len(rows) // MOSAIC_COLUMNS)
+        picture = Image.new("RGB", (MOSAIC_COLUMNS * pitch - MOSAIC_GAP_PX, num_rows * pitch - MOSAIC_GAP_PX), MOSAIC_GROUND)
+        for place, row in enumerate(rows):
+            thumbnail = Image.open(io.BytesIO(self.thumbnail(row)), formats=("JPEG",))
+            small = thumbnail.resize((MOSAIC_PX, MOSAIC_PX), Image.Resampling.BILINEAR)
+            picture.paste(small, (place % MOSAIC_COLUMNS * pitch, place // MOSAIC_COLUMNS * pitch))
+        return jpeg(numpy.array(picture))
 
     def photo_with(self, row: int) -> bytes:
         """JPEG of the whole photo of an object, with the object's outline."""

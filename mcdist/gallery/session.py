@@ -63,6 +63,7 @@ class Session:
         self._stamp: tuple[int, ...] | None = (-1,)
         self._shown = self._derived(names.nothing, earlier=None)
         self.shown()
+        catalogue.search(catalogue.objects.vector[0], num=1)  # makes the index, so that the first click is as quick as any other
 
     @property
     def num_objects(self) -> int:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mcdist.gallery.guard import JSON_BYTES_MAX, Guard
-from tests.gallery.made_up_page import TOKEN, Page, make_page
+from tests.gallery.made_up_page import TOKEN, Page, small_page
 
 testclient = pytest.importorskip("starlette.testclient", reason="the extra `view` and httpx2 are not installed")
 
@@ -21,7 +21,7 @@ HOST = f"http://127.0.0.1:{PORT}"
 
 @pytest.fixture
 def page(tmp_path: Path) -> Page:
-    return make_page(tmp_path)
+    return small_page(tmp_path)
 
 
 def client_of(page: Page, *, host: str = HOST, signed_in: bool = True) -> testclient.TestClient:
@@ -124,7 +124,7 @@ def test_objects_have_pictures_and_nearest_objects(client, page):
     similarities = [one["similarity"] for one in about["near"]]
     assert similarities == sorted(similarities, reverse=True) and 7 not in [one["object"] for one in about["near"]]
     assert about["photo"] == "photo_000003" and about["cluster"] == int(page.made.catalogue.objects.cluster[7])
-    for path in ("/pictures/objects/7", "/pictures/photos/7"):
+    for path in ("/pictures/objects/7", "/pictures/photos/7", "/pictures/mosaics/7-8-9", "/pictures/mosaics/0-1-2-3-4-5-6-7"):
         answer = client.get(path)
         assert answer.headers["content-type"] == "image/jpeg" and "immutable" in answer.headers["cache-control"]
         Image.open(io.BytesIO(answer.content)).load()
@@ -193,14 +193,14 @@ def test_a_change_that_makes_no_sense_is_refused_with_one_sentence(client, page,
 
 
 @pytest.mark.parametrize(
-    "path", ["/../setup.cfg", "/..%2f..%2fetc/passwd", "/api/objects/60", "/api/objects/-1", "/pictures/objects/x", "/docs", "/openapi.json", "/names.json", "/main.py"]
+    "path", ["/../setup.cfg", "/..%2f..%2fetc/passwd", "/api/objects/60", "/api/objects/-1", "/pictures/objects/x", "/pictures/mosaics/1-60", "/pictures/mosaics/1-2-3-4-5-6-7-8-9", "/pictures/mosaics/1/../2", "/docs", "/openapi.json", "/names.json", "/main.py"]
 )
 def test_no_path_leads_anywhere_else(client, path):
     assert client.get(path).status_code in (404, 422)
 
 
 def test_names_of_photos_that_are_no_text_can_be_sent(tmp_path):
-    client = client_of(make_page(tmp_path, photo_names=("caf\udce9.jpg", "<script>alert(1)</script>")))
+    client = client_of(small_page(tmp_path, photo_names=("caf\udce9.jpg", "<script>alert(1)</script>")))
     assert client.get("/api/objects/0").json()["photo"] == "caf\udce9.jpg"
 
 

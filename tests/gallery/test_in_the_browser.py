@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.gallery.made_up_page import Page, make_page, served
+from benchmarks.view.server import served
+from tests.gallery.made_up_page import Page, small_page
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -34,7 +35,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(tmp_path: Path) -> Page:
-    return make_page(tmp_path, photo_names=(HOSTILE_PHOTO,))
+    return small_page(tmp_path, photo_names=(HOSTILE_PHOTO,))
 
 
 class Person:
@@ -77,8 +78,8 @@ class Person:
 
 
 @pytest.fixture
-def address(page: Page) -> Iterator[str]:
-    with served(page) as found:
+def address(page: Page, tmp_path: Path) -> Iterator[str]:
+    with served(page, folder=tmp_path) as found:
         yield found
 
 
@@ -225,8 +226,8 @@ def test_the_file_that_is_no_photo_is_said_so(person: Person):
 
 
 def test_a_hundred_thousand_objects_scroll_with_few_elements(browser: Any, tmp_path: Path):
-    page = make_page(tmp_path, num_objects=100_000, num_clusters=2)
-    with served(page) as address:
+    page = small_page(tmp_path, num_objects=100_000, num_clusters=2)
+    with served(page, folder=tmp_path) as address:
         person = Person(browser, address=address)
         person.card(0).focus()
         person.press("Enter")

@@ -65,8 +65,10 @@ function fill(element, card) {
   if (element.dataset.text === text) return;
   element.dataset.text = text;
   const form = element.querySelector("form");
-  const images = card.examples.map((object) => make("img", { src: thumbnail(object), alt: "", loading: "lazy", decoding: "async", draggable: false }));
-  const mosaic = make("div", { class: "mosaic" }, ...images, ...Array.from({ length: Math.max(0, 8 - images.length) }, () => make("i")));
+  const picture = (src) => make("img", { src, alt: "", loading: "lazy", decoding: "async", draggable: false });
+  const mosaic = card.examples.length === 8
+    ? make("div", { class: "mosaic whole" }, picture(`/pictures/mosaics/${card.examples.join("-")}?of=${store.state.key}`))
+    : make("div", { class: "mosaic" }, ...card.examples.map((object) => picture(thumbnail(object))), ...Array.from({ length: 8 - card.examples.length }, () => make("i")));
   const title = make("div", { class: card.name ? "name" : "name unnamed" }, dot(colourOf(card)), make("span", { title: titleOf(card) }, titleOf(card)),
     make("small", {}, card.name ? `#${card.id}` : ""));
   const merged = card.members.length > 1 ? ` in ${card.members.length} merged` : "";

@@ -77,7 +77,7 @@ export class Grid {
   cell(index) {
     const object = this.objects[index];
     const text = this.label(index);
-    const image = make("img", { src: thumbnail(object), alt: "", decoding: "async", draggable: false });
+    const image = make("img", { src: thumbnail(object), alt: "", decoding: "async", draggable: false, fetchPriority: "low" });
     const about = { class: "cell", role: "option", id: `${this.container.id}-${index}`, title: text, "data-object": object, "data-index": index };
     return make("div", about, image, text ? make("small", {}, text) : null);
   }
