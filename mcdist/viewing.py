@@ -20,6 +20,8 @@ from mcdist.gallery.session import Session
 from mcdist.loading import LoadedRun, load_run, names_of
 from mcdist.run_dir import RunDir
 
+NO_EXTRA = "mcdist view needs FastAPI and uvicorn, which are not installed; install them with: pip install 'mcdist[view]'"
+
 
 def view_run(run_dir: RunDir, *, overrides: list[str], port: int, open_browser: bool, say: Callable[[str], Any]) -> None:
     """Serve the page of a run until Ctrl-C. Every error comes before the address is printed.
@@ -31,30 +33,37 @@ def view_run(run_dir: RunDir, *, overrides: list[str], port: int, open_browser: 
         MissingExtraError: the extra `view` is not installed.
     """
     try:
-        from mcdist.gallery.app import make_app
         from mcdist.gallery.serve import listen, serve
     except ImportError as error:
-        raise MissingExtraError("mcdist view needs FastAPI and uvicorn, which are not installed; install them with: pip install 'mcdist[view]'") from error
+        raise MissingExtraError(NO_EXTRA) from error
     run_dir.require()
     listener = listen(port)
     try:
-        catalogue = Catalogue.open(run_dir)
-        session = Session(catalogue, names=names_of(run_dir, catalogue=catalogue), title=run_dir.root.resolve().name)
-        reader = photos_of(run_dir, catalogue=catalogue, overrides=overrides)
-        masks = CatalogueMasks.find(run_dir.features, facts=catalogue.facts)
-        if masks is None:
-            say(f"objects are shown without outlines: the feature store of the catalogue is not in {run_dir.features} any more (mcdist cluster writes it again)")
-        pictures = Pictures(
-            catalogue,
-            read_photo=ShardPhotos(reader),
-            masks_of=masks.of if masks is not None else lambda photo: None,
-            folder=run_dir.catalogue / "thumbnails",
-        )
-        pictures.warm(session.examples())
-        app = make_app(session, pictures=pictures, dropped=DroppedPhotos(lambda: open_segmenter(run_dir)))
-        serve(app, listener=listener, open_browser=open_browser, say=say)
+        serve(make_view(run_dir, overrides=overrides, say=say), listener=listener, open_browser=open_browser, say=say)
     finally:
         listener.close()
+
+
+def make_view(run_dir: RunDir, *, overrides: list[str], say: Callable[[str], Any]) -> Any:
+    """The page's application (ASGI), which must be served behind its guard; `view_run` has the errors."""
+    try:
+        from mcdist.gallery.app import make_app
+    except ImportError as error:
+        raise MissingExtraError(NO_EXTRA) from error
+    catalogue = Catalogue.open(run_dir)
+    session = Session(catalogue, names=names_of(run_dir, catalogue=catalogue), title=run_dir.root.resolve().name)
+    reader = photos_of(run_dir, catalogue=catalogue, overrides=overrides)
+    masks = CatalogueMasks.find(run_dir.features, facts=catalogue.facts)
+    if masks is None:
+        say(f"objects are shown without outlines: the feature store of the catalogue is not in {run_dir.features} any more (mcdist cluster writes it again)")
+    pictures = Pictures(
+        catalogue,
+        read_photo=ShardPhotos(reader),
+        masks_of=masks.of if masks is not None else lambda photo: None,
+        folder=run_dir.catalogue / "thumbnails",
+    )
+    pictures.warm(session.examples())
+    return make_app(session, pictures=pictures, dropped=DroppedPhotos(lambda: open_segmenter(run_dir)))
 
 
 def photos_of(run_dir: RunDir, *, catalogue: Catalogue, overrides: list[str]) -> SampleReader:

@@ -22,8 +22,9 @@ import typer
 
 from benchmarks.harness.measurement import Measurement, measurement, publish, run
 from benchmarks.view.made_up import MadeUp, made_up
-from benchmarks.view.server import served
+from benchmarks.view.made_up_page import make_page
 from mcdist.errors import MissingExtraError
+from mcdist.gallery.serve import served
 
 SEEN = """() => [...document.images].filter((image) => { const box = image.getBoundingClientRect();
   return box.bottom > 0 && box.top < innerHeight && box.width; }).every((image) => image.complete && image.naturalWidth)"""
@@ -79,7 +80,7 @@ def measured(made: MadeUp, *, browser: Any, num_runs: int) -> dict[tuple[str, st
     for attempt in range(num_runs):
         with tempfile.TemporaryDirectory() as folder:
             began_s = time.perf_counter()
-            with served(made, folder=Path(folder)) as address:
+            with served(make_page(made, folder=Path(folder)).app) as address:
                 _add(found, "start", "s", time.perf_counter() - began_s)
                 for mode in ("open, first", "open, again"):
                     context = browser.new_context(viewport={"width": 1280, "height": 900})

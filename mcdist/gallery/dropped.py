@@ -16,7 +16,7 @@ from mcdist.data.pictures.header import read_photo_header
 from mcdist.data.pictures.photo import decode_upright
 from mcdist.data.pictures.resize import resize_nearest
 from mcdist.errors import ConfigError, DataError
-from mcdist.gallery.pictures import PHOTO_PX, fitted, jpeg
+from mcdist.gallery.pictures import PHOTO_PX, PHOTO_PX_MIN, fitted, jpeg
 
 NUM_KEPT = 8
 
@@ -102,7 +102,7 @@ class DroppedPhotos:
         with self._lock:
             self._segmenter = self._segmenter or self._open_segmenter()
             found = self._segmenter(pixels)
-            shown = fitted(pixels, longer_px=PHOTO_PX)
+            shown = fitted(pixels, longer_px=PHOTO_PX, longer_px_min=PHOTO_PX_MIN)
             height, width = shown.shape[:2]
             segments = resize_nearest(found.segments, height=height, width=width)
             dropped = Dropped(

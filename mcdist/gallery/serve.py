@@ -6,6 +6,7 @@ import secrets
 import socket
 import sys
 import tempfile
+import threading
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,8 +43,34 @@ def listen(port: int) -> socket.socket:
 
 def serve(app: Any, *, listener: socket.socket, open_browser: bool, say: Callable[[str], Any]) -> None:
     """Serve `app` behind a guard until Ctrl-C. The address is said, with the token that it takes."""
+    server, address = _server(app, listener=listener)
+    say(f"open {address}")
+    say("names are saved as you type them; end with Ctrl-C")
+    with _browser(address, wanted=open_browser, say=say):
+        try:
+            server.run(sockets=[listener])
+        except KeyboardInterrupt:
+            say("closed; every name is saved")
+
+
+@contextmanager
+def served(app: Any) -> Iterator[str]:
+    """Serve `app` behind a guard from a thread of this process, at a free port, for the length of the block; gives the address."""
+    listener = listen(0)
+    server, address = _server(app, listener=listener)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        yield address
+    finally:
+        server.should_exit = True
+        thread.join(timeout=10)
+        listener.close()
+
+
+def _server(app: Any, *, listener: socket.socket) -> tuple[uvicorn.Server, str]:
+    """The server, and the address with its token. The socket listens already, so who comes before the server has started waits."""
     port, token = listener.getsockname()[1], secrets.token_urlsafe(24)
-    address = f"http://{HOST}:{port}/?token={token}"
     config = uvicorn.Config(
         Guard(app, token=token, port=port),
         lifespan="off",
@@ -52,15 +79,8 @@ def serve(app: Any, *, listener: socket.socket, open_browser: bool, say: Callabl
         server_header=False,
         ws="none",
         timeout_graceful_shutdown=SHUTDOWN_S,
-        h11_max_incomplete_event_size=64 * 1024,
     )
-    say(f"open {address}")
-    say("names are saved as you type them; end with Ctrl-C")
-    with _browser(address, wanted=open_browser, say=say):
-        try:
-            uvicorn.Server(config).run(sockets=[listener])
-        except KeyboardInterrupt:
-            say("closed; every name is saved")
+    return uvicorn.Server(config), f"http://{HOST}:{port}/?token={token}"
 
 
 @contextmanager

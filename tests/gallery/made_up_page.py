@@ -3,9 +3,7 @@
 from pathlib import Path
 
 from benchmarks.view.made_up import made_up
-from benchmarks.view.server import TOKEN, Page, make_page
-
-__all__ = ["TOKEN", "Page", "small_page"]
+from benchmarks.view.made_up_page import Page, make_page
 
 
 def small_page(folder: Path, *, num_objects: int = 60, photo_names: tuple[str, ...] = (), num_clusters: int = 6) -> Page:

@@ -10,12 +10,13 @@ import numpy
 import pytest
 from PIL import Image
 
+from benchmarks.view.made_up_page import Page
 from mcdist.gallery.guard import JSON_BYTES_MAX, Guard
-from tests.gallery.made_up_page import TOKEN, Page, small_page
+from tests.gallery.made_up_page import small_page
 
 testclient = pytest.importorskip("starlette.testclient", reason="the extra `view` and httpx2 are not installed")
 
-PORT = 8420
+PORT, TOKEN = 8420, "token-of-the-test"
 HOST = f"http://127.0.0.1:{PORT}"
 
 
@@ -149,7 +150,7 @@ def test_a_dropped_photo_has_named_segments_and_what_is_nearest_to_a_click(clien
     assert answer.status_code == 400 and "outside the photo" in answer.json()["error"]
     assert "no segment 9" in client.get(f"/api/photos/{key}/near", params={"number": 9}).json()["error"]
     shown = numpy.array(Image.open(io.BytesIO(client.get(f"/pictures/maps/{key}").content)))
-    assert shown.shape == (60, 90) and set(numpy.unique(shown)) == {0, 1, 2}
+    assert shown.shape == (480, 720) and set(numpy.unique(shown)) == {0, 1, 2}
     assert client.get(f"/pictures/dropped/{key}").status_code == 200
 
 

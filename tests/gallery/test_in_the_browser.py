@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from benchmarks.view.server import served
-from tests.gallery.made_up_page import Page, small_page
+from benchmarks.view.made_up_page import Page
+from mcdist.gallery.serve import served
+from tests.gallery.made_up_page import small_page
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -78,8 +79,8 @@ class Person:
 
 
 @pytest.fixture
-def address(page: Page, tmp_path: Path) -> Iterator[str]:
-    with served(page, folder=tmp_path) as found:
+def address(page: Page) -> Iterator[str]:
+    with served(page.app) as found:
         yield found
 
 
@@ -227,7 +228,7 @@ def test_the_file_that_is_no_photo_is_said_so(person: Person):
 
 def test_a_hundred_thousand_objects_scroll_with_few_elements(browser: Any, tmp_path: Path):
     page = small_page(tmp_path, num_objects=100_000, num_clusters=2)
-    with served(page, folder=tmp_path) as address:
+    with served(page.app) as address:
         person = Person(browser, address=address)
         person.card(0).focus()
         person.press("Enter")

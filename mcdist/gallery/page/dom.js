@@ -27,14 +27,17 @@ export function dot(colour) {
   return element;
 }
 
-/** Say something for a while; with `action`, a button and twice the time. */
-export function say(text, { bad = false, action = null, label = "" } = {}) {
-  const toast = make("div", { class: bad ? "toast bad" : "toast" }, make("span", {}, text));
+/** Say something for a while: longer where it is `bad`, or has an `action` with a button, and until it is taken back where it is `long`. Takes it back. */
+export function say(text, { bad = false, action = null, label = "", long = false } = {}) {
+  const passing = !bad && !action;
+  if (passing) for (const earlier of byId("toasts").querySelectorAll(".passing")) earlier.remove();
+  const toast = make("div", { class: `toast${bad ? " bad" : ""}${passing ? " passing" : ""}` }, make("span", {}, text));
   const gone = () => toast.remove();
   if (action) toast.append(make("button", { type: "button", onclick: () => { gone(); action(); } }, label));
   byId("toasts").append(toast);
   while (byId("toasts").children.length > 3) byId("toasts").firstChild.remove();
-  setTimeout(gone, action ? 15000 : bad ? 9000 : 3500);
+  if (!long) setTimeout(gone, action ? 15000 : bad ? 9000 : 3500);
+  return gone;
 }
 
 /** Whether the focus is where letters are text. */

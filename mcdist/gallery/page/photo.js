@@ -4,7 +4,8 @@ import { byId, count, dot, make, percent, say } from "./dom.js";
 import { facts, nearGrid } from "./object.js";
 
 const BYTES_MAX = 64 * 2 ** 20;
-const FALLBACK = ["#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#f0e442"];
+// The violets of proposals in the report's palette: no named class has one of them soon.
+const UNNAMED = ["#b57bff", "#7f4bd6", "#dcbcff", "#9c5cf0"];
 
 let current = null;
 let map = null;
@@ -16,7 +17,7 @@ export const photoShown = () => current?.key ?? null;
 /** Send a photo to be segmented, and show it. */
 export async function sendPhoto(file) {
   if (file.size > BYTES_MAX) return say("That photo is larger than 64 MiB; take a smaller one.", { bad: true });
-  say("Looking for segments…");
+  const gone = say("Looking for segments…", { long: true });
   document.body.classList.add("busy");
   try {
     const about = await ask("/api/photos", { method: "POST", headers: { "content-type": "application/octet-stream" }, body: file });
@@ -25,6 +26,7 @@ export async function sendPhoto(file) {
     if (location.hash === `#/photo/${about.key}`) await showPhoto(about.key);
     else location.hash = `#/photo/${about.key}`;
   } catch (error) { if (error.message) say(error.message, { bad: true }); }
+  gone();
   document.body.classList.remove("busy");
 }
 
@@ -56,7 +58,7 @@ export async function showPhoto(key) {
   await paint(canvas);
 }
 
-const colourOf = (segment) => (segment.name ? store.state.colours[segment.class_id] : FALLBACK[segment.number % FALLBACK.length]);
+const colourOf = (segment) => (segment.name ? store.state.colours[segment.class_id] : UNNAMED[segment.number % UNNAMED.length]);
 
 const titleOf = (segment) => segment.name || `unnamed cluster ${segment.cluster}`;
 
