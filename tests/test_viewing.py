@@ -39,6 +39,7 @@ def test_a_port_in_use_is_said_so(tmp_path: Path):
             view(RunDir(tmp_path), port=other.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_the_parts_of_a_run_fit_together(tmp_path: Path, shards_at: ShardsAt, monkeypatch: pytest.MonkeyPatch):
     run_dir = catalogued_run(tmp_path, shards_at=shards_at)
     served: list[Any] = []

@@ -50,7 +50,9 @@ class MadeUp:
         return numpy.array(picture).astype(numpy.int16)
 
 
-def made_up(num_objects: int, *, num_clusters: int = 12, num_kinds: int = 9, num_dims: int = 32, per_photo: int = 2, photo_names: tuple[str, ...] = ()) -> MadeUp:
+def made_up(
+    num_objects: int, *, num_clusters: int = 12, num_kinds: int = 9, num_dims: int = 32, per_photo: int = 2, photo_names: tuple[str, ...] = ()
+) -> MadeUp:
     """`num_objects` objects, `per_photo` in a photo, of `num_kinds` kinds in `num_clusters` clusters. `photo_names`: of the first photos."""
     generator = numpy.random.default_rng(0)
     num_photos = -(-num_objects // per_photo)
@@ -58,7 +60,9 @@ def made_up(num_objects: int, *, num_clusters: int = 12, num_kinds: int = 9, num
     directions = generator.standard_normal((num_kinds, num_dims))
     vectors = unit((directions[kinds] + 0.7 * generator.standard_normal((num_objects, num_dims))).astype(numpy.float32))[0]
     centroids = unit((directions[numpy.arange(num_clusters) % num_kinds] + 0.35 * generator.standard_normal((num_clusters, num_dims))).astype(numpy.float32))[0]
-    clusters = Clusters(mean=numpy.zeros(num_dims, dtype=numpy.float32), projection=numpy.eye(num_dims, dtype=numpy.float32), centroids=centroids, temperature=0.1)
+    clusters = Clusters(
+        mean=numpy.zeros(num_dims, dtype=numpy.float32), projection=numpy.eye(num_dims, dtype=numpy.float32), centroids=centroids, temperature=0.1
+    )
     assigned = clusters.assign(vectors)
     number = (numpy.arange(num_objects) % per_photo + 1).astype(numpy.int32)
     left = (number - 1) / per_photo + generator.uniform(0.02, 0.08, num_objects)

@@ -77,7 +77,7 @@ def chromium() -> Iterator[Any]:
 def measured(made: MadeUp, *, browser: Any, num_runs: int) -> dict[tuple[str, str], list[float]]:
     """(what was measured, unit) -> values."""
     found: dict[tuple[str, str], list[float]] = {}
-    for attempt in range(num_runs):
+    for _ in range(num_runs):
         with tempfile.TemporaryDirectory() as folder:
             began_s = time.perf_counter()
             with served(make_page(made, folder=Path(folder)).app) as address:

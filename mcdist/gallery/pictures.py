@@ -98,7 +98,9 @@ class Pictures:
             if masks is None:
                 return jpeg(pixels)
             height, width = pixels.shape[:2]
-            soft = Image.fromarray((masks == self._objects.number[row]).astype(numpy.uint8) * numpy.uint8(255)).resize((width, height), Image.Resampling.BILINEAR)
+            soft = Image.fromarray((masks == self._objects.number[row]).astype(numpy.uint8) * numpy.uint8(255)).resize(
+                (width, height), Image.Resampling.BILINEAR
+            )
             return jpeg(outlined(pixels, inside=numpy.array(soft) > 127, width_px=2))
 
     def warm(self, rows: Iterable[int]) -> None:

@@ -90,7 +90,8 @@ def _browser(address: str, *, wanted: bool, say: Callable[[str], Any]) -> Iterat
         yield
         return
     if not _has_display():
-        say(f"no browser can be opened here; open the address yourself, from another machine after: ssh -N -L {_port(address)}:{HOST}:{_port(address)} THIS_MACHINE")
+        port = address.split(":")[2].partition("/")[0]
+        say(f"no browser can be opened here; open the address yourself, from another machine after: ssh -N -L {port}:{HOST}:{port} THIS_MACHINE")
         yield
         return
     with tempfile.TemporaryDirectory(prefix="mcdist-view-") as folder:
@@ -104,7 +105,3 @@ def _browser(address: str, *, wanted: bool, say: Callable[[str], Any]) -> Iterat
 def _has_display() -> bool:
     """Whether a browser could have a window; one in the terminal would take it away from this command."""
     return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-
-def _port(address: str) -> str:
-    return address.split(":")[2].partition("/")[0]

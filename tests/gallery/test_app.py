@@ -5,6 +5,7 @@ import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -25,7 +26,7 @@ def page(tmp_path: Path) -> Page:
     return small_page(tmp_path)
 
 
-def client_of(page: Page, *, host: str = HOST, signed_in: bool = True) -> testclient.TestClient:
+def client_of(page: Page, *, host: str = HOST, signed_in: bool = True) -> Any:
     client = testclient.TestClient(Guard(page.app, token=TOKEN, port=PORT), base_url=host, raise_server_exceptions=False, headers={"origin": HOST})
     if signed_in:
         assert client.get("/", params={"token": TOKEN}).status_code == 200
@@ -33,11 +34,11 @@ def client_of(page: Page, *, host: str = HOST, signed_in: bool = True) -> testcl
 
 
 @pytest.fixture
-def client(page: Page) -> Iterator[testclient.TestClient]:
+def client(page: Page) -> Iterator[Any]:
     yield client_of(page)
 
 
-def change(client: testclient.TestClient, **wanted: object) -> dict:
+def change(client: Any, **wanted: object) -> dict:
     answer = client.post("/api/change", json=wanted)
     assert answer.status_code == 200, answer.text
     return answer.json()
@@ -60,7 +61,7 @@ def test_the_state_has_every_cluster_and_the_counts(client, page):
 
 
 def test_naming_counts_objects_and_the_photos_that_are_labelled_completely(client, page):
-    state = {"revision": 0}
+    state: dict[str, Any] = {"revision": 0}
     for cluster in range(6):
         state = change(client, do="name", cluster=cluster, name=f"class {cluster % 2}", revision=state["revision"])
     assert state["counts"]["named"] == 60 and state["counts"]["photos_done"] == 30
@@ -194,7 +195,21 @@ def test_a_change_that_makes_no_sense_is_refused_with_one_sentence(client, page,
 
 
 @pytest.mark.parametrize(
-    "path", ["/../setup.cfg", "/..%2f..%2fetc/passwd", "/api/objects/60", "/api/objects/-1", "/pictures/objects/x", "/pictures/mosaics/1-60", "/pictures/mosaics/1-2-3-4-5-6-7-8-9", "/pictures/mosaics/1/../2", "/docs", "/openapi.json", "/names.json", "/main.py"]
+    "path",
+    [
+        "/../setup.cfg",
+        "/..%2f..%2fetc/passwd",
+        "/api/objects/60",
+        "/api/objects/-1",
+        "/pictures/objects/x",
+        "/pictures/mosaics/1-60",
+        "/pictures/mosaics/1-2-3-4-5-6-7-8-9",
+        "/pictures/mosaics/1%2f..%2f2",
+        "/docs",
+        "/openapi.json",
+        "/names.json",
+        "/main.py",
+    ],
 )
 def test_no_path_leads_anywhere_else(client, path):
     assert client.get(path).status_code in (404, 422)
@@ -272,7 +287,9 @@ def test_the_page_refers_to_nothing_outside_and_every_file_is_served(client):
 
     for file in files("mcdist.gallery").joinpath("page").iterdir():
         text = file.read_text()
-        assert not re.search(r"""(?:https?:)?//(?!www\.w3\.org)[a-z0-9-]+\.[a-z]|innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function""", text), file.name
+        assert not re.search(
+            r"""(?:https?:)?//(?!www\.w3\.org)[a-z0-9-]+\.[a-z]|innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function""", text
+        ), file.name
         path = "/" if file.name == "index.html" else f"/{file.name}"
         assert client.get(path).text == text
 
