@@ -278,6 +278,7 @@ def extract_settings(config: Config, *, patches: bool, with_truth: bool) -> Extr
         component_area_min=evaluate.component_area_min,
         patches=patches,
         with_truth=with_truth,
+        crf_alpha=evaluate.crf_alpha,
     )
 
 

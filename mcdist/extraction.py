@@ -34,7 +34,7 @@ from mcdist.store.store import FeatureStore
 from mcdist.store.writer import StoreWriter, begin_store, find_store
 from mcdist.trained import encoder_of
 
-MAY_HAVE = ("patches",)
+MAY_HAVE = ("patches", "crf_alpha")
 """A store that holds these serves who does not need them, too."""
 
 
@@ -205,6 +205,7 @@ def _plan(looker: Looker) -> StorePlan:
             "predicted_by": settings.predicted_by,
             "saliency_logit_min": logit_min_of(settings.predicted_by),
             "patches": settings.patches,
+            **({"crf_alpha": settings.crf_alpha} if settings.crf_alpha else {}),
         },
         num_photos=looker.num_photos,
         chunk=chunk // settings.batch * settings.batch,

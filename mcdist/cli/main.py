@@ -10,12 +10,14 @@ import typer
 from typer.core import TyperGroup
 
 from mcdist.cli.cluster import cluster_command
+from mcdist.cli.davis import davis_command
 from mcdist.cli.demo import demo_command
 from mcdist.cli.doctor import doctor_command
 from mcdist.cli.embed import embed_command
 from mcdist.cli.evaluate import evaluate_command
 from mcdist.cli.group import group_command
 from mcdist.cli.launch import launch_command
+from mcdist.cli.profile import profile_command
 from mcdist.cli.proposals.app import proposals
 from mcdist.cli.protocols import protocols_command
 from mcdist.cli.report import report_command
@@ -50,6 +52,7 @@ app.command("demo")(demo_command)
 app.add_typer(shards, name="shards")
 app.add_typer(proposals, name="proposals")
 app.command("train")(train_command)
+app.command("profile")(profile_command)
 app.command("embed")(embed_command)
 app.command("zoom")(zoom_command)
 app.command("group")(group_command)
@@ -58,6 +61,7 @@ app.command("cluster")(cluster_command)
 app.command("view")(view_command)
 app.command("segment")(segment_command)
 app.command("search")(search_command)
+app.command("davis")(davis_command)
 app.command("protocols")(protocols_command)
 app.command("report")(report_command)
 app.command("launch")(launch_command)

@@ -10,7 +10,8 @@ class ExtractSettings:
     """What determines the arrays of a feature store, besides the encoders and the photos.
 
     `objects`: one predicted object a photo, or connected components of at least `component_area_min`, a share of the photo. `predicted_by`: the head
-    whose logits predict them. `patches`: keep the feature maps too. `with_truth`: count the ground truth's ids in each object.
+    whose logits predict them. `patches`: keep the feature maps too. `with_truth`: count the ground truth's ids in each object. `crf_alpha`: above 0, those
+    of the group head's segments after a CRF too.
     """
 
     size_px: int
@@ -20,6 +21,7 @@ class ExtractSettings:
     predicted_by: PredictedBy = "saliency"
     patches: bool = False
     with_truth: bool = True
+    crf_alpha: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,9 @@ BACKGROUND = "background"
 SEGMENTS = "segments/"
 """`segments/K`: pixels of each id of the ground truth in each segment of the group head's set of K groups, [K + 1, NUM_IDS]; row 0 is background."""
 
+CRF_SEGMENTS = "crf-segments/"
+"""`crf-segments/K`: the same after a CRF."""
+
 PHOTO = "photo"
 """The object's photo, by index in the data set."""
 NUMBER = "number"
@@ -35,9 +38,9 @@ def vectors_of(pooling: str, encoder: str) -> str:
     return f"{VECTORS}{pooling}/{encoder}"
 
 
-def segments_of(num_groups: int) -> str:
+def segments_of(num_groups: int, *, after_crf: bool = False) -> str:
     """The column of a photo's pixels by group and id."""
-    return f"{SEGMENTS}{num_groups}"
+    return f"{CRF_SEGMENTS if after_crf else SEGMENTS}{num_groups}"
 
 
 def patches_of(encoder: str) -> str:

@@ -8,8 +8,9 @@ INITIAL, INITIAL_BACKBONE = "initial", "initial backbone"
 ENCODERS = (TRAINED, TRAINED_BACKBONE, INITIAL, INITIAL_BACKBONE)
 """Sources of features: embeddings and backbone features, after training and before the first step."""
 
-RANDOM_LABELS = "random labels"
-"""The encoder of a row whose clusters were drawn at random: the floor."""
+RANDOM_LABELS, RANDOM_VECTORS, UPPER_BOUND = "random labels", "random vectors", "upper bound"
+FLOORS = (RANDOM_VECTORS, RANDOM_LABELS)
+"""Encoders of rows without features: clusters drawn at random, clusters of vectors drawn at random, and the majority class of each mask."""
 
 BASELINE = INITIAL_BACKBONE
 """The encoder that others are compared with: what the run started from."""
@@ -17,6 +18,8 @@ BASELINE = INITIAL_BACKBONE
 PREDICTED, PROPOSALS = "predicted", "proposals"
 MASKS = (PREDICTED, PROPOSALS)
 """Sets of object masks: those that the trained encoder predicts, and those that came with the photos."""
+TRUE_MASKS = "true"
+"""The ground truth's own, under which random labels show what the masks alone are worth."""
 
 LOGIT_SUM, UNIT_MEAN = "logit-sum", "unit-mean"
 POOLINGS = (LOGIT_SUM, UNIT_MEAN)
@@ -27,5 +30,14 @@ OBJECT_GRAPH, GROUP_SEGMENTS = "object-graph", "group-segments"
 UNLABELLED_CLUSTERS = "unlabelled-clusters"
 PROTOCOLS = (MASKCONTRAST_KMEANS, MEAN_EMBEDDING, OBJECT_GRAPH, GROUP_SEGMENTS, UNLABELLED_CLUSTERS)
 
+DAVIS_PROPAGATION, DAVIS_PROPAGATION_DINOV3 = "davis-propagation", "davis-propagation/dinov3"
+"""Protocols of videos, for `mcdist davis`."""
+
+FIRST_FRAME = "first frame"
+"""The encoder of a row whose labels are the first frame's, copied to all: the floor of videos."""
+
 MIOU, SILHOUETTE = "mIoU", "silhouette"
 """Metrics: mean IoU over the classes in %, and how clear clusters are, -1..1."""
+
+REGION_AND_BOUNDARY = "J&F"
+"""Metric of videos: half of the mean IoU and half of the mean agreement of boundaries, in %."""

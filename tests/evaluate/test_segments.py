@@ -50,7 +50,8 @@ def test_each_set_is_counted_by_group_and_id_over_all_pixels_of_the_photos_own_s
     store = make_store(tmp_path / "store", samples=SAMPLES, encoders=encoders, settings=replace(EXTRACT, predicted_by="groups"))
     _, view = judge_store(store, classes=CLASSES)
     assert view.group_numbers == (1, 3)
-    for number, counted in ((3, view.segments(3)), (1, view.segments(1))):
+    for number in (3, 1):
+        counted = numpy.concatenate(list(view.segments(number))).sum(axis=0)
         expected = numpy.zeros((number + 1, 256), dtype=int)
         for sample in SAMPLES:
             images = interpolate(sample.photo[None], size=(64, 64), mode="bilinear", antialias=True) / 255
@@ -73,6 +74,24 @@ def test_the_segmentation_is_judged_over_all_pixels_with_its_own_background(tmp_
     assert (one.num_clusters, one.details["matching"]) == (1, "hungarian") and one.mean < 50
     not_void = sum(int((segments_of(sample) != 255).sum()) for sample in SAMPLES)
     assert numpy.sum(three.details["confusion"]) == numpy.sum(one.details["confusion"]) == not_void
+
+
+def test_segments_after_a_crf_have_rows_of_their_own(tmp_path: Path) -> None:
+    """The rows without it are what they were; objects of one colour come out whole, so the field can only help here."""
+    encoders = encoder_pair(trained=GroupEncoder())
+    for predicted_by in ("saliency", "groups"):
+        settings = replace(EXTRACT, predicted_by=predicted_by)
+        plain, refined = (
+            make_store(tmp_path / f"{predicted_by}{alpha}", samples=SAMPLES[:4], encoders=encoders, settings=replace(settings, crf_alpha=alpha))
+            for alpha in (0.0, 1.0)
+        )
+        before, _ = judge_store(plain, classes=CLASSES, protocols=["group-segments"])
+        after, view = judge_store(refined, classes=CLASSES, protocols=["group-segments"])
+        assert view.crf_alpha == 1.0
+        assert after.evaluation.rows[:2] == before.evaluation.rows
+        assert [row.protocol for row in after.evaluation.rows[2:]] == ["group-segments + CRF, alpha 1"] * 2
+        assert after.evaluation.rows[3].mean > before.evaluation.rows[1].mean
+        assert numpy.sum(after.evaluation.rows[3].details["confusion"]) == numpy.sum(before.evaluation.rows[1].details["confusion"])
 
 
 def test_masks_may_be_predicted_by_the_groups(tmp_path: Path) -> None:

@@ -17,10 +17,11 @@ def encoder_with(**changes: object) -> Encoder:
     """A random one whose norms have seen something."""
     torch.manual_seed(0)
     encoder = build_encoder(ModelConfig(weights="none", decoder_width=8, embedding_dim=8, atrous_rates=[1, 2], **changes))  # type: ignore[arg-type]
-    for module in encoder.modules():
-        if hasattr(module, "running_mean"):
-            module.running_mean.normal_(std=0.2)
-            module.running_var.uniform_(0.5, 2.0)
+    for name, buffer in encoder.named_buffers():
+        if name.endswith("running_mean"):
+            buffer.normal_(std=0.2)
+        elif name.endswith("running_var"):
+            buffer.uniform_(0.5, 2.0)
     return encoder.eval()
 
 

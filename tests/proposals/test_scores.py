@@ -27,6 +27,7 @@ def test_a_perfect_proposal_scores_one_everywhere():
     values = scores.values()
     assert values.pop("mean_absolute_error") == 0
     assert values.pop("recall_at_1") == 0.5
+    assert 0.99 < values.pop("e_mean") < 1  # at cut 0 everything is found
     assert values == pytest.approx(dict.fromkeys(values, 1.0))
     assert scores.purity_by_class() == {3: 1.0, 5: 1.0}
 
@@ -71,6 +72,22 @@ def test_a_boundary_within_the_tolerance_counts_and_one_beyond_does_not():
     assert boundary_f(numpy.roll(wanted, 2, axis=0), wanted=wanted, counted=everywhere) == pytest.approx(1.0)
     assert boundary_f(numpy.roll(wanted, 20, axis=0), wanted=wanted, counted=everywhere) < 0.6
     assert boundary_f(numpy.zeros_like(wanted), wanted=wanted, counted=everywhere) == 0
+
+
+def test_cor_loc_asks_for_one_box():
+    """The first proposal's box on the left object: right with half of its width or more; a photo without objects is in no mean."""
+    truth = squares()
+    for width, located in ((20, 1.0), (10, 1.0), (9, 0.0)):
+        instances = numpy.zeros(truth.shape, dtype=numpy.int16)
+        instances[10:30, 5 : 5 + width] = 1
+        instances[10:30, 35:55] = 2
+        scores = TruthScores()
+        scores.add(instances, truth=truth, confidence=None)
+        scores.add(instances, truth=0 * truth, confidence=None)
+        assert scores.values()["cor_loc"] == located
+    scores = TruthScores()
+    scores.add(0 * instances, truth=truth, confidence=None)
+    assert scores.values()["cor_loc"] == 0.0
 
 
 def test_a_strip_of_void_around_an_object_is_shared_out():

@@ -312,7 +312,7 @@ def test_a_trained_run_is_evaluated_beside_its_baselines(configure: Callable[...
     run_dir = RunDir(Path(config.run.dir))
     evaluation = judged(run_dir, overrides=[], which="newest")
     names = {row.subject.encoder for row in evaluation.rows}
-    assert names == {"trained", "trained backbone", "initial", "initial backbone", "random labels"}
+    assert names == {"trained", "trained backbone", "initial", "initial backbone", "random labels", "random vectors", "upper bound"}
     assert evaluation.rows[evaluation.headline].subject.encoder == "trained"
     assert run_dir.report.read_text().lower().startswith("<!doctype html>")
     assert len(list(run_dir.panels.glob("*.png"))) == 2
@@ -426,8 +426,10 @@ def test_a_run_on_shards_at_a_url_or_staged_is_the_run_on_the_folder(configure: 
     ],
 )
 def test_what_is_missing_is_one_sentence(configure: Callable[..., Config], override: str, error: type[Exception], message: str) -> None:
+    config = configure(override)
     with pytest.raises(error, match=message):
-        run.train_run(configure(override))
+        run.train_run(config)
+    assert override.startswith("checkpoint.") or not Path(config.run.dir).exists()  # nothing of a run that could not begin
 
 
 def test_a_run_folder_without_a_run_is_named(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy
 import pytest
+import torch
 from PIL import Image
 
 from mcdist.run_dir import RunDir
@@ -48,3 +50,11 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def num_sound() -> int:
     """Of `photos`, those that can be segmented."""
     return 9
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before() -> Iterator[None]:
+    """A story sets the process's threads."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)

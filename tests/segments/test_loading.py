@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -35,7 +36,7 @@ def test_importing_mcdist_imports_no_torch() -> None:
 
 def test_a_photo_is_the_same_as_file_picture_array_and_tensor(run: LoadedRun, photo: numpy.ndarray, tmp_path: Path) -> None:
     Image.fromarray(photo).save(tmp_path / "photo.png")
-    kinds = [tmp_path / "photo.png", str(tmp_path / "photo.png"), Image.fromarray(photo), photo, torch.from_numpy(photo.copy()).permute(2, 0, 1)]
+    kinds: list[Any] = [tmp_path / "photo.png", str(tmp_path / "photo.png"), Image.fromarray(photo), photo, torch.from_numpy(photo.copy()).permute(2, 0, 1)]
     first, *others = [run.segment(kind) for kind in kinds]
     assert first.segments and first.instances.shape == photo.shape[:2]
     for other in others:

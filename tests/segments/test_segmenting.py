@@ -15,10 +15,12 @@ from mcdist.catalogue.catalogue import Catalogue
 from mcdist.cli.main import app
 from mcdist.data.pictures.coco_runs import mask_of_runs, runs_of
 from mcdist.data.pictures.map_file import read_map
+from mcdist.data.readers.open import open_shards
 from mcdist.errors import CheckpointError, ConfigError, DataError, MachineError
 from mcdist.loading import classes_of, names_of
 from mcdist.run_dir import RunDir
 from mcdist.segmenting import Segmented, segment_run
+from mcdist.segments import out as out_module
 
 
 def segment(run_dir: RunDir, photos: Path, out: Path, **options) -> Segmented:
@@ -79,13 +81,11 @@ def test_a_training_photo_gives_the_catalogues_own_objects_back(run_dir: RunDir,
     catalogue = Catalogue.open(run_dir)
     pictures = tmp_path / "photos"
     pictures.mkdir()
-    from mcdist.data.readers.open import open_shards
-
     reader = open_shards(catalogue.facts.dataset)
     for index, key in enumerate(catalogue.photos):
-        photo = reader.read(index).photo
-        assert isinstance(photo, bytes)
-        (pictures / f"{key}.png").write_bytes(photo)
+        content = reader.read(index).photo
+        assert isinstance(content, bytes)
+        (pictures / f"{key}.png").write_bytes(content)
     segment(run_dir, pictures, tmp_path / "out")
     segments = {content["photo"].removesuffix(".png"): content["segments"] for content in contents(tmp_path / "out")}
     num_seen = 0
@@ -103,9 +103,8 @@ def test_a_training_photo_gives_the_catalogues_own_objects_back(run_dir: RunDir,
 
 
 def test_a_stopped_one_goes_on_and_leaves_the_same_bytes(run_dir: RunDir, photos: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mcdist.segments import out as out_module
-
-    written, put = [], out_module._put
+    written: list[Path] = []
+    put = out_module._put
 
     def full_after_some(path: Path, content: bytes) -> None:
         if len(written) == 8:

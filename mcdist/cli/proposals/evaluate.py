@@ -16,7 +16,8 @@ def evaluate_command(
     background: Annotated[str, typer.Option(metavar="IDS", help="Ids of the ground truth that are background.")] = "0",
     void: Annotated[str, typer.Option(metavar="IDS", help="Ids that count nowhere.")] = "255",
     foreground: Annotated[str, typer.Option(metavar="IDS", help="Ids that are objects, others count nowhere; empty: all others are objects.")] = "",
-    confidence: Annotated[Path | None, typer.Option(metavar="DIR", help="Confidence maps (make --confidence), for max-F and mean absolute error.")] = None,
+    confidence: Annotated[Path | None, typer.Option(metavar="DIR", help="Confidence maps (make --confidence), for the measures of saliency.")] = None,
+    stretched: Annotated[bool, typer.Option("--stretched", help="Stretch each confidence map to 0..255 first, as PySODMetrics does.")] = False,
     photos: Annotated[Path | None, typer.Option(metavar="DIR", help="The photos: for the contact sheet, and for stability.")] = None,
     method: Annotated[str | None, typer.Option(help="Ask this method again on mirrored and shrunk photos; default: the one that made DIR.")] = None,
     option: Options = None,
@@ -46,7 +47,7 @@ def evaluate_command(
         )
     )
     with progress_bar("Judging", total=limit or len(list(masks.rglob("*.png"))), line_every_s=LINE_EVERY_S) as tick:
-        judged = judge_folder(masks, truth=wanted, confidence=confidence, limit=limit, tick=tick)
+        judged = judge_folder(masks, truth=wanted, confidence=confidence, stretched=stretched, limit=limit, tick=tick)
     facts = folder_facts(masks)
     values = dict(judged.values)
     if photos is not None and num_stability and (method or facts):

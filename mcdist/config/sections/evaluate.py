@@ -23,6 +23,8 @@ class EvaluateConfig:
     """What predicts the masks: saliency (the paper) | groups (an object is where the group head's largest set says anything but background)."""
     component_area_min: float = 0.01
     """Smaller components (share of the photo) are dropped; with objects=components."""
+    crf_alpha: float = 0.0
+    """Above 0: segments of the group head are judged after a CRF too, in rows of their own; log-probabilities are multiplied by it (1, STEGO 2, CAUSE 3)."""
     pca_dim: int = 32
     mean_embedding_pca_dim: int = 0
     """PCA of the mean-embedding protocol; 0 for none."""
@@ -42,6 +44,7 @@ class EvaluateConfig:
             at_least(f"evaluate.{name}", getattr(self, name), 1)
         for name in ("pca_dim", "mean_embedding_pca_dim", "num_panels", "limit"):
             at_least(f"evaluate.{name}", getattr(self, name), 0)
+        require(self.crf_alpha >= 0, f"evaluate.crf_alpha must be at least 0, got {self.crf_alpha}")
         numbers = self.cluster_numbers
         require(
             bool(numbers) and min(numbers) >= 0 and len(set(numbers)) == len(numbers),

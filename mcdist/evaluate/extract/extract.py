@@ -86,6 +86,9 @@ def extract_batch(photos: list[Prepared], *, first: int, encoders: EncoderPair, 
     if embedded.groups is not None and settings.with_truth:
         foreground = saliency > logit_min if settings.predicted_by == "saliency" else None
         batch.add_segments(group_maps(embedded.groups, num_groups=encoders.num_groups, size_px=settings.size_px, foreground=foreground))
+        if settings.crf_alpha:
+            logits = embedded.saliency - logit_min if settings.predicted_by == "saliency" else None
+            batch.add_crf_segments(embedded, num_groups=encoders.num_groups, foreground=logits, alpha=settings.crf_alpha)
     if settings.patches:
         batch.add_patches(embedded)
     return batch.tables

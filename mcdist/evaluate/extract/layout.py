@@ -28,6 +28,8 @@ def layout(encoders: EncoderPair, *, settings: ExtractSettings) -> dict[str, lis
     objects = [PHOTO, NUMBER, AREA_PX, BOX, *(vectors_of(pooling, encoder) for pooling in POOLINGS for encoder in encoders.names)]
     if settings.with_truth:
         photos += [*(f"{BACKGROUND}/{masks}" for masks in MASKS), *map(segments_of, encoders.num_groups)]
+        if settings.crf_alpha:
+            photos += [segments_of(number, after_crf=True) for number in encoders.num_groups]
         objects.append(HISTOGRAM)
     if settings.patches:
         photos += [patches_of(encoder) for encoder in encoders.names]

@@ -5,8 +5,10 @@ import torch
 from jaxtyping import Float, Int, Int16, Shaped, UInt32
 from torch import Tensor
 
+from mcdist.crf.settings import CrfSettings
 from mcdist.data.pictures.resize import resize_nearest
 from mcdist.errors import CheckpointError
+from mcdist.evaluate.extract.crf_segments import crf_map
 from mcdist.evaluate.extract.embed import EmbeddedPhotos
 from mcdist.evaluate.extract.masks import ObjectMasks
 from mcdist.evaluate.extract.photos import Prepared
@@ -66,6 +68,19 @@ class Batch:
             counts = [_segment_counts(segments[place], photo=photo, num_groups=num_groups) for place, photo in enumerate(self.photos)]
             self._add(PHOTOS, {segments_of(num_groups): numpy.stack(counts)})
 
+    def add_crf_segments(self, embedded: EmbeddedPhotos, *, num_groups: tuple[int, ...], foreground: Float[Tensor, "B h w"] | None, alpha: float) -> None:
+        """The same after a CRF. `foreground`: where the head of saliency predicts objects, its logits."""
+        assert embedded.groups is not None
+        for number, logits in zip(num_groups, embedded.groups.split([number + 1 for number in num_groups], dim=1), strict=True):
+            counts = []
+            for place, photo in enumerate(self.photos):
+                size = photo.instances.shape[0], photo.instances.shape[1]
+                own_foreground = None if foreground is None else foreground[place]
+                image = photo.image.to(logits.device)
+                segments = crf_map(logits[place], foreground=own_foreground, image=image, size=size, settings=CrfSettings(alpha=alpha))
+                counts.append(_segment_counts(segments, photo=photo, num_groups=number))
+            self._add(PHOTOS, {segments_of(number, after_crf=True): numpy.stack(counts)})
+
     def add_vectors(self, vectors: dict[Kind, Float[Tensor, "_ _"]]) -> None:
         """Of every object that has a pixel, its vector of each kind."""
         for (masks, pooling, encoder), values in vectors.items():
@@ -120,7 +135,7 @@ def concatenated(batches: list[dict[str, Columns]]) -> dict[str, dict[str, numpy
     }
 
 
-def _segment_counts(segments: Int16[Tensor, "S S"], *, photo: Prepared, num_groups: int) -> UInt32[numpy.ndarray, "K1 256"]:
+def _segment_counts(segments: Int16[Tensor, "S1 S2"], *, photo: Prepared, num_groups: int) -> UInt32[numpy.ndarray, "K1 256"]:
     assert photo.truth is not None
     height, width = photo.instances.shape
     own_size = resize_nearest(segments.cpu().numpy(), height=height, width=width)

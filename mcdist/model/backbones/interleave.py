@@ -48,7 +48,7 @@ def interleave(backbone: nn.Module) -> int:
         return 0
     num_found = 0
     for place, stage in enumerate(backbone.stages):
-        runs = [(step, nn.Sequential(*blocks)) for step, blocks in groupby(stage, key=_common_dilation)]
+        runs = [(step, nn.Sequential(*blocks)) for step, blocks in groupby(stage.children(), key=_common_dilation)]
         num_found += sum(len(blocks) for step, blocks in runs if step > 1)
         backbone.stages[place] = nn.Sequential(*(InterleavedBlocks(blocks, step=step) if step > 1 else blocks for step, blocks in runs))
     return num_found

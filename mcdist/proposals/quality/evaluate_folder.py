@@ -15,6 +15,7 @@ from mcdist.proposals.flatten import iou
 from mcdist.proposals.folder.proposal_folder import ProposalFolder
 from mcdist.proposals.folder.read_photo import read_photo
 from mcdist.proposals.proposal import Method, Pixels
+from mcdist.proposals.quality.saliency import SaliencyScores
 from mcdist.proposals.quality.scores import ShapeScores, TruthScores, mean
 from mcdist.proposals.quality.truth import Truth
 
@@ -42,9 +43,17 @@ class Judged:
 
 
 def judge_folder(
-    masks: Path, *, truth: Truth | None = None, confidence: Path | None = None, limit: int = 0, tick: Callable[[int], None] = lambda _: None
+    masks: Path,
+    *,
+    truth: Truth | None = None,
+    confidence: Path | None = None,
+    stretched: bool = False,
+    limit: int = 0,
+    tick: Callable[[int], None] = lambda _: None,
 ) -> Judged:
     """Every mask below `masks`, or `limit` of them spread evenly. Masks that `mcdist proposals make` did not write are taken as they are.
+
+    `stretched`: confidence maps are stretched to 0..255 each, as PySODMetrics does.
 
     Raises:
         DataError: no masks, none with ground truth though `truth` was given, or a file that cannot be read.
@@ -52,7 +61,7 @@ def judge_folder(
     names = spread([name for name in pictures_in(masks) if name.lower().endswith(".png")], num=limit)
     if not names:
         raise DataError(f"expected masks (PNG) in {masks}, found none; make them: mcdist proposals make METHOD PHOTOS --out {masks}")
-    shapes, scores = ShapeScores(), TruthScores()
+    shapes, scores = ShapeScores(), TruthScores(saliency=SaliencyScores(stretched=stretched))
     notes = {"without ground truth": 0, "ground truth of another size": 0}
     num_judged = 0
     for name in names:

@@ -1,6 +1,7 @@
-"""Scores: how good proposals are. With ground truth: seven measures; without: how much they cover, how many, how large."""
+"""Scores: how good proposals are. With ground truth: of masks, of boxes and of soft maps; without: how much they cover, how many, how large."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy
@@ -9,10 +10,9 @@ from scipy import ndimage
 
 from mcdist.components import connected_components
 from mcdist.proposals.flatten import iou
+from mcdist.proposals.quality.saliency import SaliencyScores
 from mcdist.proposals.quality.truth import outline
 
-BETA_SQUARED = 0.3
-"""Weight of precision against recall in the F-measure of saliency (Achanta et al., CVPR 2009)."""
 BOUNDARY_TOLERANCE = 0.008
 """Share of the diagonal within which two boundaries agree (DAVIS)."""
 VOID_STRIP_PX = 5.0
@@ -30,10 +30,8 @@ class TruthScores:
     union: int = 0
     photo_iou: list[float] = field(default_factory=list)
     boundary_f: list[float] = field(default_factory=list)
-    mean_error: list[float] = field(default_factory=list)
-    hits: Int[numpy.ndarray, " 256"] = field(default_factory=lambda: numpy.zeros(256, dtype=numpy.int64))
-    positives: Int[numpy.ndarray, " 256"] = field(default_factory=lambda: numpy.zeros(256, dtype=numpy.int64))
-    num_foreground: int = 0
+    saliency: SaliencyScores = field(default_factory=SaliencyScores)
+    located: list[bool] = field(default_factory=list)
     recalled: dict[int, int] = field(default_factory=lambda: dict.fromkeys(RECALL_AT, 0))
     num_objects: int = 0
     purity: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -48,29 +46,25 @@ class TruthScores:
             self.photo_iou.append(iou(found, wanted))
             self.boundary_f.append(boundary_f(instances > 0, wanted=wanted, counted=counted))
         if confidence is not None:
-            self._add_confidence(confidence[counted], wanted=wanted[counted])
+            self.saliency.add(confidence, wanted=wanted, counted=counted)
         self._add_recall(instances, truth=truth)
         self._add_purity(instances, truth=truth)
 
-    def _add_confidence(self, confidence: numpy.ndarray, *, wanted: numpy.ndarray) -> None:
-        self.mean_error.append(float(numpy.abs(confidence / 255 - wanted).mean()) if confidence.size else 0.0)
-        self.hits += numpy.bincount(confidence[wanted], minlength=256)
-        self.positives += numpy.bincount(confidence, minlength=256)
-        self.num_foreground += int(wanted.sum())
-
     def _add_recall(self, instances: numpy.ndarray, *, truth: numpy.ndarray) -> None:
-        """An object of the truth is a connected part of one class; proposals count in the order of their numbers."""
+        """An object of the truth is a connected part of one class; proposals count in the order of their numbers.
+
+        CorLoc: whether the box of the first proposal has an IoU of at least 0.5 with that of any object; photos without an object are left out.
+        """
         proposed = [instances == number for number in range(1, min(int(instances.max(initial=0)), max(RECALL_AT)) + 1)]
-        for kind in numpy.unique(truth[truth > 0]).tolist():
-            parts, num_parts = connected_components(truth == kind)
-            for part in range(1, num_parts + 1):
-                wanted = parts == part
-                if wanted.sum() < OBJECT_SHARE_MIN * truth.size:
-                    continue
-                self.num_objects += 1
-                best = next((place for place, one in enumerate(proposed, start=1) if iou(one & (truth >= 0), wanted) >= RECALL_IOU), None)
-                for limit in RECALL_AT:
-                    self.recalled[limit] += best is not None and best <= limit
+        objects = list(_objects(truth))
+        for wanted in objects:
+            self.num_objects += 1
+            best = next((place for place, one in enumerate(proposed, start=1) if iou(one & (truth >= 0), wanted) >= RECALL_IOU), None)
+            for limit in RECALL_AT:
+                self.recalled[limit] += best is not None and best <= limit
+        if objects:
+            box = _box(proposed[0]) if proposed and proposed[0].any() else None
+            self.located.append(box is not None and any(_box_iou(box, _box(wanted)) >= RECALL_IOU for wanted in objects))
 
     def _add_purity(self, instances: numpy.ndarray, *, truth: numpy.ndarray) -> None:
         """Share of each segment that is of its most frequent class; background is a class of its own."""
@@ -88,17 +82,10 @@ class TruthScores:
             "mean_iou_per_photo": mean(self.photo_iou),
             "boundary_f": mean(self.boundary_f),
             **{f"recall_at_{limit}": count / max(self.num_objects, 1) for limit, count in self.recalled.items()},
+            "cor_loc": mean(self.located),
             "purity": mean([share for shares in self.purity.values() for share in shares]),
         }
-        if self.mean_error:
-            found |= {"max_f": self.max_f(), "mean_absolute_error": mean(self.mean_error)}
-        return found
-
-    def max_f(self) -> float:
-        """The best F-measure over all cuts of the confidence maps, over the whole set."""
-        true, positive = self.hits[::-1].cumsum(), self.positives[::-1].cumsum()
-        precision, recall = true / numpy.maximum(positive, 1), true / max(self.num_foreground, 1)
-        return float(((1 + BETA_SQUARED) * precision * recall / numpy.maximum(BETA_SQUARED * precision + recall, 1e-12)).max())
+        return found | self.saliency.values()
 
     def purity_by_class(self) -> dict[int, float]:
         """Mean purity of the segments whose most frequent class this is; 0 is background."""
@@ -130,6 +117,28 @@ class ShapeScores:
             "photos_without_object": mean([number == 0 for number in self.num_objects]),
             **{f"object_share_p{percent}": float(size) for percent, size in zip((10, 50, 90), sizes, strict=True)},
         }
+
+
+def _objects(truth: Int[numpy.ndarray, "H W"]) -> Iterator[Bool[numpy.ndarray, "H W"]]:
+    """Connected parts of one class each, but for tiny ones."""
+    for kind in numpy.unique(truth[truth > 0]).tolist():
+        parts, num_parts = connected_components(truth == kind)
+        for part in range(1, num_parts + 1):
+            if (wanted := parts == part).sum() >= OBJECT_SHARE_MIN * truth.size:
+                yield wanted
+
+
+def _box(mask: Bool[numpy.ndarray, "H W"]) -> tuple[int, int, int, int]:
+    """Top, left, bottom, right in whole pixels, the last two beyond the mask."""
+    rows, columns = numpy.flatnonzero(mask.any(axis=1)), numpy.flatnonzero(mask.any(axis=0))
+    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+
+
+def _box_iou(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> float:
+    top, left, bottom, right = max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])
+    shared = max(0, bottom - top) * max(0, right - left)
+    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return shared / (areas - shared)
 
 
 def boundary_f(found: Bool[numpy.ndarray, "H W"], *, wanted: Bool[numpy.ndarray, "H W"], counted: Bool[numpy.ndarray, "H W"]) -> float:

@@ -64,14 +64,14 @@ def _resized(values: numpy.ndarray, size: tuple[int, int], *, smooth: bool = Fal
 
 def _proposals(base: numpy.ndarray, instances: numpy.ndarray) -> numpy.ndarray:
     table = numpy.array([rgb(colour) for colour in PROPOSALS], dtype=numpy.float32)
-    tinted = _tinted(base, table[(instances - 1) % len(table)], where=instances > 0)
-    return _hatched(_outlined(tinted, instances), where=instances < 0)
+    picture = tinted(base, table[(instances - 1) % len(table)], where=instances > 0)
+    return _hatched(outlined(picture, instances), where=instances < 0)
 
 
 def _classes(base: numpy.ndarray, labels: numpy.ndarray, colours: numpy.ndarray) -> numpy.ndarray:
     void = labels == _VOID_CLASS
     objects = (labels > 0) & ~void
-    return _hatched(_outlined(_tinted(base, colours[labels], where=objects), numpy.where(objects, labels, 0)), where=void)
+    return _hatched(outlined(tinted(base, colours[labels], where=objects), numpy.where(objects, labels, 0)), where=void)
 
 
 def _heat(base: numpy.ndarray, saliency: numpy.ndarray) -> numpy.ndarray:
@@ -82,13 +82,14 @@ def _heat(base: numpy.ndarray, saliency: numpy.ndarray) -> numpy.ndarray:
     return 0.82 * heat + 0.18 * base.mean(axis=-1, keepdims=True)
 
 
-def _tinted(base: numpy.ndarray, colours: numpy.ndarray, *, where: numpy.ndarray) -> numpy.ndarray:
+def tinted(base: numpy.ndarray, colours: numpy.ndarray, *, where: numpy.ndarray) -> numpy.ndarray:
     """Colour where told; elsewhere the photo, paler, so that the objects stand out."""
     grey = 0.55 * base + 0.45 * base.mean(axis=-1, keepdims=True)
     return numpy.where(where[..., None], (1 - _OPACITY) * base + _OPACITY * colours, 0.8 * grey)
 
 
-def _outlined(picture: numpy.ndarray, labels: numpy.ndarray) -> numpy.ndarray:
+def outlined(picture: numpy.ndarray, labels: numpy.ndarray) -> numpy.ndarray:
+    """Light lines where objects meet each other or the background."""
     edge = numpy.zeros(labels.shape, dtype=bool)
     edge[:, 1:] |= (labels[:, 1:] != labels[:, :-1]) & ((labels[:, 1:] > 0) | (labels[:, :-1] > 0))
     edge[1:, :] |= (labels[1:, :] != labels[:-1, :]) & ((labels[1:, :] > 0) | (labels[:-1, :] > 0))
