@@ -9,7 +9,7 @@ import tempfile
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -47,10 +47,9 @@ def serve(app: Any, *, listener: socket.socket, open_browser: bool, say: Callabl
     say(f"open {address}")
     say("names are saved as you type them; end with Ctrl-C")
     with _browser(address, wanted=open_browser, say=say):
-        try:
+        with suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
-        except KeyboardInterrupt:
-            say("closed; every name is saved")
+        say("closed; every name is saved")
 
 
 @contextmanager
