@@ -98,6 +98,16 @@ class RunDir:
         return self.root / "groups"
 
     @property
+    def catalogue(self) -> Path:
+        """The objects of the training photos, clustered (`mcdist cluster`)."""
+        return self.root / "catalogue"
+
+    @property
+    def names(self) -> Path:
+        """What a person called the catalogue's clusters."""
+        return self.root / "names.json"
+
+    @property
     def report(self) -> Path:
         """The report: one self-contained HTML file."""
         return self.root / "report.html"
