@@ -14,6 +14,7 @@ from mcdist.cli.demo import demo_command
 from mcdist.cli.doctor import doctor_command
 from mcdist.cli.embed import embed_command
 from mcdist.cli.evaluate import evaluate_command
+from mcdist.cli.export_dataset import export_dataset_command
 from mcdist.cli.group import group_command
 from mcdist.cli.launch import launch_command
 from mcdist.cli.proposals.app import proposals
@@ -52,6 +53,7 @@ app.command("zoom")(zoom_command)
 app.command("group")(group_command)
 app.command("evaluate")(evaluate_command)
 app.command("cluster")(cluster_command)
+app.command("export-dataset")(export_dataset_command)
 app.command("protocols")(protocols_command)
 app.command("report")(report_command)
 app.command("launch")(launch_command)
