@@ -1,8 +1,7 @@
 """COCO's instances: images/, annotations/instances_train.json and instances_val.json. cocodataset.org/#format-data."""
 
 import json
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from mcdist.dataset.formats.format import Format, Kind, Target, write_file
 from mcdist.dataset.outlines import outlines_between
@@ -21,7 +20,7 @@ class Coco:
     """Annotations go to their files as they come, so that memory holds one photo whatever the number; only the list of photos is kept."""
 
     def __init__(self, target: Target) -> None:
-        """Open the two files."""
+        """Begin the two files."""
         self._target = target
         self._files = {split: _AnnotationFile(target, split=split) for split in _SPLITS}
         self._num_annotations = 0
@@ -32,12 +31,12 @@ class Coco:
         write_file(self._target.folder / "images" / name, content)
         file = self._files[photo.split]
         file.images.append(image_of(photo, file_name=name))
-        for segment in photo.labelled:
-            self._num_annotations += 1
-            file.add(_annotation(segment, photo=photo, number=self._num_annotations))
+        first = self._num_annotations + 1
+        file.add([_annotation(segment, photo=photo, number=first + place) for place, segment in enumerate(photo.labelled)])
+        self._num_annotations += len(photo.labelled)
 
     def finish(self) -> None:
-        """Close the files with the lists of photos and categories."""
+        """End the files with the lists of photos and categories."""
         for file in self._files.values():
             file.finish(categories=[{"id": class_id, "name": name, "supercategory": "object"} for class_id, name in self._target.names.items()])
 
@@ -66,23 +65,26 @@ def _annotation(segment: LabelledSegment, *, photo: LabelledPhoto, number: int) 
 
 
 class _AnnotationFile:
-    """One JSON file, its `annotations` written line by line first: the order of the keys of a JSON object means nothing."""
+    """One JSON file, its `annotations` first and written as they come: the order of the keys of a JSON object means nothing. Open while it is written only."""
 
     def __init__(self, target: Target, *, split: Split) -> None:
-        path: Path = target.folder / "annotations" / f"instances_{split}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: TextIO = path.open("w", encoding="utf-8")
-        self._file.write(f'{{"info": {json.dumps({"description": target.title, "contributor": "mcdist"})}, "licenses": [], "annotations": [')
+        self._path = target.folder / "annotations" / f"instances_{split}.json"
+        info = json.dumps({"description": target.title, "contributor": "mcdist"})
+        write_file(self._path, f'{{"info": {info}, "licenses": [], "annotations": ['.encode())
         self._comma = "\n"
         self.images: list[dict[str, Any]] = []
 
-    def add(self, annotation: dict[str, Any]) -> None:
-        self._file.write(f"{self._comma}{json.dumps(annotation)}")
-        self._comma = ",\n"
+    def add(self, annotations: list[dict[str, Any]]) -> None:
+        if annotations:
+            self._append(self._comma + ",\n".join(json.dumps(annotation) for annotation in annotations))
+            self._comma = ",\n"
 
     def finish(self, *, categories: list[dict[str, Any]]) -> None:
-        self._file.write(f'], "categories": {json.dumps(categories)}, "images": {json.dumps(self.images)}}}\n')
-        self._file.close()
+        self._append(f'], "categories": {json.dumps(categories)}, "images": {json.dumps(self.images)}}}\n')
+
+    def _append(self, text: str) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(text)
 
 
 def _begin(target: Target) -> Format:

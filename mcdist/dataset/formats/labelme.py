@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import numpy
+from jaxtyping import Bool
 from PIL import Image, ImageDraw
 
 from mcdist.data.pictures.png import encode_grey_png
@@ -54,7 +55,7 @@ class Labelme:
         label = VOID_LABEL if segment.class_id is None else self._target.names[segment.class_id]
         outlines = outlines_through(segment.crop)
         at = numpy.array([segment.x, segment.y], dtype=numpy.float64)
-        if _drawn(outlines, shape=segment.crop.shape) != segment.crop.tobytes():
+        if not _drawn_exactly(outlines, crop=segment.crop):
             corner = at + [segment.crop.shape[1] - 1, segment.crop.shape[0] - 1]
             mask = base64.b64encode(encode_grey_png(segment.crop.astype(numpy.uint8))).decode()
             return [_shape(label, points=[at.tolist(), corner.tolist()], kind="mask", segment=segment, mask=mask)]
@@ -66,14 +67,14 @@ def _shape(label: str, *, points: list[list[float]], kind: str, segment: Labelle
     return {"label": label, "points": points, "group_id": segment.number, "description": about, "shape_type": kind, "flags": {}, "mask": mask}
 
 
-def _drawn(outlines: list[Ring], *, shape: tuple[int, ...]) -> bytes | None:
-    """The pixels that labelme gives polygons, by its rule: Pillow's polygon with its outline. None where it refuses one of fewer than three corners."""
+def _drawn_exactly(outlines: list[Ring], *, crop: Bool[numpy.ndarray, "h w"]) -> bool:
+    """Whether labelme draws the segment from its polygons: by Pillow's polygon with its outline. It refuses one of fewer than three corners."""
     if any(len(outline) < 3 for outline in outlines):
-        return None
-    canvas = Image.new("1", (shape[1], shape[0]), 0)
+        return False
+    canvas = Image.new("L", (crop.shape[1], crop.shape[0]), 0)
     for outline in outlines:
         ImageDraw.Draw(canvas).polygon([(float(x), float(y)) for x, y in outline], outline=1, fill=1)
-    return numpy.asarray(canvas).tobytes()
+    return bool((numpy.asarray(canvas).astype(bool) == crop).all())
 
 
 def _begin(target: Target) -> Format:
