@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from mcdist.cli.cluster import cluster_command
 from mcdist.cli.demo import demo_command
+from mcdist.cli.discover import discover_command
 from mcdist.cli.doctor import doctor_command
 from mcdist.cli.embed import embed_command
 from mcdist.cli.evaluate import evaluate_command
@@ -45,6 +46,7 @@ app = typer.Typer(
     help="Learn pixel representations without labels by contrasting object-mask proposals, and see what they name.",
 )
 app.command("demo")(demo_command)
+app.command("discover")(discover_command)
 app.add_typer(shards, name="shards")
 app.add_typer(proposals, name="proposals")
 app.command("train")(train_command)
