@@ -21,6 +21,7 @@ from mcdist.cli.launch import launch_command
 from mcdist.cli.proposals.app import proposals
 from mcdist.cli.protocols import protocols_command
 from mcdist.cli.report import report_command
+from mcdist.cli.segment import segment_command
 from mcdist.cli.shards.app import shards
 from mcdist.cli.train import train_command
 from mcdist.cli.zoom import zoom_command
@@ -56,6 +57,7 @@ app.command("group")(group_command)
 app.command("evaluate")(evaluate_command)
 app.command("cluster")(cluster_command)
 app.command("export-dataset")(export_dataset_command)
+app.command("segment")(segment_command)
 app.command("protocols")(protocols_command)
 app.command("report")(report_command)
 app.command("launch")(launch_command)
