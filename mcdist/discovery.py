@@ -6,8 +6,8 @@ given until it has said what to do next.
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from mcdist.report.progress import LINE_EVERY_S, progress_bar
 from mcdist.report.stages import Stages, spoken
 from mcdist.run import train_run
 from mcdist.run_dir import RunDir
+from mcdist.segmenting import segment_run
 from mcdist.trial import LEAST_PHOTOS, MORE, measure
 
 STAGES = ("proposals", "shards", "training", "catalogue", "report", "segments")
@@ -242,7 +243,7 @@ def _go(places: _Places, record: Record, *, photos: Path, stages: Stages, num_wo
         with stages.stage("report"):
             evaluate_run(run_dir, overrides=[], which="newest")
     with stages.stage("segments"):
-        _segment(run_dir, photos=photos, out=places.segments, num_workers=num_workers)
+        _segment(run_dir, photos=photos, out=places.segments, stages=stages)
     return 0
 
 
@@ -251,14 +252,8 @@ def _preset() -> Path:
 
 
 def _propose(photos: Path, *, out: Path, method: str, num_workers: int, device: str) -> None:
-    with ExitStack() as stack:
-        advance: Callable[[int], None] = _nothing
-
-        def begin(total: int) -> None:
-            nonlocal advance
-            advance = stack.enter_context(progress_bar(f"Proposing ({method})", total=total, line_every_s=LINE_EVERY_S))
-
-        propose_folder(photos, out=out, method=method, device=device, num_workers=num_workers, tick=lambda num: advance(num), say_total=begin)
+    with _bar(f"Proposing ({method})") as bar:
+        propose_folder(photos, out=out, method=method, device=device, num_workers=num_workers, tick=bar.tick, say_total=bar.begin)
 
 
 def _build(photos: Path, *, places: _Places, num_workers: int) -> Built:
@@ -294,9 +289,29 @@ def _has_report(run_dir: RunDir) -> bool:
         return False
 
 
-def _segment(run_dir: RunDir, *, photos: Path, out: Path, num_workers: int) -> None:
-    raise NotImplementedError
+def _segment(run_dir: RunDir, *, photos: Path, out: Path, stages: Stages) -> None:
+    with _bar("Segmenting") as bar:
+        done = segment_run(run_dir, [photos], out=out, say_total=bar.begin, tick=bar.tick)
+    if done.not_segmented is not None:
+        first = min(done.done.reasons)
+        stages.say(f"      {len(done.done.reasons):,} files are no photo (listed in {done.not_segmented}); the first, {first}, {done.done.reasons[first]}")
 
 
-def _nothing(_: int) -> None:
-    pass
+@contextmanager
+def _bar(what: str) -> Iterator["_Bar"]:
+    """A progress bar that begins when its total is known."""
+    with ExitStack() as stack:
+        yield _Bar(what, stack)
+
+
+class _Bar:
+    def __init__(self, what: str, stack: ExitStack) -> None:
+        self._what, self._stack = what, stack
+        self._advance: Callable[[int], None] | None = None
+
+    def begin(self, total: int) -> None:
+        self._advance = self._stack.enter_context(progress_bar(self._what, total=total, line_every_s=LINE_EVERY_S))
+
+    def tick(self, num: int) -> None:
+        if self._advance is not None:
+            self._advance(num)

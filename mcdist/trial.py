@@ -12,23 +12,21 @@ from pathlib import Path
 from mcdist.building.folder.build import build_shards
 from mcdist.building.pictures.treatment import Treatment
 from mcdist.building.sources.folder import folder_source
+from mcdist.cataloguing import cluster_run
 from mcdist.config.file import load_config
 from mcdist.errors import MachineError, McdistError
-from mcdist.extraction import embed_run
 from mcdist.planning.costs import Costs
 from mcdist.planning.plan import ZOOM_VIEWS_DEFAULT
 from mcdist.proposals.folder.propose_folder import propose_folder
 from mcdist.run import train_run
 from mcdist.run_dir import RunDir
+from mcdist.segmenting import segment_run
 from mcdist.zooming import zoom_shards
 
 FEW, MORE = 4, 12
 LEAST_PHOTOS = 40
 """With fewer photos a trial would take as long as the discovery."""
 EPOCHS = 8
-
-Segment = Callable[[RunDir, Path, Path], None]
-"""Segments the photos of a folder with a run into another folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +103,11 @@ class _Trial:
         config = load_config(self.preset, overrides=[*settings, f"optim.global_batch={batch}", f"data.num_lanes={min(4, batch)}"])
         return _seconds(lambda: train_run(config))
 
-    def embed(self, name: str) -> float:
-        return _seconds(lambda: embed_run(RunDir(self.folder / name), overrides=[], which="newest"))
+    def cluster(self, name: str) -> float:
+        return _seconds(lambda: cluster_run(RunDir(self.folder / name), num_clusters=1))
+
+    def segment(self, name: str) -> float:
+        return _seconds(lambda: segment_run(RunDir(self.folder / name), [self.photos], out=self.folder / "segments", num_workers=0))
 
     def bytes_in(self, *names: str) -> int:
         return sum(path.stat().st_size for name in names for path in (self.folder / name).rglob("*") if path.is_file() and not path.is_symlink())
@@ -121,20 +122,20 @@ def _costs(few: _Trial, more: _Trial) -> Costs:
     train = _Measured(few.train("run", epochs=1), more.train("run", epochs=1))
     longer_s = more.train("longer", epochs=1 + EPOCHS)
     step_s = max(0.0, (longer_s - train.more_s) / (EPOCHS * MORE))
-    embed = _Measured(few.embed("run"), more.embed("run"))
+    embed, segment = _Measured(few.cluster("run"), more.cluster("run")), _Measured(few.segment("run"), more.segment("run"))
     view_bytes, shard_bytes = more.bytes_in("run/views") / MORE, more.bytes_in("shards") / MORE
     return Costs(
-        start_s=sum(stage.start_s for stage in (propose, build, zoom, train, embed)),
+        start_s=sum(stage.start_s for stage in (propose, build, zoom, train, embed, segment)),
         propose_s=propose.photo_s,
         shard_s=build.photo_s,
         zoom_s=zoom.photo_s / ZOOM_VIEWS_DEFAULT,
         view_s=max(0.0, train.photo_s - step_s),
         step_s=step_s,
         embed_s=embed.photo_s,
-        segment_s=embed.photo_s,
+        segment_s=segment.photo_s,
         shard_bytes=shard_bytes,
         view_bytes=view_bytes,
-        other_bytes=more.bytes_in("masks", "zoomed", "run/features") / MORE,
+        other_bytes=more.bytes_in("masks", "zoomed", "run/features", "segments") / MORE,
     )
 
 

@@ -8,11 +8,11 @@ import numpy
 from mcdist.building.source import safe_keys
 from mcdist.catalogue.catalogue import Catalogue
 from mcdist.catalogue.classes import Classes
-from mcdist.catalogue.names_file import NamesFile
 from mcdist.data.pictures.folder import stem_of
 from mcdist.dataset.labels import UNNAMED_NAME, Named, Namer, as_written
 from mcdist.dataset.segments import SegmentedPhoto
 from mcdist.errors import DataError
+from mcdist.loading import names_of
 from mcdist.run_dir import RunDir
 
 _SAME_BOX_IOU = 0.8
@@ -41,14 +41,7 @@ def names_of_run(run_dir: RunDir) -> NameSource:
         DataError: it has no catalogue, or a file is damaged.
     """
     catalogue = Catalogue.open(run_dir)
-    file = NamesFile(
-        run_dir.names,
-        catalogue=catalogue.key,
-        num_clusters=catalogue.clusters.num_clusters,
-        num_objects=len(catalogue.objects),
-        num_dims=catalogue.clusters.centroids.shape[1],
-    )
-    names = file.read()
+    names = names_of(run_dir, catalogue=catalogue).read()
     classes = names.apply(catalogue.clusters)
     rejected = _rejected_boxes(catalogue, rows=names.now.rejected)
 
