@@ -19,11 +19,13 @@ from mcdist.building.sources.folder import folder_source
 from mcdist.catalogue.catalogue import Catalogue
 from mcdist.catalogue.file import MANIFEST_NAME as CATALOGUE_NAME
 from mcdist.cataloguing import cluster_run
+from mcdist import build
+from mcdist.config import Config
 from mcdist.config.file import load_config
 from mcdist.config.presets import presets_folder
 from mcdist.data.pictures.folder import PHOTO_SUFFIXES, check_folder, pictures_in
 from mcdist.data.shards.manifest import MANIFEST_NAME as SHARDS_NAME
-from mcdist.disk.checkpoint import find_checkpoint
+from mcdist.data.shards.manifest import read_manifest
 from mcdist.errors import ConfigError, DataError, MachineError
 from mcdist.evaluation import evaluate_run
 from mcdist.groups.clustering.faiss_library import require_faiss
@@ -35,7 +37,7 @@ from mcdist.proposals.registry import options_of
 from mcdist.report.progress import LINE_EVERY_S, progress_bar
 from mcdist.report.stages import Stages, spoken
 from mcdist.run import train_run
-from mcdist.run_dir import RunDir
+from mcdist.run_dir import RunDir, list_checkpoints, step_of
 from mcdist.segmenting import segment_run
 from mcdist.trial import LEAST_PHOTOS, MORE, measure
 
@@ -227,10 +229,14 @@ def _go(places: _Places, record: Record, *, photos: Path, stages: Stages, num_wo
             _propose(photos, out=places.proposals, method=record.method, num_workers=num_workers, device=device)
         with stages.stage("shards"):
             _say_built(_build(photos, places=places, num_workers=num_workers), stages=stages)
-    with stages.stage("training"):
-        code = _train(places, record)
-        if code:
-            return code
+    config = _config(places, record)
+    if _is_trained(run_dir, config=config):
+        stages.stands("training")
+    else:
+        with stages.stage("training"):
+            code = train_run(config)
+            if code:
+                return code
         shutil.rmtree(run_dir.views, ignore_errors=True)  # made for the training alone, and by far the largest part of the folder
     if _has_catalogue(run_dir):
         stages.stands("catalogue")
@@ -269,13 +275,19 @@ def _say_built(built: Built, *, stages: Stages) -> None:
         stages.say(f"      {len(skipped):,} photos do not train (all are listed in {built.folder / 'manifest.json'}); the first, {photo}: {reason}")
 
 
-def _train(places: _Places, record: Record) -> int:
+def _config(places: _Places, record: Record) -> Config:
     folders = [f"data.train={places.shards}", f"run.dir={places.root}"]
-    return train_run(load_config(_preset(), overrides=[*record.overrides, *record.plan.overrides, *folders]))
+    return load_config(_preset(), overrides=[*record.overrides, *record.plan.overrides, *folders])
+
+
+def _is_trained(run_dir: RunDir, *, config: Config) -> bool:
+    found = list_checkpoints(run_dir.checkpoints)
+    num_samples = read_manifest(Path(config.data.train)).num_samples
+    return bool(found) and step_of(found[-1]) == build.loop_settings(config, num_samples=num_samples).num_steps
 
 
 def _newest_step(run_dir: RunDir) -> int:
-    return int(find_checkpoint(run_dir.root, which="newest").numbers["step"])
+    return max((step_of(found) or 0 for found in list_checkpoints(run_dir.checkpoints)), default=0)
 
 
 def _has_catalogue(run_dir: RunDir) -> bool:
