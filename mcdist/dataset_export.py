@@ -9,7 +9,7 @@ from typing import Any
 
 from mcdist.building.folder.split import draw
 from mcdist.building.source import safe_keys
-from mcdist.data.pictures.folder import check_folder, stem_of
+from mcdist.data.pictures.folder import check_folder, pictures_in, stem_of
 from mcdist.dataset.card import Counts, data_card
 from mcdist.dataset.folder import MARK_NAME, check_replaceable, replaced
 from mcdist.dataset.formats.format import Kind, Target, write_file
@@ -79,17 +79,26 @@ def export_dataset(
     check_replaceable(out)
     about = _about(found)
     source = _name_source(folder, run=run, about=about)
+    _require_same_encoder(source, about=about, found=found)
     root = _photos_of(found, given=photos, about=about)
 
     counts = Counts()
     names, empty = _look_through(found, source=source, rule=rule, counts=counts)
+    counts.not_segmented = len(set(pictures_in(root)) - {photo for photo, _ in names})
     classes = _class_list(source, seen=names, rule=rule, kind=kind)
     planned = _plan(names, empty=empty, keep_empty=keep_empty, val_share=val_share, seed=seed, counts=counts, rule=rule)
     say_total(len(planned))
 
     facts = {**_facts(about), **source.facts, "smallest confidence": f"{rule.min_confidence:g}"}
     title = f"{folder.resolve().name}, labelled by clusters"
-    settings = {"format": format, "min_confidence": rule.min_confidence, "unnamed": rule.unnamed, "val_share": val_share, "seed": seed, "keep_empty": keep_empty}
+    settings = {
+        "format": format,
+        "min_confidence": rule.min_confidence,
+        "unnamed": rule.unnamed,
+        "val_share": val_share,
+        "seed": seed,
+        "keep_empty": keep_empty,
+    }
     with replaced(out) as fresh:
         target = Target(folder=fresh, names=classes.names, title=title)
         writer = kind.begin(target)
@@ -126,6 +135,14 @@ def _name_source(folder: Path, *, run: Path | None, about: dict[str, Any]) -> Na
     return names_in_segments()
 
 
+def _require_same_encoder(source: NameSource, *, about: dict[str, Any], found: Path) -> None:
+    """Vectors of one encoder say nothing to clusters of another one."""
+    if source.step is not None and isinstance(about.get("step"), int) and about["step"] != source.step:
+        raise DataError(
+            f"{found} was segmented after step {about['step']} of the run, its clusters are of step {source.step}; segment the photos again: mcdist segment"
+        )
+
+
 def _photos_of(found: Path, *, given: Path | None, about: dict[str, Any]) -> Path:
     if given is None and not isinstance(about.get("photos"), str):
         raise DataError(f"{found / CLASSES_NAME} does not say where the photos are; name their folder with --photos DIR")
@@ -140,9 +157,7 @@ def _facts(about: dict[str, Any]) -> dict[str, str]:
     return {**shown, **{name: str(about[name]) for name in ("step", "masks", "objects") if isinstance(about.get(name), str | int)}}
 
 
-def _look_through(
-    found: Path, *, source: NameSource, rule: LabelRule, counts: Counts
-) -> tuple[list[tuple[str, list[Named]]], set[str]]:
+def _look_through(found: Path, *, source: NameSource, rule: LabelRule, counts: Counts) -> tuple[list[tuple[str, list[Named]]], set[str]]:
     """Every photo with what its segments are called, and the photos in which none has a label; counts what is void."""
     seen: list[tuple[str, list[Named]]] = []
     empty: set[str] = set()
@@ -190,9 +205,7 @@ def _plan(
     if val_share and len(chosen) > 1:  # most trainers need both
         val = val or {min(chosen, key=draws.__getitem__)}
         val = val if len(val) < len(chosen) else val - {max(chosen, key=draws.__getitem__)}
-    return {
-        photo: _Planned(photo=photo, number=place + 1, key=keys[photo], split="val" if photo in val else "train") for place, photo in enumerate(chosen)
-    }
+    return {photo: _Planned(photo=photo, number=place + 1, key=keys[photo], split="val" if photo in val else "train") for place, photo in enumerate(chosen)}
 
 
 def _keys(photos: list[str]) -> list[str]:

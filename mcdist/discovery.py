@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from mcdist import build
 from mcdist.building.folder.build import Built, build_shards
 from mcdist.building.folder.out import alone_in
 from mcdist.building.pictures.treatment import Treatment
@@ -19,7 +20,6 @@ from mcdist.building.sources.folder import folder_source
 from mcdist.catalogue.catalogue import Catalogue
 from mcdist.catalogue.file import MANIFEST_NAME as CATALOGUE_NAME
 from mcdist.cataloguing import cluster_run
-from mcdist import build
 from mcdist.config import Config
 from mcdist.config.file import load_config
 from mcdist.config.presets import presets_folder
@@ -214,7 +214,7 @@ def _check_disk(places: _Places, *, expected: Estimate) -> None:
     missing = expected.num_bytes - there
     if missing + _SPARE_BYTES > free:
         raise MachineError(
-            f"{places.root} needs about {missing / 1e9:.2g} GB more, its disk has {free / 1e9:.2g} GB free; free some space, or begin on another disk with --out"
+            f"{places.root} needs about {missing / 1e9:.2g} GB more, its disk has {free / 1e9:.2g} GB free; free some space, or choose another --out"
         )
 
 

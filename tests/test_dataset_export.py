@@ -49,8 +49,15 @@ def test_a_second_export_has_the_same_bytes(made, tmp_path, format):
 
 def test_the_card_says_how_labels_came_to_be(made, tmp_path):
     card = (export_dataset(made[1], format="coco", out=tmp_path / "out", rule=RULE).folder / "README.md").read_text()
-    for part in ("Labels of 5 photos", "10 segments", "| 1 | cat | 5 | 5 |", "confidence is at least 0.5", "5 segments: their confidence is below 0.5",
-                 "5 segments: their cluster has no name", "1 photos without any labelled segment are left out"):  # fmt: skip
+    for part in (
+        "5 photos (",
+        "10 labelled segments",
+        "| 1 | cat | 5 | 5 |",
+        "confidence is at least 0.5",
+        "5 segments are void: their confidence is below 0.5",
+        "5 segments are void: their cluster has no name",
+        "1 photos have no labelled segment and are left out",
+    ):
         assert part in card, part
 
 
@@ -69,12 +76,20 @@ def test_photos_keep_their_bytes_unless_they_are_turned(tmp_path):
 
 def test_names_of_photos_and_classes_can_do_no_harm(tmp_path):
     photos, folder = tmp_path / "photos", tmp_path / "segmented"
-    names = ["a/../../b.jpg".replace("/../../", "/"), "CON.jpg", "x" * 120 + ".jpg", "-rf.jpg", "naïve <b>.jpg", "same.jpg", "same.png", "a__b.jpg", "new\nline.jpg"]
+    names = [
+        "a/../../b.jpg".replace("/../../", "/"),
+        "CON.jpg",
+        "x" * 120 + ".jpg",
+        "-rf.jpg",
+        "naïve <b>.jpg",
+        "same.jpg",
+        "same.png",
+        "a__b.jpg",
+        "new\nline.jpg",
+    ]
     for place, name in enumerate(names):
         write_photo(photos / name, height=20, width=20, seed=place)
-        entry = segment(
-            1, blob(20, 20, top=2, left=2, bottom=18, right=18), cluster=0, name='<script>"&|\n`', class_id=1, confidence=1.0, vector=[1.0]
-        )
+        entry = segment(1, blob(20, 20, top=2, left=2, bottom=18, right=18), cluster=0, name='<script>"&|\n`', class_id=1, confidence=1.0, vector=[1.0])
         write_segments(folder, photo=name, height=20, width=20, segments=[entry])
     write_classes(folder, photos=photos)
     for format in FORMATS:

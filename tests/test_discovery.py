@@ -129,14 +129,19 @@ def test_a_folder_of_files_that_are_no_photos_is_refused(tmp_path):
 def test_the_estimate_is_of_what_was_measured_and_a_disk_that_is_too_small_is_refused(tmp_path, monkeypatch, capsys):
     photos = photo_folder(tmp_path / "photos", num_photos=40)
     asked = []
-    monkeypatch.setattr(discovery, "measure", lambda *given, **options: asked.append(options["method"]) or COSTS)
+
+    def measured(*given, method, **options):
+        asked.append(method)
+        return COSTS
+
+    monkeypatch.setattr(discovery, "measure", measured)
     assert discover(photos, out=tmp_path / "run", minutes=2.0, estimate_only=True) == 0
     record = read_record(tmp_path / "run")
     assert record is not None and record.costs == COSTS and asked == ["ensemble"]
     assert "40 photos: about " in capsys.readouterr().out
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(discovery.shutil, "disk_usage", lambda path: usage(10**9, 10**9, 0))
-    with pytest.raises(MachineError, match="GB more, its disk has 0 GB free; free some space, or begin on another disk with --out"):
+    with pytest.raises(MachineError, match="GB more, its disk has 0 GB free; free some space, or choose another --out"):
         discover(photos, out=tmp_path / "run")
     assert len(asked) == 1, "what was measured is kept"
 
@@ -153,7 +158,9 @@ def test_a_trial_measures_every_stage_and_leaves_nothing(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", ["proposals/proposals.json", "shards/manifest.json", "groups/round_00/groups", "catalogue/catalogue.json", "segments/segments"])
+@pytest.mark.parametrize(
+    "after", ["proposals/proposals.json", "shards/manifest.json", "groups/round_00/groups", "catalogue/catalogue.json", "segments/segments"]
+)
 def test_a_killed_discovery_goes_on(tmp_path, after):
     photos, run = photo_folder(tmp_path / "photos"), tmp_path / "run"
     command = [sys.executable, "-m", "mcdist", "discover", str(photos), "--out", str(run), "--proposals", METHOD, "--workers", "1", *TINY]

@@ -33,9 +33,7 @@ def discover_command(
     """
     from mcdist.discovery import discover
 
-    code = discover(
-        photos, out=out, minutes=minutes, method=proposals, overrides=overrides or [], num_workers=workers, device=device, estimate_only=estimate
-    )
+    code = discover(photos, out=out, minutes=minutes, method=proposals, overrides=overrides or [], num_workers=workers, device=device, estimate_only=estimate)
     if code:
         raise typer.Exit(code)
     if not estimate:

@@ -78,4 +78,6 @@ def export_dataset_command(
         typer.echo(f"  void, {reason}: {num:,} segments")
     if counts.left_out and not keep_empty:
         typer.echo(f"  left out: {counts.left_out:,} photos without a labelled segment")
+    if counts.not_segmented:
+        typer.echo(f"  not segmented: {counts.not_segmented:,} pictures of the folder; for photos that were added since: mcdist segment RUN PHOTOS --out DIR")
     typer.echo(f"how the labels came to be: {out / 'README.md'}")

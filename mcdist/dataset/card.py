@@ -1,6 +1,7 @@
 """The data card: README.md of an exported data set, which says how each label came to be and what is not labelled."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mcdist.dataset.formats.format import Kind
@@ -9,10 +10,14 @@ from mcdist.dataset.labels import LabelRule, Void
 
 @dataclass(slots=True)
 class Counts:
-    """What was exported: photos by split, photos left out, labelled segments and photos by class id, and void segments by their reason."""
+    """What was exported: photos by split, photos left out, labelled segments and photos by class id, and void segments by their reason.
+
+    `not_segmented`: pictures in the folder of photos that have no segments file, because segmenting has not come to them or could not read them.
+    """
 
     photos: Counter[str] = field(default_factory=Counter)
     left_out: int = 0
+    not_segmented: int = 0
     segments: Counter[int] = field(default_factory=Counter)
     photos_of_class: Counter[int] = field(default_factory=Counter)
     void: Counter[Void] = field(default_factory=Counter)
@@ -21,16 +26,16 @@ class Counts:
 
 def data_card(title: str, *, kind: Kind, names: dict[int, str], counts: Counts, rule: LabelRule, facts: dict[str, str], keep_empty: bool) -> str:
     """The text of README.md. The same export gives the same text: it has no date."""
-    rows = "".join(f"| {class_id} | {_cell(name)} | {counts.segments[class_id]:,} | {counts.photos_of_class[class_id]:,} |\n" for class_id, name in names.items())
-    void = "".join(f"- {num:,} segments: {_REASONS[reason].format(least=f'{rule.min_confidence:g}')}\n" for reason, num in sorted(counts.void.items()))
+    numbers = {class_id: (counts.segments[class_id], counts.photos_of_class[class_id]) for class_id in names}
+    rows = "".join(f"| {class_id} | {_cell(name)} | {numbers[class_id][0]:,} | {numbers[class_id][1]:,} |\n" for class_id, name in names.items())
     about = "".join(f"| {name} | {_cell(value)} |\n" for name, value in facts.items())
-    empty = "are part of the data set with no label" if keep_empty else "are left out"
+    not_labelled = "".join(f"- {line}\n" for line in _not_labelled(counts, rule=rule, keep_empty=keep_empty))
     unnamed = "are void" if rule.unnamed == "void" else "are classes of their own"
     return f"""# {_cell(title)}
 
-Labels of {sum(counts.photos.values()):,} photos ({counts.photos["train"]:,} train, {counts.photos["val"]:,} val), {counts.segments.total():,} segments,
-in the format `{kind.name}`. **No person drew these labels**: mcdist found the objects and clustered them without labels, a person named
-clusters, and every segment has the name of its cluster.
+{sum(counts.photos.values()):,} photos ({counts.photos["train"]:,} train, {counts.photos["val"]:,} val) with {counts.segments.total():,} labelled segments,
+in the format `{kind.name}`. **No person drew these labels.** mcdist found the objects and clustered them without labels; a person named
+clusters, and each segment has the name of its cluster.
 
 ## How each label came to be
 
@@ -49,10 +54,7 @@ clusters, and every segment has the name of its cluster.
 {rows}
 ## What is not labelled
 
-{void}- {counts.background:,} segments are background, because a person named their cluster so.
-- Objects that the network did not mark at all. Nothing shows where they are: what is outside of all segments is not checked.
-- {counts.left_out:,} photos without any labelled segment {empty}.
-
+{not_labelled}
 {kind.void}
 
 Train and val are drawn by a hash of the photo's name, so that photos added later move no other. Both have labels of the same making: a score
@@ -66,6 +68,18 @@ on val says how well a model repeats these labels, not how right they are.
 
 `mcdist_dataset.json` has the settings of the export, and each photo's original name.
 """
+
+
+def _not_labelled(counts: Counts, *, rule: LabelRule, keep_empty: bool) -> Iterator[str]:
+    for reason, num in sorted(counts.void.items()):
+        yield f"{num:,} segments are void: {_REASONS[reason].format(least=f'{rule.min_confidence:g}')}"
+    if counts.background:
+        yield f"{counts.background:,} segments are background: a person named their cluster so."
+    yield "Objects that the network did not mark. Nothing shows where they are: what is outside of all segments was not checked by anybody."
+    if counts.left_out:
+        yield f"{counts.left_out:,} photos have no labelled segment and are {'in the data set all the same' if keep_empty else 'left out'}."
+    if counts.not_segmented:
+        yield f"{counts.not_segmented:,} pictures of the folder were not segmented."
 
 
 _REASONS: dict[Void, str] = {

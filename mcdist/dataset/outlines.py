@@ -8,6 +8,7 @@ A hole is part of its polygon: it is joined to the outline by a cut of no width,
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy
 from jaxtyping import Bool, Float
@@ -75,7 +76,7 @@ def _joined(rings: list[Ring]) -> Ring:
     whole, rest = rings[0], rings[1:]
     while rest:
         tree = cKDTree(whole)
-        found = [tree.query(ring) for ring in rest]
+        found: list[Any] = [tree.query(ring) for ring in rest]  # scipy types the answer to one point and to many as one
         nearest = min(range(len(rest)), key=lambda place: float(found[place][0].min()))
         distances, corners = found[nearest]
         start = int(distances.argmin())

@@ -65,9 +65,7 @@ class LabelledPhoto:
         return sorted(self.segments, key=lambda segment: (-segment.area_px, segment.number))
 
 
-def segment_in_box(
-    mask: Bool[numpy.ndarray, "H W"], *, number: int, class_id: int | None, confidence: float, cluster: int
-) -> LabelledSegment | None:
+def segment_in_box(mask: Bool[numpy.ndarray, "H W"], *, number: int, class_id: int | None, confidence: float, cluster: int) -> LabelledSegment | None:
     """The segment of a mask of the whole photo; None for a mask without a pixel."""
     rows, columns = numpy.flatnonzero(mask.any(axis=1)), numpy.flatnonzero(mask.any(axis=0))
     if not len(rows):

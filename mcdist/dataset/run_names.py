@@ -21,11 +21,15 @@ _SAME_BOX_IOU = 0.8
 
 @dataclass(frozen=True, slots=True)
 class NameSource:
-    """Where names come from: the named classes by id (None: those that the segments themselves carry), what names a photo's segments, and facts for people."""
+    """Where names come from: the named classes by id (None: those that the segments themselves carry), what names a photo's segments, and facts for people.
+
+    `step`: of the encoder whose vectors are named; None where any will do.
+    """
 
     classes: dict[int, str] | None
     name: Namer
     facts: dict[str, str]
+    step: int | None = None
 
 
 def names_in_segments() -> NameSource:
@@ -54,7 +58,7 @@ def names_of_run(run_dir: RunDir) -> NameSource:
         "checkpoint": f"step {catalogue.facts.step}, SHA-256 {catalogue.facts.checkpoint[:16]}",
         "trained on": Path(catalogue.facts.dataset).name,
     }
-    return NameSource(classes=dict(list(enumerate(classes.names))[1 : classes.num_named]), name=name, facts=facts)
+    return NameSource(classes=dict(list(enumerate(classes.names))[1 : classes.num_named]), name=name, facts=facts, step=catalogue.facts.step)
 
 
 def _named(photo: SegmentedPhoto, *, classes: Classes, rejected: dict[str, numpy.ndarray]) -> list[Named]:

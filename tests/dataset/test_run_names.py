@@ -111,7 +111,7 @@ def test_a_rejected_object_is_void_in_its_photo_alone(tmp_path):
     file.change(lambda names: names.reject([1]), revision=2)
     _, ids = classes_in(run_dir, tmp_path / "out")
     assert ids == {"photo 0.jpg": [1], "photo 1.jpg": [1, 2], "photo 2.jpg": [1, 2]}
-    assert "1 segments: a person rejected the object" in (tmp_path / "out" / "README.md").read_text()
+    assert "1 segments are void: a person rejected the object" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_segments_of_another_run_are_refused(tmp_path):

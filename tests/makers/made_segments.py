@@ -46,7 +46,7 @@ def write_photo(path: Path, *, height: int, width: int, seed: int, orientation: 
     picture = Image.fromarray(pixels if orientation == 1 else numpy.rot90(pixels))
     exif = Image.Exif()
     exif[0x0112] = orientation
-    picture.save(path, exif=exif, **({"quality": 95} if path.suffix == ".jpg" else {}))
+    picture.save(path, exif=exif, quality=95)
 
 
 def write_segments(folder: Path, *, photo: str, height: int, width: int, segments: list[dict[str, Any]]) -> Path:

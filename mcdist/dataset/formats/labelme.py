@@ -34,7 +34,7 @@ class Labelme:
         folder, name = self._target.folder / photo.split, f"{photo.key}{suffix}"
         write_file(folder / name, content)
         shapes = [shape for segment in photo.painting_order if segment.class_id != 0 for shape in self._shapes(segment)]
-        whole = {
+        whole: dict[str, Any] = {
             "version": _VERSION,
             "flags": {},
             "shapes": shapes,
