@@ -7,7 +7,7 @@ pixels of its objects, background included. Every object that the run finds in t
 name, none, which counts as background. `default`: the clusters of `mcdist cluster`, named from the largest down. `as many`: as many clusters as names,
 all of them named; the spread is over seeds of K-means.
 
-**Photos labelled by hand.** Softmax regression from the frozen backbone's features (each cell of the grid a sample, the class that of its centre) to the
+**Photos labelled by hand.** Softmax regression from the frozen backbone's features (each cell of the grid is a sample, of the class at its centre) to the
 classes, on n random training photos with all their ground truth; its scores are upsampled to the photo. The strength of L2 is chosen on a fifth of these
 photos. The spread is over draws of the photos.
 
@@ -36,24 +36,22 @@ from mcdist.catalogue.names import Names
 from mcdist.config import Config
 from mcdist.config.file import load_run_config
 from mcdist.data.loader import read_sample
-from mcdist.data.views.normalise import normalise
 from mcdist.errors import ConfigError
-from mcdist.evaluate.extract.photos import prepare
 from mcdist.evaluate.metrics.confusion import class_iou
 from mcdist.evaluate.metrics.labels import VOID_CLASS, LabelMap, label_map
-from mcdist.evaluate.table_names import BACKGROUND, HISTOGRAM, vectors_of
+from mcdist.evaluate.table_names import BACKGROUND, HISTOGRAM, patches_of, vectors_of
 from mcdist.extraction import embed_run
-from mcdist.model.encoder import Encoder
-from mcdist.records.names import PREDICTED, TRAINED, UNIT_MEAN
+from mcdist.records.names import PREDICTED, TRAINED, TRAINED_BACKBONE, UNIT_MEAN
 from mcdist.run_dir import RunDir
 from mcdist.store.names import PHOTOS
 from mcdist.store.store import FeatureStore
-from mcdist.trained import load_encoder
 
 NUM_NAMES = (5, 10, 20, 50, 100)
-DECAYS = (1e-4, 1e-3, 1e-2, 1e-1)
+DECAYS = (1e-4, 1e-3, 1e-2)
 """L2 strengths that the probe may choose from."""
-LBFGS_STEPS = 60
+LBFGS_STEPS = 40
+CELL_STEP = 2
+"""The probe is fitted on every second cell of every second row: its neighbours see almost the same pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +112,14 @@ class LabelledMap:
         return self.truth[rows][:, columns]
 
 
-@torch.no_grad()
-def labelled_maps(encoder: Encoder, *, shards: str, config: Config, labels: LabelMap, chosen: Sequence[int]) -> Iterator[LabelledMap]:
-    """The frozen backbone's features and the ground truth of some photos, in the order asked for."""
+def labelled_maps(store: FeatureStore, *, shards: str, config: Config, labels: LabelMap) -> Iterator[LabelledMap]:
+    """The frozen backbone's features and the ground truth of every photo of a store, in order."""
     reader = build.open_reader(shards, key="--train", data=config.data)
-    for index in chosen:
-        photo = prepare(read_sample(reader, index, with_segments=True), size_px=config.evaluate.size_px, with_truth=True)
-        assert photo.truth is not None
-        features = encoder.backbone(normalise(photo.image[None], mean=encoder.backbone.mean, std=encoder.backbone.std))
-        yield LabelledMap(features[0].half(), torch.from_numpy(labels.apply(photo.truth.numpy())).long())
+    features = (row for chunk in store.column(PHOTOS, patches_of(TRAINED_BACKBONE)).chunks() for row in chunk)
+    for index, of_photo in enumerate(features):
+        truth = read_sample(reader, index, with_segments=True).segments
+        assert truth is not None, "the store has counted it"
+        yield LabelledMap(torch.from_numpy(of_photo).permute(2, 0, 1), torch.from_numpy(labels.apply(truth.numpy())).long())
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +145,8 @@ def fitted_probe(photos: Sequence[LabelledMap], *, num_classes: int) -> Probe:
 
 
 def _cells(photos: Sequence[LabelledMap]) -> tuple[Float[Tensor, "N D"], Int[Tensor, " N"]]:
-    features = torch.cat([photo.features.flatten(1).T.float() for photo in photos])
-    classes = torch.cat([photo.cells.flatten() for photo in photos])
+    features = torch.cat([photo.features[:, ::CELL_STEP, ::CELL_STEP].flatten(1).T.float() for photo in photos])
+    classes = torch.cat([photo.cells[::CELL_STEP, ::CELL_STEP].flatten() for photo in photos])
     counted = classes != VOID_CLASS
     return features[counted], classes[counted]
 
@@ -194,6 +191,7 @@ def main(
     title: Annotated[str, typer.Option(help="What the data set is called.")] = "",
     classes: Annotated[str, typer.Option(help="evaluate.classes, where the run does not say: {background: [0], cat: [8]}")] = "",
     limit_train: Annotated[int, typer.Option(help="Only the first N photos of --train; 0: all.")] = 0,
+    limit_probe: Annotated[int, typer.Option(help="Draw photos to label from the first N of --train only; 0: from all that are clustered.")] = 0,
     limit_val: Annotated[int, typer.Option(help="Only the first N photos of --val; 0: all.")] = 0,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of K-means, and draws of labelled photos.")] = 3,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write all rows here.", show_default=False)] = None,
@@ -205,16 +203,14 @@ def main(
         raise ConfigError("expected the classes of the ground truth, got none; name them with --classes '{background: [0], cat: [8]}'")
     labels = label_map({name: list(ids) for name, ids in config.evaluate.classes.items()})
     names = labels.names
-    common = ["evaluate.objects=components", "run.num_threads=1", "data.num_workers=0"]
-    stores = [
-        embed_run(run_dir, overrides=[*common, f"evaluate.limit={limit}"], which="newest", shards=shards)
-        for shards, limit in ((train, limit_train), (val, limit_val))
-    ]
-    assert stores[0] is not None and stores[1] is not None, "this process is the first rank"
-    train_objects, val_objects = (objects_in(store, labels=labels) for store in stores if store is not None)
+    train_store, probe_store, val_store = (
+        _store(run_dir, shards=shards, limit=limit, patches=patches)
+        for shards, limit, patches in ((train, limit_train, False), (train, limit_probe or limit_train, True), (val, limit_val, True))
+    )
+    train_objects, val_objects = objects_in(train_store, labels=labels), objects_in(val_store, labels=labels)
     default = Catalogue.open(run_dir).clusters if run_dir.catalogue.is_dir() else fit_clusters(train_objects.vectors, num_clusters=50).clusters
 
-    shape = f"{title or run_dir.root.name}: {stores[0].num_photos:,} training photos, {stores[1].num_photos:,} others, {len(names)} classes"
+    shape = f"{title or run_dir.root.name}: {train_store.num_photos:,} training photos, {val_store.num_photos:,} others, {len(names)} classes"
     rows: list[Measurement] = []
 
     def add(provider: str, number: int, values: Sequence[float]) -> None:
@@ -232,17 +228,22 @@ def main(
         named_fits = [named_by_majority(fit, train=train_objects, num_names=number, names=names) for fit in fits]
         add("names, as many clusters", number, [miou_of_classes(named, val=val_objects, names=names) for named in named_fits])
 
-    encoder = load_encoder(run_folder)
-    draws = [numpy.random.default_rng(seed).permutation(stores[0].num_photos)[: max(NUM_NAMES)] for seed in range(seeds)]
-    probes: list[Probe] = []
-    for draw in draws:
-        maps = list(labelled_maps(encoder, shards=train, config=config, labels=labels, chosen=draw.tolist()))
-        probes += [fitted_probe(maps[:number], num_classes=len(names)) for number in NUM_NAMES]
-    photos = labelled_maps(encoder, shards=val, config=config, labels=labels, chosen=range(stores[1].num_photos))
+    maps = list(labelled_maps(probe_store, shards=train, config=config, labels=labels))
+    draws = [numpy.random.default_rng(seed).permutation(len(maps)) for seed in range(seeds)]
+    probes = [fitted_probe([maps[index] for index in draw[:number]], num_classes=len(names)) for draw in draws for number in NUM_NAMES]
+    photos = labelled_maps(val_store, shards=val, config=config, labels=labels)
     scores = numpy.array(miou_of_probes(probes, photos=photos, num_classes=len(names))).reshape(seeds, len(NUM_NAMES))
     for place, number in enumerate(NUM_NAMES):
         add("photos labelled by hand, linear probe", number, scores[:, place].tolist())
     publish(rows, json_path=json_path)
+
+
+def _store(run_dir: RunDir, *, shards: str, limit: int, patches: bool) -> FeatureStore:
+    """What the run's encoders say about the first photos of some shards: made where it is not there."""
+    settings = ["evaluate.objects=components", f"evaluate.limit={limit}", "run.num_threads=1", "data.num_workers=0"]
+    store = embed_run(run_dir, overrides=settings, which="newest", shards=shards, patches=patches)
+    assert store is not None, "this process is the first rank"
+    return store
 
 
 if __name__ == "__main__":
