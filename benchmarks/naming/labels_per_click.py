@@ -119,7 +119,7 @@ def labelled_maps(store: FeatureStore, *, shards: str, config: Config, labels: L
     for index, of_photo in enumerate(features):
         truth = read_sample(reader, index, with_segments=True).segments
         assert truth is not None, "the store has counted it"
-        yield LabelledMap(torch.from_numpy(of_photo).permute(2, 0, 1), torch.from_numpy(labels.apply(truth.numpy())).long())
+        yield LabelledMap(torch.from_numpy(numpy.array(of_photo)).permute(2, 0, 1), torch.from_numpy(labels.apply(truth.numpy())).long())
 
 
 @dataclass(frozen=True, slots=True)
