@@ -31,7 +31,7 @@ from mcdist.evaluation import evaluate_run
 from mcdist.groups.clustering.faiss_library import require_faiss
 from mcdist.planning.costs import Costs, Estimate
 from mcdist.planning.plan import TrainingPlan, estimate_of, fitted, plan_for
-from mcdist.planning.record import Record, listing_of, read_record, require_same, write_record
+from mcdist.planning.record import TRIAL_NAME, Record, listing_of, read_record, require_same, write_record
 from mcdist.proposals.folder.propose_folder import propose_folder
 from mcdist.proposals.registry import options_of
 from mcdist.report.progress import LINE_EVERY_S, progress_bar
@@ -70,7 +70,7 @@ class _Places:
 
     @property
     def trial(self) -> Path:
-        return self.root / "trial"
+        return self.root / TRIAL_NAME
 
 
 def discover(
@@ -118,8 +118,9 @@ def discover(
         if estimate_only:
             return 0
         if expected is not None:
-            _check_disk(places, expected=expected)
             stages.expect(expected.seconds)
+            if not RunDir(out).catalogue.is_dir():  # afterwards little is written
+                _check_disk(places, expected=expected)
         return _go(places, record, photos=photos, stages=stages, num_workers=num_workers, device=device)
 
 

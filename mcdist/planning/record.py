@@ -13,6 +13,8 @@ from mcdist.planning.plan import TrainingPlan
 from mcdist.run_dir import write_atomically
 
 RECORD_NAME = "discover.json"
+TRIAL_NAME = "trial"
+"""Where stages are tried out before there is a record; what a kill left of it is no reason to refuse the folder."""
 FORMAT = "mcdist discover 1"
 
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
@@ -57,7 +59,7 @@ def read_record(folder: Path) -> Record | None:
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"--out {folder} must be a folder, it is a file; choose another")
     if not path.is_file():
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and any(path.name != TRIAL_NAME and not path.name.startswith(f".{RECORD_NAME}.") for path in folder.iterdir()):
             raise ConfigError(f"--out {folder} holds something that mcdist discover did not begin; choose an empty folder or a new one, nothing was changed")
         return None
     try:

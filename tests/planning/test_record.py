@@ -27,6 +27,12 @@ def test_a_new_folder_and_an_empty_one_have_none(tmp_path):
     assert read_record(tmp_path / "new") is None and read_record(tmp_path) is None
 
 
+def test_what_a_kill_left_before_there_was_a_record_is_no_reason_to_refuse(tmp_path):
+    (tmp_path / "trial" / "few").mkdir(parents=True)
+    (tmp_path / f".{RECORD_NAME}.123").write_text("{")
+    assert read_record(tmp_path) is None
+
+
 def test_another_folder_is_not_touched(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ConfigError, match="holds something that mcdist discover did not begin"):
