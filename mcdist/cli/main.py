@@ -13,9 +13,11 @@ from mcdist.cli.cluster import cluster_command
 from mcdist.cli.compare import compare_command
 from mcdist.cli.davis import davis_command
 from mcdist.cli.demo import demo_command
+from mcdist.cli.discover import discover_command
 from mcdist.cli.doctor import doctor_command
 from mcdist.cli.embed import embed_command
 from mcdist.cli.evaluate import evaluate_command
+from mcdist.cli.export_dataset import export_dataset_command
 from mcdist.cli.group import group_command
 from mcdist.cli.launch import launch_command
 from mcdist.cli.profile import profile_command
@@ -50,6 +52,7 @@ app = typer.Typer(
     help="Learn pixel representations without labels by contrasting object-mask proposals, and see what they name.",
 )
 app.command("demo")(demo_command)
+app.command("discover")(discover_command)
 app.add_typer(shards, name="shards")
 app.add_typer(proposals, name="proposals")
 app.command("train")(train_command)
@@ -60,6 +63,7 @@ app.command("group")(group_command)
 app.command("evaluate")(evaluate_command)
 app.command("cluster")(cluster_command)
 app.command("view")(view_command)
+app.command("export-dataset")(export_dataset_command)
 app.command("segment")(segment_command)
 app.command("search")(search_command)
 app.command("compare")(compare_command)

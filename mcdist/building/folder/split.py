@@ -43,7 +43,7 @@ def split_source(source: Source, *, val_share: float, seed: int) -> tuple[SplitS
     """
     if not 0 < val_share < 1:
         raise ConfigError(f"--val-share must be a share between 0 and 1, got {val_share:g}; 0.1 is a good start")
-    val = tuple(item for item in source.items if not item.problem and _draw(item.key, seed=seed) < val_share)
+    val = tuple(item for item in source.items if not item.problem and draw(item.key, seed=seed) < val_share)
     held = {item.key for item in val}
     train = tuple(item for item in source.items if item.key not in held)
     if not val or not train:
@@ -57,6 +57,6 @@ def without_items(source: Source) -> Source:
     return cast(Source, replace(cast(Any, source), items=()))
 
 
-def _draw(key: str, *, seed: int) -> float:
+def draw(key: str, *, seed: int) -> float:
     """A number in [0, 1) that looks drawn at random."""
     return int.from_bytes(hashlib.sha256(f"split:{seed}:{key}".encode()).digest()[:7]) / 2**56
