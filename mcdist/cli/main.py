@@ -9,6 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from mcdist.cli.compare import compare_command
 from mcdist.cli.demo import demo_command
 from mcdist.cli.doctor import doctor_command
 from mcdist.cli.embed import embed_command
@@ -52,6 +53,7 @@ app.command("embed")(embed_command)
 app.command("zoom")(zoom_command)
 app.command("group")(group_command)
 app.command("evaluate")(evaluate_command)
+app.command("compare")(compare_command)
 app.command("protocols")(protocols_command)
 app.command("report")(report_command)
 app.command("launch")(launch_command)
