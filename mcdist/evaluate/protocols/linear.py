@@ -15,7 +15,7 @@ from jaxtyping import Float, Float32, Int
 from mcdist.errors import DataError
 from mcdist.evaluate.label_maps import LabelMaps
 from mcdist.evaluate.metrics.bootstrap import draws_of_miou
-from mcdist.evaluate.metrics.confusion import class_counts, counts_iou, pixel_confusion
+from mcdist.evaluate.metrics.confusion import TRUE_PX, class_counts, counts_iou, mean_iou, pixel_confusion
 from mcdist.evaluate.metrics.labels import VOID_CLASS
 from mcdist.evaluate.probes.linear_probe import Batch, Schedule, batches_of, train_linear
 from mcdist.evaluate.probes.logistic import LinearClassifier, fit_logistic
@@ -129,14 +129,13 @@ class Linear:
     def _row(self, store: StoreView, *, encoder: str) -> Row:
         """Details: the epoch, IoU of each class, and the confusion, row = predicted class."""
         fitted = self._fitted(store, encoder=encoder)
-        confusions = photo_confusions(fitted, features=store.patches(encoder), maps=store.label_maps, size_px=_size_px(store))
-        by_photo = class_counts(confusions)
-        total = by_photo.sum(axis=0)
-        iou_percent, present = 100 * counts_iou(total), total[:, 2] > 0
+        confusion, by_photo = probe_counts(fitted, features=store.patches(encoder), maps=store.label_maps, size_px=_size_px(store))
+        total = class_counts(confusion)
+        iou_percent, present = 100 * counts_iou(total), total[:, TRUE_PX] > 0
         kept = store.known_truth.kept
         details = {
             "class_iou_percent": iou_percent[kept].tolist(),
-            "confusion": confusions.sum(axis=0)[numpy.ix_(kept, kept)].tolist(),
+            "confusion": confusion[numpy.ix_(kept, kept)].tolist(),
             **({"epoch": fitted.epoch} if fitted.epoch else {}),
         }
         value = float(iou_percent[present].mean())
@@ -152,7 +151,7 @@ class Linear:
         if self.switches.checkpoint == "the last epoch":
             return list(epochs)[-1]
         judged, truth = store.patches(encoder), store.label_maps
-        return max(epochs, key=lambda fitted: _miou(photo_confusions(fitted, features=judged, maps=truth, size_px=size_px)))
+        return max(epochs, key=lambda fitted: _miou(probe_counts(fitted, features=judged, maps=truth, size_px=size_px)[0]))
 
 
 def fit_sgd(features: Column, *, maps: LabelMaps, num_classes: int, size_px: int, switches: SgdSwitches) -> Iterator[Fitted]:
@@ -234,21 +233,23 @@ def _features_of(cells: Int[numpy.ndarray, "N 3"], *, features: Column) -> tuple
     return vectors, cells[:, 2].copy()
 
 
-def photo_confusions(fitted: Fitted, *, features: Column, maps: LabelMaps, size_px: int) -> Int[numpy.ndarray, "P L L"]:
-    """Pixels of each photo by predicted class (row) and true class, at its own size; void counts nowhere."""
+def probe_counts(fitted: Fitted, *, features: Column, maps: LabelMaps, size_px: int) -> tuple[Int[numpy.ndarray, "L L"], Int[numpy.ndarray, "P L 3"]]:
+    """(pixels of all photos by predicted class (row) and true class, class counts of each photo), at the photos' own sizes; void counts nowhere."""
     num_classes = len(fitted.probe.bias)
-    found = []
+    total = numpy.zeros((num_classes, num_classes), dtype=numpy.int64)
+    by_photo = numpy.zeros((len(maps), num_classes, 3), dtype=numpy.int64)
     for first in range(0, len(maps), PHOTOS_AT_ONCE):
         photos = range(first, min(first + PHOTOS_AT_ONCE, len(maps)))
         for photo, own in zip(photos, features.take(numpy.arange(photos.start, photos.stop)), strict=True):
             predicted = maps.at_own_size(photo, square=pixel_classes(fitted.logits(own), size_px=(size_px, size_px)))
-            found.append(pixel_confusion(predicted, truth=maps.own_size(photo), num_rows=num_classes, num_classes=num_classes))
-    return numpy.stack(found)
+            confusion = pixel_confusion(predicted, truth=maps.own_size(photo), num_rows=num_classes, num_classes=num_classes)
+            total += confusion
+            by_photo[photo] = class_counts(confusion)
+    return total, by_photo
 
 
-def _miou(confusions: Int[numpy.ndarray, "P L L"]) -> float:
-    total = class_counts(confusions.sum(axis=0))
-    return float(counts_iou(total)[total[:, 2] > 0].mean())
+def _miou(confusion: Int[numpy.ndarray, "L L"]) -> float:
+    return float(mean_iou(class_counts(confusion), absent="left out"))
 
 
 def _standardiser(features: Column) -> LinearMap:
