@@ -27,7 +27,7 @@ from mcdist.data.views.draw import ViewSettings
 from mcdist.disk.checkpoint import find_checkpoint
 from mcdist.distributed import World
 from mcdist.errors import ConfigError
-from mcdist.evaluate.settings import ExtractSettings, JudgeSettings
+from mcdist.evaluate.settings import ExtractSettings, JudgeSettings, Kept
 from mcdist.groups.settings import GroupSettings
 from mcdist.machine.allocator import keep_freed_memory
 from mcdist.model.backbones.backbone import Backbone
@@ -267,8 +267,8 @@ def view_settings(config: Config) -> ViewSettings:
     return ViewSettings(**{name: getattr(config.views, name) for name in ViewSettings.__dataclass_fields__})
 
 
-def extract_settings(config: Config, *, patches: bool, with_truth: bool) -> ExtractSettings:
-    """How photos become object vectors."""
+def extract_settings(config: Config, *, kept: Kept, with_truth: bool) -> ExtractSettings:
+    """How photos become object vectors, and what is kept beside these."""
     evaluate = config.evaluate
     return ExtractSettings(
         size_px=evaluate.size_px,
@@ -276,8 +276,10 @@ def extract_settings(config: Config, *, patches: bool, with_truth: bool) -> Extr
         objects=evaluate.objects,
         predicted_by=evaluate.predicted_by,
         component_area_min=evaluate.component_area_min,
-        patches=patches,
+        patches=kept.patches,
+        decoded=kept.decoded,
         with_truth=with_truth,
+        label_maps=kept.label_maps and with_truth,
     )
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy
@@ -9,16 +10,19 @@ import numpy
 from mcdist import build
 from mcdist.config.file import load_run_config
 from mcdist.data.loader import read_sample
+from mcdist.distributed import World
+from mcdist.errors import ConfigError
 from mcdist.evaluate.draw import even_places, make_panel
 from mcdist.evaluate.judge import Judgement, judge
 from mcdist.evaluate.metrics.labels import LabelMap, label_map
 from mcdist.evaluate.nearest import nearest_objects
 from mcdist.evaluate.painting import Painting
-from mcdist.evaluate.protocols.protocol import Protocol
+from mcdist.evaluate.protocols.protocol import Need, Protocol
 from mcdist.evaluate.protocols.registry import WITH_GROUPS, WITH_TRUTH, WITHOUT_TRUTH, make_protocols
+from mcdist.evaluate.settings import Kept
 from mcdist.evaluate.truth import read_truth
 from mcdist.evaluate.view import StoreView
-from mcdist.extraction import Looker, extracted, look_at, opened, photo_console
+from mcdist.extraction import Looker, extracted, look_at, look_at_train, opened, photo_console
 from mcdist.outputs import publish
 from mcdist.ranks.agree import lost_ranks_explained
 from mcdist.ranks.join import leave_world
@@ -32,13 +36,15 @@ from mcdist.run_dir import RunDir, write_atomically
 from mcdist.store.store import FeatureStore
 
 
-def evaluate_run(run_dir: RunDir, *, overrides: list[str], which: str, protocols: Sequence[str] = (), store: Path | None = None) -> Evaluation | None:
+def evaluate_run(
+    run_dir: RunDir, *, overrides: list[str], which: str, protocols: Sequence[str] = (), store: Path | None = None, train_shards: str = ""
+) -> Evaluation | None:
     """Judge the run's embeddings beside its baselines' on the validation shards; writes evaluation.json, panels and report.html.
 
     `protocols`: names; none: those that fit. Where the shards hold no ground truth, or `data.val` names none and the training shards serve, clusters are
     shown without a score. Under several ranks each one extracts its share and the first one judges: None on the others.
 
-    `store`: a feature store to judge instead of extracting one.
+    `store`: a feature store to judge instead of extracting one. `train_shards`: shards with ground truth to fit probes on.
 
     Raises:
         ConfigError: no such run, protocol or class, or a store of something else.
@@ -53,16 +59,20 @@ def evaluate_run(run_dir: RunDir, *, overrides: list[str], which: str, protocols
     try:
         with lost_ranks_explained(world=world):
             build.prepare_process(config, world=world)
-            looker = look_at(config, run_dir, which=which, patches=any("patches" in protocol.needs for protocol in chosen))
+            looker = look_at(config, run_dir, which=which, kept=_kept(chosen))
             chosen = chosen or _fitting_protocols(looker)
+            _check_train_shards(train_shards, protocols=chosen)
             labels = _labels(looker, protocols=chosen)
             with photo_console(looker, world=world) as console:
                 _announce(looker, run_dir, console=console)
                 found = opened(looker, store) if store is not None else extracted(looker, run_dir, out=None, world=world, console=console)
+                train = _extracted_train(looker, run_dir, shards=train_shards, world=world)
                 leave_world()  # the rest is the first rank's work, and may take longer than a collective may
                 if found is None or not world.is_first:
                     return None
                 view = _view(looker, found, labels=labels)
+                if train is not None and labels is not None:
+                    view = replace(view, train=_view(train[0], train[1], labels=labels))
                 judged = judge(
                     view,
                     protocols=chosen,
@@ -88,6 +98,33 @@ def _labels(looker: Looker, *, protocols: Sequence[Protocol]) -> LabelMap | None
     if not (looker.settings.with_truth and any("truth" in protocol.needs for protocol in protocols)):
         return None
     return label_map({name: list(ids) for name, ids in looker.config.evaluate.classes.items()})
+
+
+def _kept(protocols: Sequence[Protocol]) -> Kept:
+    """What the stores have to keep for these protocols."""
+    needs: set[Need] = set().union(*(protocol.needs for protocol in protocols))
+    return Kept(patches="patches" in needs, decoded="decoded" in needs, label_maps="label maps" in needs)
+
+
+def _check_train_shards(shards: str, *, protocols: Sequence[Protocol]) -> None:
+    """Raise ConfigError where shards to fit on are missing, or given and of no use: before any photo is embedded."""
+    fitted = [protocol.name for protocol in protocols if "train labels" in protocol.needs]
+    if fitted and not shards:
+        raise ConfigError(f"the protocol {fitted[0]} is fitted on other photos with ground truth; name their shards with --train-shards DIR")
+    if shards and not fitted:
+        raise ConfigError(
+            f"--train-shards {shards} is given, and none of {', '.join(protocol.name for protocol in protocols)} is fitted on photos; leave it out"
+        )
+
+
+def _extracted_train(looker: Looker, run_dir: RunDir, *, shards: str, world: World) -> tuple[Looker, FeatureStore] | None:
+    """The photos that probes are fitted on, and their store; None without `shards`, and on all ranks but the first."""
+    if not shards:
+        return None
+    train = look_at_train(looker, shards=shards)
+    with photo_console(train, world=world) as console:
+        store = extracted(train, run_dir, out=None, world=world, console=console)
+    return None if store is None else (train, store)
 
 
 def _announce(looker: Looker, run_dir: RunDir, *, console: Console) -> None:

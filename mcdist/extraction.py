@@ -22,7 +22,7 @@ from mcdist.evaluate.extract.extract import EXTRACT_VERSION, extract, finish
 from mcdist.evaluate.extract.layout import aliases
 from mcdist.evaluate.extract.masks import logit_min_of
 from mcdist.evaluate.extract.photos import Photos
-from mcdist.evaluate.settings import ExtractSettings
+from mcdist.evaluate.settings import ExtractSettings, Kept
 from mcdist.model.encoder import Encoder
 from mcdist.ranks.agree import all_together, lost_ranks_explained, run_on_first
 from mcdist.ranks.join import leave_world
@@ -34,7 +34,7 @@ from mcdist.store.store import FeatureStore
 from mcdist.store.writer import StoreWriter, begin_store, find_store
 from mcdist.trained import encoder_of
 
-MAY_HAVE = ("patches",)
+MAY_HAVE = ("patches", "decoded", "label_maps")
 """A store that holds these serves who does not need them, too."""
 
 
@@ -48,6 +48,8 @@ class Looker:
     trained: Checkpoint
     initial: Checkpoint
     settings: ExtractSettings
+    limit: int
+    """Photos to look at, the first ones; 0 for all."""
 
     @property
     def step(self) -> int:
@@ -61,8 +63,8 @@ class Looker:
 
     @property
     def num_photos(self) -> int:
-        """Those of the data set, unless evaluate.limit says fewer."""
-        return min(self.config.evaluate.limit or len(self.reader), len(self.reader))
+        """Those of the data set, unless `limit` says fewer."""
+        return min(self.limit or len(self.reader), len(self.reader))
 
 
 def embed_run(run_dir: RunDir, *, overrides: list[str], which: str, shards: str = "", out: Path | None = None, patches: bool = False) -> FeatureStore | None:
@@ -77,14 +79,14 @@ def embed_run(run_dir: RunDir, *, overrides: list[str], which: str, shards: str 
     try:
         with lost_ranks_explained(world=world):
             build.prepare_process(config, world=world)
-            looker = look_at(config, run_dir, which=which, shards=shards, patches=patches)
+            looker = look_at(config, run_dir, which=which, shards=shards, kept=Kept(patches=patches))
             with photo_console(looker, world=world) as console:
                 return extracted(looker, run_dir, out=out, world=world, console=console)
     finally:
         leave_world()
 
 
-def look_at(config: Config, run_dir: RunDir, *, which: str, shards: str = "", patches: bool = False) -> Looker:
+def look_at(config: Config, run_dir: RunDir, *, which: str, shards: str = "", kept: Kept | None = None) -> Looker:
     """The run's checkpoints and the photos: `shards`, else those of data.val, else the training's, whose ground truth is then not used.
 
     Raises:
@@ -99,7 +101,8 @@ def look_at(config: Config, run_dir: RunDir, *, which: str, shards: str = "", pa
         location=location,
         trained=find_checkpoint(run_dir.root, which=which),
         initial=load_checkpoint(run_dir.initial_checkpoint),
-        settings=build.extract_settings(config, patches=patches, with_truth=with_truth),
+        settings=build.extract_settings(config, kept=kept or Kept(), with_truth=with_truth),
+        limit=config.evaluate.limit,
     )
     if config.evaluate.predicted_by == "groups" and not looker.has_groups:
         raise ConfigError(
@@ -107,6 +110,19 @@ def look_at(config: Config, run_dir: RunDir, *, which: str, shards: str = "", pa
             "train with groups.num_groups=[25], or set evaluate.predicted_by=saliency"
         )
     return looker
+
+
+def look_at_train(looker: Looker, *, shards: str) -> Looker:
+    """The same encoders on the photos of `shards`, whose ground truth a probe is fitted on.
+
+    Raises:
+        ConfigError: the shards hold no ground truth.
+    """
+    reader = build.open_reader(shards, key="--train-shards", data=looker.config.data)
+    if not reader.num_with(SEGMENTS_MEMBER):
+        raise ConfigError(f"--train-shards {shards} must hold ground truth to fit a probe on, it holds none; build them with labels, without --no-labels")
+    settings = replace(looker.settings, with_truth=True)
+    return replace(looker, reader=reader, location=shards, settings=settings, limit=looker.config.evaluate.train_limit)
 
 
 def extracted(looker: Looker, run_dir: RunDir, *, out: Path | None, world: World, console: Console) -> FeatureStore | None:
@@ -205,6 +221,8 @@ def _plan(looker: Looker) -> StorePlan:
             "predicted_by": settings.predicted_by,
             "saliency_logit_min": logit_min_of(settings.predicted_by),
             "patches": settings.patches,
+            "decoded": settings.decoded,
+            "label_maps": settings.label_maps,
         },
         num_photos=looker.num_photos,
         chunk=chunk // settings.batch * settings.batch,

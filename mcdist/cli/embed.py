@@ -24,8 +24,9 @@ def embed_command(
     mcdist evaluate uses it where it fits. A stopped command goes on where it was; on several devices: torchrun --nproc-per-node 2 -m mcdist embed RUN ...
     """
     from mcdist.extraction import embed_run
+    from mcdist.records.names import MASKS
 
     store = embed_run(RunDir(run), overrides=overrides or [], which=checkpoint, shards=shards, out=out, patches=patches)
     if store is not None:
-        objects = ", ".join(f"{store.num_rows(table):,} {table}" for table in store.tables if table != "photos")
+        objects = ", ".join(f"{store.num_rows(table):,} {table}" for table in MASKS if table in store.tables)
         typer.echo(f"{store.folder}: {store.num_photos:,} photos, objects: {objects}, {store.num_bytes / 2**20:,.1f} MiB")

@@ -17,12 +17,13 @@ def evaluate_command(
         list[str] | None, typer.Option(metavar="NAME", help="Judge by this protocol; repeat for several, the first is quoted. See: mcdist protocols")
     ] = None,
     store: Annotated[Path | None, typer.Option(metavar="DIR", help="Judge this feature store (of mcdist embed) instead of embedding the photos.")] = None,
+    train_shards: Annotated[str, typer.Option(metavar="DIR", help="Shards with ground truth that probes are fitted on, for protocols that need them.")] = "",
 ) -> None:
     """Judge RUN's embeddings on its validation shards, beside its baselines; writes evaluation.json and report.html and prints the table.
 
     On several devices: torchrun --nproc-per-node 2 -m mcdist evaluate RUN ...
     """
-    evaluate_and_print(RunDir(run), overrides=overrides, checkpoint=checkpoint, protocols=protocol, store=store)
+    evaluate_and_print(RunDir(run), overrides=overrides, checkpoint=checkpoint, protocols=protocol, store=store, train_shards=train_shards)
 
 
 def evaluate_and_print(
@@ -32,13 +33,14 @@ def evaluate_and_print(
     checkpoint: str = "newest",
     protocols: list[str] | None = None,
     store: Path | None = None,
+    train_shards: str = "",
 ) -> None:
     """Evaluate, print the table and say where the report is; the first rank alone prints."""
     from mcdist.evaluation import evaluate_run
     from mcdist.report.console import show
     from mcdist.report.table import evaluation_table
 
-    evaluation = evaluate_run(run_dir, overrides=overrides or [], which=checkpoint, protocols=protocols or (), store=store)
+    evaluation = evaluate_run(run_dir, overrides=overrides or [], which=checkpoint, protocols=protocols or (), store=store, train_shards=train_shards)
     if evaluation is not None:
         show(evaluation_table(evaluation))
         typer.echo(f"report: {run_dir.report}")

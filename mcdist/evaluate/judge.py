@@ -68,6 +68,7 @@ def _settings(store: StoreView, *, num_photos_in_dataset: int) -> dict[str, Any]
     settings = plan.settings
     return {
         **_truth_settings(store),
+        **_train_settings(store.train),
         "limit": plan.num_photos if plan.num_photos < num_photos_in_dataset else None,
         "device": plan.about.get("device"),
         "size_px": settings["size_px"],
@@ -79,6 +80,16 @@ def _settings(store: StoreView, *, num_photos_in_dataset: int) -> dict[str, Any]
         "iou": "over all pixels but void, whole set; background takes part",
         "counts": store.counts(),
     }
+
+
+def _train_settings(train: StoreView | None) -> dict[str, Any]:
+    """Which photos probes were fitted on."""
+    if train is None:
+        return {}
+    plan = train.store.manifest.plan
+    num_in_dataset = plan.about.get("num_photos_in_dataset", plan.num_photos)
+    subset = f" of {num_in_dataset:,} (a subset)" if plan.num_photos < num_in_dataset else ""
+    return {"fitted on": f"{plan.num_photos:,}{subset} photos of {train.dataset}"}
 
 
 def _truth_settings(store: StoreView) -> dict[str, Any]:

@@ -10,7 +10,8 @@ class ExtractSettings:
     """What determines the arrays of a feature store, besides the encoders and the photos.
 
     `objects`: one predicted object a photo, or connected components of at least `component_area_min`, a share of the photo. `predicted_by`: the head
-    whose logits predict them. `patches`: keep the feature maps too. `with_truth`: count the ground truth's ids in each object.
+    whose logits predict them. `patches`: keep the feature maps too. `decoded`: keep the features that the trained embedding is linear in. `with_truth`: count
+    the ground truth's ids in each object. `label_maps`: keep the ground truth itself, of every pixel.
     """
 
     size_px: int
@@ -19,7 +20,18 @@ class ExtractSettings:
     component_area_min: float
     predicted_by: PredictedBy = "saliency"
     patches: bool = False
+    decoded: bool = False
     with_truth: bool = True
+    label_maps: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What a store keeps for protocols that need it, under the names of `ExtractSettings`; what most do without, since it is large."""
+
+    patches: bool = False
+    decoded: bool = False
+    label_maps: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,8 @@
-"""Columns of an evaluation's feature store. Table `photos` has a row for each photo, tables `predicted` and `proposals` one for each object."""
+"""Columns of an evaluation's feature store.
+
+Table `photos` has a row for each photo, tables `predicted` and `proposals` one for each object, and table `labels` one for each pixel: label maps have
+sizes of their own, which no column of photos could hold.
+"""
 
 from mcdist.store.names import VECTORS
 
@@ -25,6 +29,9 @@ BOX = "box"
 """Top, left, bottom, right, as shares of the photo."""
 HISTOGRAM = "histogram"
 """Pixels of each id of the ground truth in the object."""
+
+LABELS, ID = "labels", "id"
+"""The table and the column of the ground truth's raw ids, photo by photo, row by row of each photo's own size; 255 void."""
 
 NUM_IDS = 256
 """Ids of a ground truth: 0..254, and 255 void, which is never counted."""

@@ -8,21 +8,26 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mcdist.errors import DataError
-from mcdist.evaluate.table_names import BOX, DROPPED, LOST, PHOTO, SEGMENTS, patches_of, segments_of, vectors_of
+from mcdist.evaluate.label_maps import LabelMaps
+from mcdist.evaluate.table_names import BOX, DROPPED, ID, LABELS, LOST, PHOTO, SEGMENTS, patches_of, segments_of, vectors_of
 from mcdist.evaluate.truth import Truth
 from mcdist.records import Example, Subject
-from mcdist.records.names import ENCODERS, MASKS
+from mcdist.records.names import ENCODERS, MASKS, TRAINED_DECODER
 from mcdist.store.names import PHOTOS
 from mcdist.store.store import Column, FeatureStore
 
 
 @dataclass(frozen=True, slots=True)
 class StoreView:
-    """`dataset` names the photos in messages; `truth` is None where no ground truth is known."""
+    """`dataset` names the photos in messages; `truth` is None where no ground truth is known.
+
+    `train`: other photos of the same encoders, with ground truth, that a probe may be fitted on; its classes have the numbers of this one's.
+    """
 
     store: FeatureStore
     dataset: str
     truth: Truth | None = None
+    train: "StoreView | None" = None
 
     @property
     def known_truth(self) -> Truth:
@@ -35,6 +40,28 @@ class StoreView:
     def has_patches(self) -> bool:
         """Whether the store holds the feature maps of all encoders."""
         return all(self.store.has(PHOTOS, patches_of(encoder)) for encoder in ENCODERS)
+
+    @property
+    def known_train(self) -> "StoreView":
+        """The photos to fit a probe on, for protocols that need them; DataError without."""
+        if self.train is None:
+            raise DataError(f"a probe needs other photos with ground truth than those of {self.dataset}; name their shards with --train-shards")
+        return self.train
+
+    @property
+    def has_decoded(self) -> bool:
+        """Whether the store holds what the trained embedding is linear in."""
+        return self.store.has(PHOTOS, patches_of(TRAINED_DECODER))
+
+    @property
+    def has_label_maps(self) -> bool:
+        """Whether the store holds the ground truth of every pixel."""
+        return self.truth is not None and self.store.has(LABELS, ID)
+
+    @property
+    def label_maps(self) -> LabelMaps:
+        """The ground truth pixel by pixel; to be read in pieces, and opened once."""
+        return LabelMaps(self.store, labels=self.known_truth.labels)
 
     @property
     def group_numbers(self) -> tuple[int, ...]:

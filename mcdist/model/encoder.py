@@ -74,3 +74,8 @@ class Encoder(nn.Module):
         decoded = recomputed(self.decoder, features) if self.recompute else self.decoder(features)
         embedding = self.embedding(decoded if self.embedding_from == "decoder" else features)
         return Embedded(embedding, self.saliency(decoded), None if self.groups is None else self.groups(embedding))
+
+    def before_embedding(self, features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C2 h w"]:
+        """What the embedding is linear in, from the backbone's features: the input of its 1 x 1 convolution."""
+        decoded: Float[Tensor, "B C2 h w"] = self.decoder(features) if self.embedding_from == "decoder" else features
+        return decoded

@@ -8,6 +8,9 @@ INITIAL, INITIAL_BACKBONE = "initial", "initial backbone"
 ENCODERS = (TRAINED, TRAINED_BACKBONE, INITIAL, INITIAL_BACKBONE)
 """Sources of features: embeddings and backbone features, after training and before the first step."""
 
+TRAINED_DECODER = "trained decoder"
+"""What the trained embedding is linear in: the decoder's features, or the backbone's where the embedding is computed from those."""
+
 RANDOM_LABELS = "random labels"
 """The encoder of a row whose clusters were drawn at random: the floor."""
 

@@ -52,12 +52,15 @@ def digest(values: Any) -> str:
 
 
 def differences(found: StorePlan, *, wanted: StorePlan, at_least: tuple[str, ...] = ()) -> list[str]:
-    """In words, where a store differs from the one that is wanted; none where it may serve. Settings named in `at_least` may be on without being wanted."""
+    """In words, where a store differs from the one that is wanted; none where it may serve.
+
+    Settings named in `at_least` may be on without being wanted. One that the found store does not name is off there: it came later.
+    """
     found_other = []
     for section in ("checkpoint", "data", "settings"):
         here, there = getattr(found, section), getattr(wanted, section)
         for name in sorted({*here, *there}):
-            if here.get(name) != there.get(name) and not (name in at_least and here.get(name) and not there.get(name)):
+            if here.get(name) != there.get(name) and not (name in at_least and not there.get(name)):
                 found_other.append(f"{section}.{name} is {_short(here.get(name))}, expected {_short(there.get(name))}")
     return found_other
 

@@ -33,6 +33,8 @@ class EvaluateConfig:
     """Photos shown side by side in the report."""
     limit: int = 0
     """Evaluate only this many photos, the first ones, which the table states; 0 for all."""
+    train_limit: int = 0
+    """Fit probes on only this many photos of `--train-shards`, the first ones, which the table states; 0 for all."""
 
     def __post_init__(self) -> None:
         check_fields(self, section="evaluate")
@@ -40,7 +42,7 @@ class EvaluateConfig:
         share("evaluate.component_area_min", self.component_area_min)
         for name in ("batch", "chunk", "num_seeds"):
             at_least(f"evaluate.{name}", getattr(self, name), 1)
-        for name in ("pca_dim", "mean_embedding_pca_dim", "num_panels", "limit"):
+        for name in ("pca_dim", "mean_embedding_pca_dim", "num_panels", "limit", "train_limit"):
             at_least(f"evaluate.{name}", getattr(self, name), 0)
         numbers = self.cluster_numbers
         require(

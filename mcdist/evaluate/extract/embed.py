@@ -16,14 +16,15 @@ from mcdist.evaluate.extract.segments import foreground_margin
 @dataclass(frozen=True, slots=True)
 class EmbeddedPhotos:
     """At stride, float32: `features` by the names of `EncoderPair.names`; of the trained encoder `saliency`, the logits that masks are predicted from, and
-    `groups`, those of its group head, None without one."""
+    `groups`, those of its group head, None without one, and `decoded`, what its embedding is linear in, None unless asked for."""
 
     features: dict[str, Float[Tensor, "B _ _ _"]]
     saliency: Float[Tensor, "B h w"]
     groups: Float[Tensor, "B G h w"] | None
+    decoded: Float[Tensor, "B C h w"] | None = None
 
 
-def embed(images: UInt8[Tensor, "B 3 S S"], *, encoders: EncoderPair, predicted_by: PredictedBy) -> EmbeddedPhotos:
+def embed(images: UInt8[Tensor, "B 3 S S"], *, encoders: EncoderPair, predicted_by: PredictedBy, decoded: bool = False) -> EmbeddedPhotos:
     """Each encoder once over the photos; a backbone that both share runs once. Nothing here waits for the device."""
     inputs = normalise(images, mean=encoders.mean, std=encoders.std)
     trained: Any = encoders.trained  # attributes of a module have no static type
@@ -35,7 +36,7 @@ def embed(images: UInt8[Tensor, "B 3 S S"], *, encoders: EncoderPair, predicted_
     features = {name: feature_map.float() for name, feature_map in zip(encoders.names, maps, strict=not encoders.shared_backbone)}
     groups: Any = embedded.groups.float() if encoders.num_groups else None
     saliency = embedded.saliency.float()[:, 0] if predicted_by == "saliency" else foreground_margin(groups, num_groups=encoders.num_groups)
-    return EmbeddedPhotos(features=features, saliency=saliency, groups=groups)
+    return EmbeddedPhotos(features=features, saliency=saliency, groups=groups, decoded=trained.before_embedding(trained_backbone).float() if decoded else None)
 
 
 def upsampled(saliency: Float[Tensor, "B h w"], *, size_px: int) -> Float[Tensor, "B S S"]:

@@ -73,7 +73,7 @@ def extract_batch(photos: list[Prepared], *, first: int, encoders: EncoderPair, 
     """The rows of one batch, whose first photo has index `first`: features, then masks, then vectors."""
     images = torch.stack([photo.image for photo in photos]).to(encoders.device)
     proposals = _stacked_proposals(photos, device=encoders.device)
-    embedded = embed(images, encoders=encoders, predicted_by=settings.predicted_by)
+    embedded = embed(images, encoders=encoders, predicted_by=settings.predicted_by, decoded=settings.decoded)
     saliency = upsampled(embedded.saliency, size_px=settings.size_px)
     logit_min = logit_min_of(settings.predicted_by)
     predicted, num_dropped = predicted_objects(saliency, objects=settings.objects, area_min=settings.component_area_min, logit_min=logit_min)
@@ -88,6 +88,10 @@ def extract_batch(photos: list[Prepared], *, first: int, encoders: EncoderPair, 
         batch.add_segments(group_maps(embedded.groups, num_groups=encoders.num_groups, size_px=settings.size_px, foreground=foreground))
     if settings.patches:
         batch.add_patches(embedded)
+    if embedded.decoded is not None:
+        batch.add_decoded(embedded.decoded)
+    if settings.label_maps:
+        batch.add_label_maps()
     return batch.tables
 
 

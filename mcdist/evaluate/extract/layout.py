@@ -9,6 +9,8 @@ from mcdist.evaluate.table_names import (
     DROPPED,
     HEIGHT,
     HISTOGRAM,
+    ID,
+    LABELS,
     LOST,
     NUMBER,
     PHOTO,
@@ -18,7 +20,7 @@ from mcdist.evaluate.table_names import (
     segments_of,
     vectors_of,
 )
-from mcdist.records.names import MASKS, POOLINGS
+from mcdist.records.names import MASKS, POOLINGS, TRAINED_DECODER
 from mcdist.store.names import PHOTOS
 
 
@@ -31,7 +33,10 @@ def layout(encoders: EncoderPair, *, settings: ExtractSettings) -> dict[str, lis
         objects.append(HISTOGRAM)
     if settings.patches:
         photos += [patches_of(encoder) for encoder in encoders.names]
-    return {PHOTOS: photos, **{masks: list(objects) for masks in MASKS}}
+    if settings.decoded:
+        photos.append(patches_of(TRAINED_DECODER))
+    tables = {PHOTOS: photos, **{masks: list(objects) for masks in MASKS}}
+    return {**tables, LABELS: [ID]} if settings.label_maps else tables
 
 
 def aliases(encoders: EncoderPair, *, settings: ExtractSettings) -> tuple[tuple[str, str, str], ...]:

@@ -19,6 +19,8 @@ from mcdist.evaluate.table_names import (
     DROPPED,
     HEIGHT,
     HISTOGRAM,
+    ID,
+    LABELS,
     LOST,
     NUM_IDS,
     NUMBER,
@@ -29,7 +31,7 @@ from mcdist.evaluate.table_names import (
     segments_of,
     vectors_of,
 )
-from mcdist.records.names import PREDICTED, TRAINED
+from mcdist.records.names import PREDICTED, TRAINED, TRAINED_DECODER
 from mcdist.store.names import PHOTOS
 
 Columns = dict[str, list[numpy.ndarray]]
@@ -56,9 +58,22 @@ class Batch:
     def add_patches(self, embedded: EmbeddedPhotos) -> None:
         """The feature maps in fp16, channels last: [h, w, D] a photo."""
         for encoder, features in embedded.features.items():
-            patches = features.permute(0, 2, 3, 1).half()
-            self._require_finite(bool(torch.isfinite(patches).all()), encoder=encoder)
-            self._add(PHOTOS, {patches_of(encoder): patches.cpu().numpy()})
+            self._add_patches(features, encoder=encoder)
+
+    def add_decoded(self, decoded: Float[Tensor, "B C h w"]) -> None:
+        """What the trained embedding is linear in, as `add_patches` has feature maps."""
+        self._add_patches(decoded, encoder=TRAINED_DECODER)
+
+    def add_label_maps(self) -> None:
+        """The ground truth itself, of every pixel."""
+        for photo in self.photos:
+            assert photo.truth is not None, "photos were prepared with their ground truth"
+            self._add(LABELS, {ID: photo.truth.numpy().ravel()})
+
+    def _add_patches(self, features: Float[Tensor, "B _ h w"], *, encoder: str) -> None:
+        patches = features.permute(0, 2, 3, 1).half()
+        self._require_finite(bool(torch.isfinite(patches).all()), encoder=encoder)
+        self._add(PHOTOS, {patches_of(encoder): patches.cpu().numpy()})
 
     def add_segments(self, maps: dict[int, Int16[Tensor, "B S S"]]) -> None:
         """Pixels by group and id of the ground truth, at the photo's own size, of each set of groups."""
@@ -104,7 +119,7 @@ class Batch:
 
     def _add(self, table: str, columns: dict[str, numpy.ndarray]) -> None:
         for name, values in columns.items():
-            self.tables[table].setdefault(name, []).append(values)
+            self.tables.setdefault(table, {}).setdefault(name, []).append(values)
 
     def _require_finite(self, finite: bool, *, encoder: str) -> None:
         if not finite:

@@ -7,7 +7,7 @@ from mcdist.errors import ConfigError
 from mcdist.evaluate.protocols.group_segments import group_segments
 from mcdist.evaluate.protocols.object_graph import object_graph
 from mcdist.evaluate.protocols.object_kmeans import maskcontrast_kmeans, mean_embedding
-from mcdist.evaluate.protocols.protocol import Protocol
+from mcdist.evaluate.protocols.protocol import Need, Protocol
 from mcdist.evaluate.protocols.unlabelled_clusters import unlabelled_clusters
 from mcdist.evaluate.settings import JudgeSettings
 from mcdist.evaluate.view import StoreView
@@ -44,11 +44,24 @@ def summary_of(name: str) -> str:
 
 def check_needs(protocols: Sequence[Protocol], *, store: StoreView) -> None:
     """Raise ConfigError where a protocol needs what `store` does not hold."""
-    offered = {"objects": True, "patches": store.has_patches, "groups": bool(store.group_numbers), "truth": store.truth is not None}
-    held = {need for need, is_held in offered.items() if is_held}
+    held = _held(store)
     for protocol in protocols:
         if missing := sorted(protocol.needs - held):
-            raise ConfigError(f"the protocol {protocol.name} needs {' and '.join(missing)}, {store.dataset} offers {', '.join(sorted(held))} only")
+            cure = "; name shards with ground truth to fit it on: --train-shards DIR" if missing == ["train labels"] else ""
+            raise ConfigError(f"the protocol {protocol.name} needs {' and '.join(missing)}, {store.dataset} offers {', '.join(sorted(held))} only{cure}")
+
+
+def _held(store: StoreView) -> set[Need]:
+    offered: dict[Need, bool] = {
+        "objects": True,
+        "patches": store.has_patches,
+        "decoded": store.has_decoded,
+        "groups": bool(store.group_numbers),
+        "truth": store.truth is not None,
+        "label maps": store.has_label_maps,
+        "train labels": store.train is not None,
+    }
+    return {need for need, is_held in offered.items() if is_held}
 
 
 def _maker(name: str) -> Callable[[JudgeSettings], Protocol]:
