@@ -1,6 +1,8 @@
 """Records: an evaluation survives its file, and what is none is refused."""
 
 import dataclasses
+import json
+import math
 
 import pytest
 from hypothesis import given, settings
@@ -73,8 +75,40 @@ def test_what_is_no_evaluation_is_refused_with_its_place_and_what_to_run(text):
 
 
 def test_an_evaluation_of_an_earlier_mcdist_says_how_to_write_it_again():
-    with pytest.raises(DataError, match=r"^runs/a/evaluation.json has schema version 1, this mcdist reads 2; write it again with: mcdist evaluate RUN$"):
+    with pytest.raises(DataError, match=r"^runs/a/evaluation.json has schema version 1, this mcdist reads 2 and 3; write it again with: mcdist evaluate RUN$"):
         Evaluation.from_json('{"step": 10, "dataset": "demo", "scores": [], "headline": 0}', where="runs/a/evaluation.json")
+
+
+def test_an_evaluation_without_draws_is_read_as_it_was_written():
+    content = json.loads(evaluation().to_json())
+    del content["photos"]
+    for row in content["rows"]:
+        del row["draws"], row["interval"]
+    assert Evaluation.from_json(json.dumps({**content, "schema_version": 2}), where="here") == evaluation()
+
+
+def test_draws_survive_their_json_and_span_an_interval():
+    row = dataclasses.replace(ROW, draws=(*(float(value) for value in range(1000)), math.nan))
+    found = Evaluation.from_json(evaluation(rows=(row,)).to_json(), where="here").rows[0]
+    assert found.draws[:1000] == row.draws[:1000] and math.isnan(found.draws[1000])
+    assert found.interval == pytest.approx((24.975, 974.025))
+    assert ROW.interval is None
+
+
+def test_damaged_draws_are_refused():
+    text = evaluation(rows=(dataclasses.replace(ROW, draws=(1.0,)),)).to_json()
+    with pytest.raises(DataError, match="is not an evaluation"):
+        Evaluation.from_json(text.replace('"draws": "AACAPw=="', '"draws": "AACA"'), where="here")
+
+
+@pytest.mark.parametrize(
+    ("draws", "baseline", "word"),
+    [((45.0, 46.0), (30.0, 31.0), "clear"), ((45.0, 30.0), (40.0, 31.0), "unclear"), ((45.0,), (30.0, 31.0), "clear"), ((), (), "clear")],
+)
+def test_a_difference_is_clear_over_photos_too(draws, baseline, word):
+    row, start = dataclasses.replace(ROW, values=(40.0, 42.0), draws=draws), dataclasses.replace(ROW, values=(30.0, 30.0), draws=baseline)
+    assert difference(row, baseline=start).word == word
+    assert difference(row, baseline=start, same_photos=False).interval is None
 
 
 def test_a_record_cannot_be_changed():

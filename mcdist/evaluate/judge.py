@@ -58,6 +58,7 @@ def judge(
         protocols={protocol.name: switches_of(protocol) for protocol in protocols},
         settings=_settings(store, num_photos_in_dataset=num_photos_in_dataset),
         wall_s=elapsed_s(),
+        photos=str(store.store.manifest.plan.data.get("samples", "")),
     )
     return Judgement(evaluation, painting)
 

@@ -16,11 +16,20 @@ from mcdist.store.store import FeatureStore
 
 @dataclass(frozen=True, slots=True)
 class MaskCounts:
-    """Pixels of each class over one set of object masks: in each object, and outside of all."""
+    """Pixels of each class over one set of object masks: in each object, and outside of all, photo by photo.
+
+    `photo_of`: the photo of each object, a row of `outside`.
+    """
 
     masks: str
     histograms: Int[numpy.ndarray, "O C"]
-    background: Int[numpy.ndarray, " C"]
+    outside: Int[numpy.ndarray, "P C"]
+    photo_of: Int[numpy.ndarray, " O"]
+
+    @property
+    def background(self) -> Int[numpy.ndarray, " C"]:
+        """Pixels outside of all objects over all photos."""
+        return self.outside.sum(axis=0)
 
     @property
     def num_objects(self) -> int:
@@ -79,7 +88,7 @@ def read_truth(store: FeatureStore, *, labels: LabelMap, dataset: str) -> Truth:
     of_photo = background.sum(axis=1)
     numpy.add.at(of_photo, photo_of, histograms.sum(axis=1))
     kept = numpy.flatnonzero((num_pixels > 0) | (numpy.arange(len(labels.names)) == 0))
-    counts = {masks: MaskCounts(masks, objects[:, kept], outside.sum(axis=0)[kept]) for masks, (objects, outside, _) in counted.items()}
+    counts = {masks: MaskCounts(masks, objects[:, kept], outside[:, kept], photo_of) for masks, (objects, outside, photo_of) in counted.items()}
     return Truth(labels=labels, kept=kept, counts=counts, num_photos_without=int((of_photo == 0).sum()))
 
 

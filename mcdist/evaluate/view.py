@@ -1,5 +1,6 @@
 """StoreView: what protocols read. The arrays of a feature store by subject, and the ground truth where there is one. No photo and no encoder."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy
@@ -68,9 +69,9 @@ class StoreView:
         """K of each set of groups whose segments the store counts, ascending; none without a group head or without ground truth."""
         return tuple(sorted(int(name.removeprefix(SEGMENTS)) for name in self.store.columns(PHOTOS) if name.startswith(SEGMENTS)))
 
-    def segments(self, num_groups: int) -> Int[numpy.ndarray, "K1 256"]:
-        """Pixels of all photos by group (0: background) and id of the ground truth."""
-        return numpy.sum([chunk.sum(axis=0, dtype=numpy.int64) for chunk in self.store.column(PHOTOS, segments_of(num_groups)).chunks()], axis=0)
+    def segments(self, num_groups: int) -> Iterator[Int[numpy.ndarray, "p K1 256"]]:
+        """Pixels of each photo by group (0: background) and id of the ground truth, some photos at a time."""
+        return (chunk.astype(numpy.int64) for chunk in self.store.column(PHOTOS, segments_of(num_groups)).chunks())
 
     def num_objects(self, masks: str) -> int:
         """Objects of a set of masks over all photos."""

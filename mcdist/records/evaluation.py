@@ -7,8 +7,11 @@ from typing import Any
 import numpy
 
 from mcdist.errors import DataError
+from mcdist.records.draws import interval_of, packed, unpacked
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+READABLE = (2, SCHEMA_VERSION)
+"""Version 2 had neither draws nor the photos' digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,9 @@ class Subject:
 class Row:
     """One result: under `protocol`, `subject` reached `values` of `metric` in `unit` ("%" or ""), one value a repetition (a seed).
 
-    `details` holds whatever else the protocol has to say, as plain JSON values (lists, not tuples).
+    `details` holds whatever else the protocol has to say, as plain JSON values (lists, not tuples). `draws`: the score, mean over the repetitions, of each
+    bootstrap resampling of the photos (`mcdist.evaluate.metrics.bootstrap`), float32; the same place of two rows over the same photos is the same
+    resampling. Empty where the protocol keeps no counts by photo.
     """
 
     protocol: str
@@ -32,6 +37,12 @@ class Row:
     unit: str
     values: tuple[float, ...]
     details: dict[str, Any] = field(default_factory=dict)
+    draws: tuple[float, ...] = ()
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval over photos; None where it is not known."""
+        return interval_of(self.draws)
 
     @property
     def num_clusters(self) -> int:
@@ -70,10 +81,15 @@ class Evaluation:
     protocols: dict[str, dict[str, Any]]
     settings: dict[str, Any]
     wall_s: float
+    photos: str = ""
+    """SHA-256 of the judged photos' keys: rows of two evaluations are paired by photos only where it is the same. Empty where it is not known."""
 
     def to_json(self) -> str:
-        """The evaluation as JSON text."""
-        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1)
+        """The evaluation as JSON text; each row also says its interval."""
+        content = asdict(self)
+        for row, found in zip(content["rows"], self.rows, strict=True):
+            row |= {"interval": found.interval, "draws": packed(found.draws)}
+        return json.dumps({"schema_version": SCHEMA_VERSION, **content}, indent=1)
 
     @staticmethod
     def from_json(text: str, *, where: str) -> "Evaluation":
@@ -87,8 +103,9 @@ class Evaluation:
             version = content.pop("schema_version", 1)
         except (ValueError, AttributeError, TypeError) as error:
             raise _refused(where, error) from error
-        if version != SCHEMA_VERSION and "step" in content:
-            raise DataError(f"{where} has schema version {version}, this mcdist reads {SCHEMA_VERSION}; write it again with: mcdist evaluate RUN")
+        if version not in READABLE and "step" in content:
+            readable = " and ".join(map(str, READABLE))
+            raise DataError(f"{where} has schema version {version}, this mcdist reads {readable}; write it again with: mcdist evaluate RUN")
         try:
             rows = tuple(_row(**row) for row in content.pop("rows"))
             return Evaluation(**{**content, "classes": tuple(content["classes"])}, rows=rows)
@@ -96,8 +113,9 @@ class Evaluation:
             raise _refused(where, error) from error
 
 
-def _row(*, subject: dict[str, str], values: list[float], **others: Any) -> Row:
-    return Row(subject=Subject(**subject), values=tuple(float(value) for value in values), **others)
+def _row(*, subject: dict[str, str], values: list[float], draws: str = "", interval: object = None, **others: Any) -> Row:
+    """`interval` is there for people; it follows from the draws."""
+    return Row(subject=Subject(**subject), values=tuple(float(value) for value in values), draws=unpacked(draws), **others)
 
 
 def _refused(where: str, error: Exception) -> DataError:

@@ -11,8 +11,9 @@ ENCODERS = (TRAINED, TRAINED_BACKBONE, INITIAL, INITIAL_BACKBONE)
 TRAINED_DECODER = "trained decoder"
 """What the trained embedding is linear in: the decoder's features, or the backbone's where the embedding is computed from those."""
 
-RANDOM_LABELS = "random labels"
-"""The encoder of a row whose clusters were drawn at random: the floor."""
+RANDOM_LABELS, RANDOM_VECTORS, UPPER_BOUND = "random labels", "random vectors", "upper bound"
+FLOORS = (RANDOM_VECTORS, RANDOM_LABELS)
+"""Encoders of rows without features: clusters drawn at random, clusters of vectors drawn at random, and the majority class of each mask."""
 
 BASELINE = INITIAL_BACKBONE
 """The encoder that others are compared with: what the run started from."""
@@ -20,6 +21,8 @@ BASELINE = INITIAL_BACKBONE
 PREDICTED, PROPOSALS = "predicted", "proposals"
 MASKS = (PREDICTED, PROPOSALS)
 """Sets of object masks: those that the trained encoder predicts, and those that came with the photos."""
+TRUE_MASKS = "true"
+"""The ground truth's own, under which random labels show what the masks alone are worth."""
 
 LOGIT_SUM, UNIT_MEAN = "logit-sum", "unit-mean"
 POOLINGS = (LOGIT_SUM, UNIT_MEAN)

@@ -55,11 +55,22 @@ def test_features_that_tell_the_classes_apart_score_high_and_others_low(colours:
 
 def test_every_row_stands_on_the_same_objects(colours: Judged) -> None:
     evaluation, _ = colours
-    assert len(evaluation.rows) == 2 * (2 * 4 + 1)
+    assert len(evaluation.rows) == 2 * (2 * 4 + 3) + 1
     assert {row.details["num_objects"] for row in evaluation.rows} == {12}
     headline = evaluation.rows[evaluation.headline]
     assert (headline.subject.masks, headline.protocol, headline.subject.encoder) == ("predicted", "maskcontrast-kmeans", "trained")
-    assert {(row.metric, row.unit, len(row.values)) for row in evaluation.rows} == {("mIoU", "%", 2)}
+    num_values = {row.subject.encoder: len(row.values) for row in evaluation.rows}
+    assert num_values.pop("upper bound") == 1 and set(num_values.values()) == {2}
+    assert {(row.metric, row.unit) for row in evaluation.rows} == {("mIoU", "%")}
+
+
+def test_floors_are_below_and_the_ceiling_above_what_features_reach(colours: Judged) -> None:
+    score = {key: row.mean for key, row in by_subject(colours[0]).items()}
+    for masks in ("predicted", "proposals"):
+        of = {encoder: score[masks, "maskcontrast-kmeans", encoder] for encoder in ("random labels", "random vectors", "trained", "upper bound")}
+        assert max(of["random labels"], of["random vectors"]) < of["trained"] <= of["upper bound"] + 1e-9
+    assert score["proposals", "maskcontrast-kmeans", "upper bound"] == 100  # the pixel too wide is void
+    assert score["true", "maskcontrast-kmeans", "random labels"] == score["proposals", "maskcontrast-kmeans", "random labels"]
 
 
 def test_the_confusion_counts_every_pixel_but_void(colours: Judged) -> None:
@@ -146,7 +157,7 @@ def test_components_make_several_objects_a_photo(tmp_path: Path) -> None:
     instances[:, 64:] *= 2
     pairs = [replace(left, photo=photo, segments=segments, instances=instances)] * 4
     evaluation, _ = run(tmp_path, samples=pairs, extract=replace(EXTRACT, objects="components", size_px=128), pca_dim=32)
-    assert {(row.subject.masks, row.details["num_objects"]) for row in evaluation.rows} == {("predicted", 8), ("proposals", 8)}
+    assert {(row.subject.masks, row.details["num_objects"]) for row in evaluation.rows} == {("predicted", 8), ("proposals", 8), ("true", 8)}
     assert by_subject(evaluation)["predicted", "maskcontrast-kmeans", "trained"].details["num_dims"] < 32
     assert evaluation.rows[evaluation.headline].mean > 75
 
@@ -160,7 +171,10 @@ def test_overclustering_matches_many_clusters_to_a_class(tmp_path: Path) -> None
 def test_several_numbers_of_clusters_have_rows_of_their_own_and_the_first_is_quoted(tmp_path: Path, colours: Judged) -> None:
     evaluation, _ = run(tmp_path, num_clusters=(0, 6, 3))
     assert [row.num_clusters for row in evaluation.rows[:5]] == [3] * 5 and {row.num_clusters for row in evaluation.rows} == {3, 6}  # 0 is 3: once
-    assert {(row.num_clusters, row.details["matching"]) for row in evaluation.rows} == {(3, "hungarian"), (6, "majority")}
+    assert {(row.num_clusters, row.details["matching"]) for row in evaluation.rows if row.subject.encoder != "upper bound"} == {
+        (3, "hungarian"),
+        (6, "majority"),
+    }
     assert evaluation.rows[evaluation.headline].num_clusters == 3
     assert tuple(row for row in evaluation.rows if row.num_clusters == 3) == colours[0].rows
 
@@ -175,7 +189,7 @@ def test_the_switches_of_each_protocol_are_printed_with_the_result(colours: Judg
         "num_seeds": 2,
         "num_iterations": 100,
         "num_starts": 20,
-        "random_floor": True,
+        "floors": True,
     }
 
 

@@ -312,7 +312,7 @@ def test_a_trained_run_is_evaluated_beside_its_baselines(configure: Callable[...
     run_dir = RunDir(Path(config.run.dir))
     evaluation = judged(run_dir, overrides=[], which="newest")
     names = {row.subject.encoder for row in evaluation.rows}
-    assert names == {"trained", "trained backbone", "initial", "initial backbone", "random labels"}
+    assert names == {"trained", "trained backbone", "initial", "initial backbone", "random labels", "random vectors", "upper bound"}
     assert evaluation.rows[evaluation.headline].subject.encoder == "trained"
     assert run_dir.report.read_text().lower().startswith("<!doctype html>")
     assert len(list(run_dir.panels.glob("*.png"))) == 2

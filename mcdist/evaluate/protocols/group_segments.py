@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy
+
 from mcdist.evaluate.metrics.assign import assign_segments, matching_for
-from mcdist.evaluate.metrics.confusion import class_confusion, class_iou, foreground_iou
+from mcdist.evaluate.metrics.bootstrap import draws_of_miou
+from mcdist.evaluate.metrics.confusion import class_confusion, class_iou, foreground_iou, segment_class_counts
 from mcdist.evaluate.protocols.protocol import Need
 from mcdist.evaluate.settings import JudgeSettings
 from mcdist.evaluate.view import StoreView
@@ -44,9 +47,12 @@ class GroupSegments:
     def _row(self, store: StoreView, *, num_groups: int) -> Row:
         """Details: groups that no pixel has, foreground IoU of the segmentation, and as of every clustering."""
         truth = store.known_truth
-        counts = (store.segments(num_groups) @ truth.labels.of_ids)[:, truth.kept]
+        of_ids = truth.labels.of_ids[:, truth.kept]
+        counts = numpy.sum([photos.sum(axis=0) @ of_ids for photos in store.segments(num_groups)], axis=0)
         matching = matching_for(num_clusters=num_groups, num_classes=counts.shape[1])
-        confusion = class_confusion(counts, class_of=assign_segments(counts, matching=matching))
+        class_of = assign_segments(counts, matching=matching)
+        confusion = class_confusion(counts, class_of=class_of)
+        by_photo = numpy.concatenate([segment_class_counts(photos @ of_ids, class_of=class_of) for photos in store.segments(num_groups)])
         iou_percent = 100 * class_iou(confusion)
         details = {
             "num_clusters": num_groups,
@@ -58,7 +64,8 @@ class GroupSegments:
         }
         present = counts.sum(axis=0) > 0
         values = (float(iou_percent[present].mean()),)
-        return Row(protocol=self.name, subject=Subject(TRAINED), metric=MIOU, unit="%", values=values, details=details)
+        draws = draws_of_miou([by_photo])
+        return Row(protocol=self.name, subject=Subject(TRAINED), metric=MIOU, unit="%", values=values, details=details, draws=draws)
 
 
 def group_segments(settings: JudgeSettings) -> GroupSegments:

@@ -5,22 +5,46 @@ of unit pixel embeddings instead of the sum weighted by the saliency logit, unwh
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy
+import torch
 from jaxtyping import Float
 
+from mcdist.evaluate.metrics.assign import MAJORITY
 from mcdist.evaluate.painting import Painting
-from mcdist.evaluate.protocols.clustered_row import ClustersOfSeed, cluster_numbers, matched_painting, miou_row, quoted_place
+from mcdist.evaluate.protocols.clustered_row import (
+    ClustersOfSeed,
+    cluster_numbers,
+    given_classes,
+    matched_painting,
+    matched_row,
+    miou_row,
+    quoted_place,
+)
+from mcdist.evaluate.protocols.floors import majority_classes, random_clusters, random_vectors, true_masks
 from mcdist.evaluate.protocols.protocol import Need
-from mcdist.evaluate.protocols.random_labels import random_clusters
 from mcdist.evaluate.settings import JudgeSettings
 from mcdist.evaluate.view import StoreView
 from mcdist.evaluate.whiten import whiten
 from mcdist.groups.clustering.kmeans import NUM_ITERATIONS, NUM_STARTS, kmeans
 from mcdist.records import Row, Subject
-from mcdist.records.names import ENCODERS, LOGIT_SUM, MASKCONTRAST_KMEANS, MASKS, MEAN_EMBEDDING, RANDOM_LABELS, UNIT_MEAN
+from mcdist.records.names import (
+    ENCODERS,
+    FLOORS,
+    LOGIT_SUM,
+    MASKCONTRAST_KMEANS,
+    MASKS,
+    MEAN_EMBEDDING,
+    PREDICTED,
+    RANDOM_LABELS,
+    RANDOM_VECTORS,
+    TRAINED,
+    TRUE_MASKS,
+    UNIT_MEAN,
+    UPPER_BOUND,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +57,8 @@ class ObjectKMeansSwitches:
     num_seeds: int
     num_iterations: int = NUM_ITERATIONS
     num_starts: int = NUM_STARTS
-    random_floor: bool = False
-    """Also a row of random labels for each set of masks."""
+    floors: bool = False
+    """Also rows of random vectors, of random labels (on the true masks too) and of the majority class of each mask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +71,14 @@ class ObjectKMeans:
 
     def judge(self, store: StoreView) -> list[Row]:
         """Rows by masks, then number of clusters, then encoder."""
-        encoders = (*ENCODERS, RANDOM_LABELS) if self.switches.random_floor else ENCODERS
-        return [
-            self._row(store, subject=Subject(encoder, masks), num_clusters=num_clusters)
-            for masks in MASKS
-            for num_clusters in cluster_numbers(self.switches.num_clusters, store=store)
-            for encoder in encoders
-        ]
+        groups = [(masks, num_clusters) for masks in MASKS for num_clusters in cluster_numbers(self.switches.num_clusters, store=store)]
+        if not self.switches.floors:
+            return [self._row(store, subject=Subject(encoder, masks), num_clusters=number) for masks, number in groups for encoder in ENCODERS]
+        rows = []
+        for masks, number in groups:
+            rows += [self._row(store, subject=Subject(encoder, masks), num_clusters=number) for encoder in (*ENCODERS, *FLOORS)]
+            rows.append(self._upper_bound(store, masks=masks, num_clusters=number))
+        return rows + [self._true_masks_floor(store, num_clusters=number) for number in cluster_numbers(self.switches.num_clusters, store=store)]
 
     def quote(self, rows: Sequence[Row]) -> int:
         """The trained encoder on the masks that it predicts, with the first number of clusters."""
@@ -85,14 +110,35 @@ class ObjectKMeans:
         return lambda seed: kmeans(points, num_clusters=num_clusters, seed=seed), {"num_dims": points.shape[1]}
 
     def _points(self, store: StoreView, *, subject: Subject) -> Float[numpy.ndarray, "O d"]:
-        vectors = store.vectors(subject, pooling=self.switches.pooling)
+        trained = subject if subject.encoder != RANDOM_VECTORS else replace(subject, encoder=TRAINED)
+        vectors = store.vectors(trained, pooling=self.switches.pooling)
+        if subject.encoder == RANDOM_VECTORS:
+            vectors = torch.from_numpy(random_vectors(len(vectors), num_dims=vectors.shape[1], seed=0))
         return (whiten(vectors, dim=self.switches.pca_dim) if self.switches.pca_dim and len(vectors) else vectors).numpy()
+
+    def _upper_bound(self, store: StoreView, *, masks: str, num_clusters: int) -> Row:
+        """What giving each mask its majority class reaches; the number of clusters only says beside which rows to read it."""
+        counts = store.known_truth.counts[masks]
+        found = given_classes(*majority_classes(counts), counts=counts)
+        return matched_row(self.name, Subject(UPPER_BOUND, masks), counts=counts, found=[found], facts={"num_clusters": num_clusters, "matching": MAJORITY})
+
+    def _true_masks_floor(self, store: StoreView, *, num_clusters: int) -> Row:
+        counts = true_masks(store.known_truth.counts[PREDICTED])
+        return miou_row(
+            self.name,
+            Subject(RANDOM_LABELS, TRUE_MASKS),
+            counts=counts,
+            num_clusters=num_clusters,
+            num_seeds=self.switches.num_seeds,
+            clusters_of=lambda seed: random_clusters(counts.num_objects, num_clusters=num_clusters, seed=seed),
+            facts={},
+        )
 
 
 def maskcontrast_kmeans(settings: JudgeSettings) -> ObjectKMeans:
     """K-means of whitened object vectors, weighted by the saliency logit, as the paper's released code does it."""
     switches = ObjectKMeansSwitches(
-        pooling=LOGIT_SUM, pca_dim=settings.pca_dim, num_clusters=settings.num_clusters, num_seeds=settings.num_seeds, random_floor=True
+        pooling=LOGIT_SUM, pca_dim=settings.pca_dim, num_clusters=settings.num_clusters, num_seeds=settings.num_seeds, floors=True
     )
     return ObjectKMeans(MASKCONTRAST_KMEANS, switches)
 

@@ -108,7 +108,7 @@ def test_the_switches_of_each_protocol_are_on_the_page(fake_run: RunDir) -> None
 
 def test_an_evaluation_of_an_earlier_mcdist_says_how_to_write_it_again(fake_run: RunDir) -> None:
     fake_run.evaluation.write_text('{"step": 3, "scores": []}')
-    with pytest.raises(DataError, match="schema version 1, this mcdist reads 2; write it again with: mcdist evaluate RUN"):
+    with pytest.raises(DataError, match="schema version 1, this mcdist reads 2 and 3; write it again with: mcdist evaluate RUN"):
         write_report(fake_run)
 
 
