@@ -1,5 +1,7 @@
 """Assignment: which class each cluster stands for, from one confusion matrix."""
 
+from typing import Literal
+
 import numpy
 from jaxtyping import Int
 from scipy.optimize import linear_sum_assignment
@@ -38,4 +40,13 @@ def assign(confusion: Int[numpy.ndarray, "R C"], *, matching: str) -> Int[numpy.
         return confusion.argmax(axis=1)
     assert confusion.shape[0] <= confusion.shape[1], "one-to-one matching needs no more rows than classes"
     _, class_of = linear_sum_assignment(pair_iou(confusion), maximize=True)
+    return class_of
+
+
+def assign_unmatched_to_first(confusion: Int[numpy.ndarray, "R C"], *, by: Literal["iou", "pixels"] = "iou") -> Int[numpy.ndarray, " R"]:
+    """The class of each row, any number of rows: one row a class as far as both go, so that the sum of IoU, or the number of pixels that agree, is the
+    largest; a row left over is class 0."""
+    rows, classes = linear_sum_assignment(pair_iou(confusion) if by == "iou" else confusion, maximize=True)
+    class_of = numpy.zeros(len(confusion), dtype=numpy.int64)
+    class_of[rows] = classes
     return class_of
