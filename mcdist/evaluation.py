@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy
 
 from mcdist import build
+from mcdist.config.classes import find_classes
 from mcdist.config.file import load_run_config
 from mcdist.data.loader import read_sample
 from mcdist.distributed import World
@@ -72,7 +73,7 @@ def evaluate_run(
                     return None
                 view = _view(looker, found, labels=labels)
                 if train is not None and labels is not None:
-                    view = replace(view, train=_view(train[0], train[1], labels=labels))
+                    view = replace(view, train=_view(train[0], train[1], labels=_train_labels(looker, labels=labels)))
                 judged = judge(
                     view,
                     protocols=chosen,
@@ -97,7 +98,18 @@ def _labels(looker: Looker, *, protocols: Sequence[Protocol]) -> LabelMap | None
     """The classes of evaluate.classes, unless there is no ground truth or no protocol asks for it."""
     if not (looker.settings.with_truth and any("truth" in protocol.needs for protocol in protocols)):
         return None
-    return label_map({name: list(ids) for name, ids in looker.config.evaluate.classes.items()})
+    return _label_map(looker.config.evaluate.classes, key="evaluate.classes")
+
+
+def _label_map(given: str | dict[str, list[int]], *, key: str) -> LabelMap:
+    classes = find_classes(given, key=key)
+    return label_map(classes.ids, has_background=classes.has_background)
+
+
+def _train_labels(looker: Looker, *, labels: LabelMap) -> LabelMap:
+    """The ids of the photos that probes are fitted on, under the class indices of the judged ones."""
+    given = looker.config.evaluate.train_classes
+    return _label_map(given, key="evaluate.train_classes").matched_to(labels) if given else labels
 
 
 def _kept(protocols: Sequence[Protocol]) -> Kept:

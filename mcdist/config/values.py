@@ -15,6 +15,7 @@ _EXPECTED: dict[Any, str] = {
     list[int]: "a list of whole numbers, such as [1, 2]",
     int | list[int]: "a whole number or a list of whole numbers, such as [0, 12, 25]",
     dict[str, list[int]]: "a mapping of names to lists of whole numbers, such as {cat: [8]}",
+    str | dict[str, list[int]]: "a name, a path, or a mapping of names to lists of whole numbers, such as {cat: [8]}",
     dict[str, Any]: "a mapping",
 }
 
@@ -39,6 +40,8 @@ def typed_value(value: Any, *, kind: Any, key: str, where: str) -> Any:
 def _fits(value: Any, kind: Any) -> bool:
     if kind == int | list[int]:
         return _is_whole(value) or _fits(value, list[int])
+    if kind == str | dict[str, list[int]]:
+        return isinstance(value, str) or _fits(value, dict[str, list[int]])
     if kind == list[int]:
         return isinstance(value, list) and all(_is_whole(item) for item in value)
     if kind == list[str]:

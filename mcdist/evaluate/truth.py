@@ -61,11 +61,13 @@ class Truth:
     def absent(self) -> list[str]:
         """Classes that the ground truth never shows: they are in no mean. Background stays in the table even then, with IoU 0."""
         shown = {name for name, seen in zip(self.classes, self.counts[PREDICTED].present, strict=True) if seen}
-        return [name for name in self.labels.names if name not in shown]
+        return [name for name in self.labels.ids if name not in shown]
 
     @property
     def mask_iou_percent(self) -> dict[str, float]:
-        """Foreground IoU of each set of masks with all classes but background."""
+        """Foreground IoU of each set of masks with all classes but background; empty where there is no background."""
+        if not self.labels.has_background:
+            return {}
         return {masks: 100 * foreground_iou(histograms=counts.histograms, background=counts.background) for masks, counts in self.counts.items()}
 
 
@@ -77,7 +79,7 @@ def read_truth(store: FeatureStore, *, labels: LabelMap, dataset: str) -> Truth:
     """
     if not store.num_photos:
         raise DataError(f"evaluation needs photos, {dataset} gave none; set data.val to shards with photos and labels")
-    counted = {masks: _count(store, masks=masks, labels=labels) for masks in MASKS}
+    counted = {masks: count_classes(store, masks=masks, labels=labels) for masks in MASKS}
     histograms, background, photo_of = counted[PREDICTED]
     num_pixels = background.sum(axis=0) + histograms.sum(axis=0)
     if not num_pixels[1:].any():
@@ -92,8 +94,10 @@ def read_truth(store: FeatureStore, *, labels: LabelMap, dataset: str) -> Truth:
     return Truth(labels=labels, kept=kept, counts=counts, num_photos_without=int((of_photo == 0).sum()))
 
 
-def _count(store: FeatureStore, *, masks: str, labels: LabelMap) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
-    """(pixels of each class in each object, outside of all in each photo, each object's photo)."""
+def count_classes(
+    store: FeatureStore, *, masks: str, labels: LabelMap
+) -> tuple[Int[numpy.ndarray, "O L"], Int[numpy.ndarray, "photos L"], Int[numpy.ndarray, " O"]]:
+    """(pixels of each class of `labels` in each object, outside of all in each photo, each object's photo)."""
     objects, outside = (
         numpy.concatenate([chunk.astype(numpy.int64) @ labels.of_ids for chunk in store.column(table, column).chunks()])
         for table, column in ((masks, HISTOGRAM), (PHOTOS, f"{BACKGROUND}/{masks}"))

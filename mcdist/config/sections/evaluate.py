@@ -10,8 +10,11 @@ from mcdist.config.checks import at_least, check_fields, require, share
 class EvaluateConfig:
     """Science: how the result is measured."""
 
-    classes: dict[str, list[int]] = field(default_factory=dict)
-    """Name -> ids in the ground truth; the first class is background. Ids that no class names are void."""
+    classes: str | dict[str, list[int]] = field(default_factory=dict)
+    """A description in configs/classes (voc21, msrc_v2, ...), the path of one, or name -> ids in the ground truth, of which the first is background. Ids that
+    no class names are void."""
+    train_classes: str | dict[str, list[int]] = ""
+    """As `classes`, of the ground truth of `--train-shards` where its ids differ; a class is the same where its name is. Empty: as `classes`."""
     size_px: int = 512
     """Photos are resized to size_px x size_px (the paper: 512), a multiple of the backbone's stride."""
     batch: int = 8
