@@ -280,6 +280,8 @@ def extract_settings(config: Config, *, kept: Kept, with_truth: bool) -> Extract
         decoded=kept.decoded,
         with_truth=with_truth,
         label_maps=kept.label_maps and with_truth,
+        input=evaluate.input,
+        mirrored=kept.mirrored,
     )
 
 
@@ -321,6 +323,7 @@ def judge_settings(config: Config) -> JudgeSettings:
         mean_embedding_pca_dim=evaluate.mean_embedding_pca_dim,
         num_clusters=evaluate.cluster_numbers,
         num_seeds=evaluate.num_seeds,
+        memory_size=evaluate.memory_size,
     )
 
 

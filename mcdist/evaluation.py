@@ -10,7 +10,6 @@ import numpy
 from mcdist import build
 from mcdist.config.classes import find_classes
 from mcdist.config.file import load_run_config
-from mcdist.data.loader import read_sample
 from mcdist.distributed import World
 from mcdist.errors import ConfigError
 from mcdist.evaluate.draw import even_places, make_panel
@@ -18,6 +17,7 @@ from mcdist.evaluate.judge import Judgement, judge
 from mcdist.evaluate.metrics.labels import LabelMap, label_map
 from mcdist.evaluate.nearest import nearest_objects
 from mcdist.evaluate.painting import Painting
+from mcdist.evaluate.protocols.photo_terms import check_photos
 from mcdist.evaluate.protocols.protocol import Need, Protocol
 from mcdist.evaluate.protocols.registry import WITH_GROUPS, WITH_TRUTH, WITHOUT_TRUTH, make_protocols
 from mcdist.evaluate.settings import Kept
@@ -56,6 +56,7 @@ def evaluate_run(
     began_s = time.monotonic()
     config = load_run_config(run_dir, overrides=overrides)
     chosen = make_protocols(protocols, settings=build.judge_settings(config))
+    check_photos(chosen, size_px=config.evaluate.size_px, photo_input=config.evaluate.input)
     world = build.build_world(config)
     try:
         with lost_ranks_explained(world=world):
@@ -115,7 +116,7 @@ def _train_labels(looker: Looker, *, labels: LabelMap) -> LabelMap:
 def _kept(protocols: Sequence[Protocol]) -> Kept:
     """What the stores have to keep for these protocols."""
     needs: set[Need] = set().union(*(protocol.needs for protocol in protocols))
-    return Kept(patches="patches" in needs, decoded="decoded" in needs, label_maps="label maps" in needs)
+    return Kept(patches="patches" in needs, decoded="decoded" in needs, label_maps="label maps" in needs, mirrored="mirrored patches" in needs)
 
 
 def _check_train_shards(shards: str, *, protocols: Sequence[Protocol]) -> None:
@@ -165,8 +166,8 @@ def _write(judged: Judgement, looker: Looker, view: StoreView, run_dir: RunDir) 
 
 def _panels(looker: Looker, view: StoreView, *, painting: Painting) -> list[Panel]:
     places = even_places(looker.num_photos, num_wanted=looker.config.evaluate.num_panels)
-    photos = ((place, read_sample(looker.reader, place, with_segments=view.truth is not None)) for place in places)
-    return [make_panel(sample, photo=place, store=view, painting=painting) for place, sample in photos]
+    photos = looker.photos(with_truth=view.truth is not None)
+    return [make_panel(photos.read(place), photo=place, store=view, painting=painting) for place in places]
 
 
 def _shown_neighbours(looker: Looker, one: Neighbours) -> ShownNeighbours:
@@ -176,4 +177,4 @@ def _shown_neighbours(looker: Looker, one: Neighbours) -> ShownNeighbours:
 
 def _shown(looker: Looker, example: Example) -> tuple[numpy.ndarray, tuple[float, float, float, float]]:
     """An example's photo, and where the object is in it."""
-    return read_sample(looker.reader, example.sample).photo.permute(1, 2, 0).numpy(), example.box
+    return looker.photos(with_truth=False).read(example.sample).photo.permute(1, 2, 0).numpy(), example.box

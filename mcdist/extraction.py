@@ -22,6 +22,8 @@ from mcdist.evaluate.extract.extract import EXTRACT_VERSION, extract, finish
 from mcdist.evaluate.extract.layout import aliases
 from mcdist.evaluate.extract.masks import logit_min_of
 from mcdist.evaluate.extract.photos import Photos
+from mcdist.evaluate.extract.treated import treated_photos
+from mcdist.evaluate.inputs import INPUTS, PLAIN
 from mcdist.evaluate.settings import ExtractSettings, Kept
 from mcdist.model.encoder import Encoder
 from mcdist.ranks.agree import all_together, lost_ranks_explained, run_on_first
@@ -34,7 +36,7 @@ from mcdist.store.store import FeatureStore
 from mcdist.store.writer import StoreWriter, begin_store, find_store
 from mcdist.trained import encoder_of
 
-MAY_HAVE = ("patches", "decoded", "label_maps")
+MAY_HAVE = ("patches", "decoded", "label_maps", "mirrored")
 """A store that holds these serves who does not need them, too."""
 
 
@@ -50,6 +52,8 @@ class Looker:
     settings: ExtractSettings
     limit: int
     """Photos to look at, the first ones; 0 for all."""
+    augment: bool = False
+    """Whether they are looked at in the augmented passes of evaluate.input, which are for photos to fit on."""
 
     @property
     def step(self) -> int:
@@ -63,8 +67,17 @@ class Looker:
 
     @property
     def num_photos(self) -> int:
-        """Those of the data set, unless `limit` says fewer."""
-        return min(self.limit or len(self.reader), len(self.reader))
+        """Those of the data set, unless `limit` says fewer; in every pass."""
+        return self.photos(with_truth=False).num_photos
+
+    def photos(self, *, with_truth: bool) -> Photos:
+        """The photos as evaluate.input has them."""
+        return treated_photos(
+            partial(read_sample, self.reader, with_segments=with_truth),
+            num_photos=min(self.limit or len(self.reader), len(self.reader)),
+            treatment=INPUTS[self.settings.input],
+            augment=self.augment,
+        )
 
 
 def embed_run(run_dir: RunDir, *, overrides: list[str], which: str, shards: str = "", out: Path | None = None, patches: bool = False) -> FeatureStore | None:
@@ -121,8 +134,8 @@ def look_at_train(looker: Looker, *, shards: str) -> Looker:
     reader = build.open_reader(shards, key="--train-shards", data=looker.config.data)
     if not reader.num_with(SEGMENTS_MEMBER):
         raise ConfigError(f"--train-shards {shards} must hold ground truth to fit a probe on, it holds none; build them with labels, without --no-labels")
-    settings = replace(looker.settings, with_truth=True)
-    return replace(looker, reader=reader, location=shards, settings=settings, limit=looker.config.evaluate.train_limit)
+    settings = replace(looker.settings, with_truth=True, mirrored=False)
+    return replace(looker, reader=reader, location=shards, settings=settings, limit=looker.config.evaluate.train_limit, augment=True)
 
 
 def extracted(looker: Looker, run_dir: RunDir, *, out: Path | None, world: World, console: Console) -> FeatureStore | None:
@@ -140,7 +153,7 @@ def extracted(looker: Looker, run_dir: RunDir, *, out: Path | None, world: World
     run_on_first(lambda: begin_store(folder, plan=plan), world=world)
     writer = StoreWriter(folder, plan=begun(folder))
     console.say(f"embedding {looker.num_photos:,} photos of {looker.location} after step {looker.step:,} into {folder}")
-    photos = Photos(read=partial(read_sample, looker.reader, with_segments=looker.settings.with_truth), num_photos=looker.num_photos)
+    photos = looker.photos(with_truth=looker.settings.with_truth)
     all_together(
         lambda: extract(
             photos,
@@ -187,7 +200,7 @@ def _encoders(looker: Looker, *, world: World) -> EncoderPair:
         step=looker.step,
         device=world.device,
         mean=trained.backbone.mean,
-        std=trained.backbone.std,
+        std=INPUTS[looker.settings.input].std or trained.backbone.std,
         shared_backbone=equal_weights(trained.backbone, initial.backbone),
         num_groups=tuple(looker.config.groups.num_groups) if looker.has_groups else (),
     )
@@ -223,6 +236,8 @@ def _plan(looker: Looker) -> StorePlan:
             "patches": settings.patches,
             "decoded": settings.decoded,
             "label_maps": settings.label_maps,
+            "mirrored": settings.mirrored,
+            **({} if settings.input == PLAIN else {"input": settings.input, "num_passes": INPUTS[settings.input].num_passes if looker.augment else 1}),
         },
         num_photos=looker.num_photos,
         chunk=chunk // settings.batch * settings.batch,

@@ -31,7 +31,12 @@ POOLINGS = (LOGIT_SUM, UNIT_MEAN)
 MASKCONTRAST_KMEANS, MEAN_EMBEDDING = "maskcontrast-kmeans", "mean-embedding"
 OBJECT_GRAPH, GROUP_SEGMENTS = "object-graph", "group-segments"
 UNLABELLED_CLUSTERS = "unlabelled-clusters"
-PROTOCOLS = (MASKCONTRAST_KMEANS, MEAN_EMBEDDING, OBJECT_GRAPH, GROUP_SEGMENTS, UNLABELLED_CLUSTERS)
+OVERCLUSTER = tuple(f"overcluster-{number}" for number in ("classes", "21", "300", "500"))
+LINEAR_100, HUMMINGBIRD, KNN_PROBE, LOGREG_PROBE, SCENE_PROBES = "linear-100", "hummingbird", "knn-probe", "logreg-probe", "scene-probes"
+PUBLISHED, CLEAN = "/published", "/clean"
+"""Ends of the names of a protocol with the slips of its released code, and without them."""
+PATCH_PROTOCOLS = tuple(name + end for name in (*OVERCLUSTER, LINEAR_100, HUMMINGBIRD, KNN_PROBE, LOGREG_PROBE, SCENE_PROBES) for end in (PUBLISHED, CLEAN))
+PROTOCOLS = (MASKCONTRAST_KMEANS, MEAN_EMBEDDING, OBJECT_GRAPH, GROUP_SEGMENTS, UNLABELLED_CLUSTERS, *PATCH_PROTOCOLS)
 
 MIOU, SILHOUETTE = "mIoU", "silhouette"
 """Metrics: mean IoU over the classes in %, and how clear clusters are, -1..1."""

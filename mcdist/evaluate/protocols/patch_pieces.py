@@ -94,8 +94,14 @@ class PatchPieces:
 
 def patch_pieces(store: StoreView, *, encoder: str) -> PatchPieces:
     """All photos of a store."""
-    size_px = int(store.store.manifest.plan.settings["size_px"])
-    return PatchPieces(store.patches(encoder), store.label_maps, numpy.arange(store.store.num_photos), size_px=size_px)
+    settings = store.store.manifest.plan.settings
+    return PatchPieces(
+        store.patches(encoder),
+        store.label_maps,
+        numpy.arange(store.store.num_photos),
+        size_px=int(settings["size_px"]),
+        num_passes=int(settings.get("num_passes", 1)),
+    )
 
 
 def judged_encoders(store: StoreView) -> dict[str, str]:

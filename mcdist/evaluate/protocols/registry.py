@@ -7,11 +7,12 @@ from mcdist.errors import ConfigError
 from mcdist.evaluate.protocols.group_segments import group_segments
 from mcdist.evaluate.protocols.object_graph import object_graph
 from mcdist.evaluate.protocols.object_kmeans import maskcontrast_kmeans, mean_embedding
+from mcdist.evaluate.protocols.patch_makers import PATCH_MAKERS
 from mcdist.evaluate.protocols.protocol import Need, Protocol
 from mcdist.evaluate.protocols.unlabelled_clusters import unlabelled_clusters
 from mcdist.evaluate.settings import JudgeSettings
 from mcdist.evaluate.view import StoreView
-from mcdist.records.names import GROUP_SEGMENTS, MASKCONTRAST_KMEANS, MEAN_EMBEDDING, OBJECT_GRAPH, UNLABELLED_CLUSTERS
+from mcdist.records.names import CLEAN, GROUP_SEGMENTS, MASKCONTRAST_KMEANS, MEAN_EMBEDDING, OBJECT_GRAPH, PUBLISHED, UNLABELLED_CLUSTERS
 
 MAKERS: dict[str, Callable[[JudgeSettings], Protocol]] = {
     MASKCONTRAST_KMEANS: maskcontrast_kmeans,
@@ -19,6 +20,7 @@ MAKERS: dict[str, Callable[[JudgeSettings], Protocol]] = {
     OBJECT_GRAPH: object_graph,
     GROUP_SEGMENTS: group_segments,
     UNLABELLED_CLUSTERS: unlabelled_clusters,
+    **PATCH_MAKERS,
 }
 """The first line of a maker's docstring says what the protocol measures."""
 
@@ -29,12 +31,12 @@ WITHOUT_TRUTH = (UNLABELLED_CLUSTERS,)
 
 
 def make_protocols(names: Sequence[str], *, settings: JudgeSettings) -> tuple[Protocol, ...]:
-    """The protocols of these names, each once.
+    """The protocols of these names, each once; `hummingbird` alone is both hummingbird/published and hummingbird/clean.
 
     Raises:
         ConfigError: no protocol of that name; the nearest one is named.
     """
-    return tuple(_maker(name)(settings) for name in dict.fromkeys(names))
+    return tuple(_maker(name)(settings) for name in dict.fromkeys(whole for name in names for whole in _variants(name)))
 
 
 def summary_of(name: str) -> str:
@@ -55,6 +57,7 @@ def _held(store: StoreView) -> set[Need]:
     offered: dict[Need, bool] = {
         "objects": True,
         "patches": store.has_patches,
+        "mirrored patches": store.has_mirrored,
         "decoded": store.has_decoded,
         "groups": bool(store.group_numbers),
         "truth": store.truth is not None,
@@ -62,6 +65,11 @@ def _held(store: StoreView) -> set[Need]:
         "train labels": store.train is not None,
     }
     return {need for need, is_held in offered.items() if is_held}
+
+
+def _variants(name: str) -> tuple[str, ...]:
+    """A name that stands for a protocol with its slips and without: both."""
+    return tuple(name + end for end in (PUBLISHED, CLEAN)) if name + PUBLISHED in MAKERS else (name,)
 
 
 def _maker(name: str) -> Callable[[JudgeSettings], Protocol]:
