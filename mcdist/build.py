@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from torch.utils.data import Dataset
 
 from mcdist.config import Config, DataConfig, ModelConfig
+from mcdist.config.classes import find_classes
 from mcdist.data import loader
 from mcdist.data.batch import Batch
 from mcdist.data.division import num_micro_batches
@@ -324,6 +325,7 @@ def judge_settings(config: Config) -> JudgeSettings:
         num_clusters=evaluate.cluster_numbers,
         num_seeds=evaluate.num_seeds,
         memory_size=evaluate.memory_size,
+        retrieval_classes=tuple(find_classes("voc7", key="evaluate.classes").ids)[1:],
     )
 
 

@@ -17,7 +17,7 @@ from mcdist.data.shards.sample import SEGMENTS_MEMBER
 from mcdist.disk.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from mcdist.distributed import World
 from mcdist.errors import ConfigError, DataError
-from mcdist.evaluate.extract.encoders import EncoderPair, equal_weights
+from mcdist.evaluate.extract.encoders import EncoderPair, Encoders, LoneBackbone, equal_weights
 from mcdist.evaluate.extract.extract import EXTRACT_VERSION, extract, finish
 from mcdist.evaluate.extract.layout import aliases
 from mcdist.evaluate.extract.masks import logit_min_of
@@ -26,6 +26,7 @@ from mcdist.evaluate.extract.treated import treated_photos
 from mcdist.evaluate.inputs import INPUTS, PLAIN
 from mcdist.evaluate.settings import ExtractSettings, Kept
 from mcdist.model.encoder import Encoder
+from mcdist.model.weights_digest import weights_digest
 from mcdist.ranks.agree import all_together, lost_ranks_explained, run_on_first
 from mcdist.ranks.join import leave_world
 from mcdist.report.console import Console
@@ -54,6 +55,8 @@ class Looker:
     """Photos to look at, the first ones; 0 for all."""
     augment: bool = False
     """Whether they are looked at in the augmented passes of evaluate.input, which are for photos to fit on."""
+    lone: bool = False
+    """Of the encoder its backbone alone: there is no run, and both checkpoints are the published weights."""
 
     @property
     def step(self) -> int:
@@ -125,6 +128,25 @@ def look_at(config: Config, run_dir: RunDir, *, which: str, shards: str = "", ke
     return looker
 
 
+def look_at_backbone(config: Config, *, kept: Kept) -> Looker:
+    """The backbone of `config` with its published weights, and the photos of data.val.
+
+    Raises:
+        ConfigError: no such backbone or weights, or no ground truth in data.val.
+    """
+    reader = build.open_reader(config.data.val, key="--shards", data=config.data)
+    encoder = build.build_encoder(config.model)
+    weights = Checkpoint(
+        path=Path(f"{config.model.backbone}:{config.model.weights}"),
+        tensors={f"query/{name}": tensor for name, tensor in encoder.state_dict().items()},
+        numbers={"step": 0, "sha256": weights_digest(encoder.backbone)},
+    )
+    settings = build.extract_settings(config, kept=kept, with_truth=reader.num_with(SEGMENTS_MEMBER) > 0)
+    return Looker(
+        config=config, reader=reader, location=config.data.val, trained=weights, initial=weights, settings=settings, limit=config.evaluate.limit, lone=True
+    )
+
+
 def look_at_train(looker: Looker, *, shards: str) -> Looker:
     """The same encoders on the photos of `shards`, whose ground truth a probe is fitted on.
 
@@ -192,7 +214,10 @@ def photo_console(looker: Looker, *, world: World) -> Console:
     return Console(mode=looker.config.report.console if world.is_first else "off", total_steps=looker.num_photos, samples_per_step=1, noun="photo")
 
 
-def _encoders(looker: Looker, *, world: World) -> EncoderPair:
+def _encoders(looker: Looker, *, world: World) -> Encoders:
+    if looker.lone:
+        backbone = _encoder(looker.config, looker.trained.tensors, world=world).backbone
+        return LoneBackbone(backbone, device=world.device, mean=backbone.mean, std=INPUTS[looker.settings.input].std or backbone.std)
     trained, initial = (_encoder(looker.config, checkpoint.tensors, world=world) for checkpoint in (looker.trained, looker.initial))
     return EncoderPair(
         trained=trained,
@@ -217,7 +242,7 @@ def _plan(looker: Looker) -> StorePlan:
     settings = looker.settings
     chunk = settings.batch if settings.patches else max(looker.config.evaluate.chunk, settings.batch)
     return StorePlan(
-        checkpoint={"trained": looker.trained.numbers["sha256"], "initial": looker.initial.numbers["sha256"]},
+        checkpoint=_checkpoint(looker),
         data={
             "samples": content_of(looker.reader).digest,
             "bytes": bytes_digest(looker.reader.manifest),
@@ -243,6 +268,12 @@ def _plan(looker: Looker) -> StorePlan:
         chunk=chunk // settings.batch * settings.batch,
         about={"dataset": looker.location, "step": looker.step, "num_photos_in_dataset": len(looker.reader)},
     )
+
+
+def _checkpoint(looker: Looker) -> dict[str, str]:
+    if looker.lone:
+        return {"backbone": looker.trained.numbers["sha256"]}
+    return {"trained": looker.trained.numbers["sha256"], "initial": looker.initial.numbers["sha256"]}
 
 
 def _found(plan: StorePlan, run_dir: RunDir, *, out: Path | None, world: World) -> Path | None:

@@ -48,3 +48,5 @@ class JudgeSettings:
     num_clusters: tuple[int, ...]
     num_seeds: int
     memory_size: int = 102_400
+    retrieval_classes: tuple[str, ...] = ()
+    """Names of the seven classes of maskcontrast-retrieval-7."""

@@ -48,13 +48,16 @@ class Batch:
         self.tables: dict[str, Columns] = {PHOTOS: {}, **{name: {} for name in masks}}
 
     def add_photos(self, embedded: EmbeddedPhotos, *, num_dropped: Int[numpy.ndarray, " B"]) -> None:
-        """Sizes, saliency logits, and components that were too small."""
+        """Sizes; where an encoder predicts masks, its logits and the components that were too small."""
         shapes = [tuple(photo.instances.shape) for photo in self.photos]
+        columns = {HEIGHT: [height for height, _ in shapes], WIDTH: [width for _, width in shapes]}
+        self._add(PHOTOS, {name: numpy.asarray(values, dtype=numpy.int32) for name, values in columns.items()})
+        if embedded.saliency is None:
+            return
         saliency = embedded.saliency.cpu().numpy()
         self._require_finite(bool(numpy.isfinite(saliency).all()), encoder=TRAINED)
         self._require_finite(embedded.groups is None or bool(torch.isfinite(embedded.groups).all()), encoder=TRAINED)
-        columns = {HEIGHT: [height for height, _ in shapes], WIDTH: [width for _, width in shapes], DROPPED: num_dropped}
-        self._add(PHOTOS, {name: numpy.asarray(values, dtype=numpy.int32) for name, values in columns.items()} | {SALIENCY: saliency})
+        self._add(PHOTOS, {DROPPED: numpy.asarray(num_dropped, dtype=numpy.int32), SALIENCY: saliency})
 
     def add_patches(self, embedded: EmbeddedPhotos) -> None:
         """The feature maps in fp16, channels last: [h, w, D] a photo."""
@@ -96,11 +99,12 @@ class Batch:
 
     def add_objects(self) -> None:
         """Photo, number, area and box of every object that has a pixel, and the ground truth's ids in it, all at the photo's own size."""
-        predicted = self.masks[PREDICTED].objects.cpu().numpy()
+        predicted = self.masks[PREDICTED].objects.cpu().numpy() if PREDICTED in self.masks else None
         for place, photo in enumerate(self.photos):
             height, width = photo.instances.shape
             for masks in self.masks:
-                own_size = resize_nearest(predicted[place], height=height, width=width) if masks == PREDICTED else photo.instances.numpy()
+                is_predicted = masks == PREDICTED and predicted is not None
+                own_size = resize_nearest(predicted[place], height=height, width=width) if is_predicted else photo.instances.numpy()
                 self._add_objects(photo, masks=masks, place=place, objects=own_size)
 
     def _add_objects(self, photo: Prepared, *, masks: str, place: int, objects: Shaped[numpy.ndarray, "H W"]) -> None:

@@ -13,9 +13,9 @@ from torch.nn.functional import interpolate, normalize
 from mcdist.data.shards.sample import Sample
 from mcdist.errors import ConfigError, DataError
 from mcdist.evaluate.inputs import INPUTS
-from mcdist.evaluate.protocols import patch_pieces as pieces_module
 from mcdist.evaluate.probes.centroid_probe import Centroids
 from mcdist.evaluate.probes.logistic import LinearClassifier
+from mcdist.evaluate.protocols import patch_pieces as pieces_module
 from mcdist.evaluate.protocols.patch_makers import PATCH_MAKERS
 from mcdist.evaluate.protocols.patch_pieces import patch_pieces
 from mcdist.evaluate.protocols.protocol import switches_of
