@@ -42,12 +42,13 @@ class Scratch:
             ) from error
         self.num_rows += len(vectors)
 
-    def blocks(self) -> Iterator[Float32[numpy.ndarray, "B D"]]:
-        """All vectors, in order. One reader at a time."""
+    def blocks(self, *, size: int = 0) -> Iterator[Float32[numpy.ndarray, "B D"]]:
+        """All vectors, in order, `size` at a time; 0: as many as BLOCK_VALUES are. One reader at a time."""
         self._file.flush()
-        size = max(1, BLOCK_VALUES // self.num_dims)
+        size = size or max(1, BLOCK_VALUES // self.num_dims)
         for first in range(0, self.num_rows, size):
-            num = min(size, self.num_rows - first)
+            block = numpy.empty((min(size, self.num_rows - first), self.num_dims), dtype=numpy.float32)
             self._file.seek(first * self.num_dims * 4)
-            yield numpy.frombuffer(self._file.read(num * self.num_dims * 4), dtype=numpy.float32).reshape(num, self.num_dims)
+            self._file.readinto(memoryview(block).cast("B"))
+            yield block
         self._file.seek(0, 2)

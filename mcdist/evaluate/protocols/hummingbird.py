@@ -73,15 +73,15 @@ class Hummingbird:
         return trained_place(rows)
 
     def _judge(self, store: StoreView, encoder: str) -> list[Judged]:
-        num_classes = len(store.known_truth.labels.names)
-        memory = self._memory(patch_pieces(store.known_train, encoder=encoder), num_classes=num_classes)
         source = patch_pieces(store, encoder=encoder)
+        num_classes = len(source.maps.names)
+        memory = self._memory(patch_pieces(store.known_train, encoder=encoder), num_classes=num_classes)
         maps = partial(self._maps, source, memory)
         facts: dict[str, Any] = {"num_memory": len(memory.bank), "half_precision_keys": memory.bank.half}
         if not self.switches.match_predictions:
             return [Judged([counts_of(maps, num_photos=len(source.maps), num_classes=num_classes)], facts)]
         counts, class_of = matched_counts(maps, num_photos=len(source.maps), num_classes=num_classes, num_clusters=num_classes, match=assign_unmatched_to_first)
-        names = store.known_truth.labels.names
+        names = source.maps.names
         facts["classes_renamed_by_matching"] = {names[one]: names[other] for one, other in enumerate(class_of.tolist()) if one != other}
         return [Judged([counts], facts)]
 

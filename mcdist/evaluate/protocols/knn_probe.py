@@ -65,7 +65,7 @@ class KnnProbe:
     def _judge(self, store: StoreView, encoder: str) -> list[Judged]:
         """Details: the pair, and what every pair reached on the photos held out."""
         train, source = patch_pieces(store.known_train, encoder=encoder), patch_pieces(store, encoder=encoder)
-        num_classes = len(store.known_truth.labels.names)
+        num_classes = len(source.maps.names)
         split = held_out(train, seed=self.switches.seed)
         tried: dict[tuple[Metric, int], float] = {}
         for metric in self.switches.metrics:

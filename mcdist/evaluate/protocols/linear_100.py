@@ -62,7 +62,7 @@ class Linear100:
     def _judge(self, store: StoreView, encoder: str) -> list[Judged]:
         """Details: the epoch that counts, and with `best_epoch` the mIoU of every one."""
         train, source = patch_pieces(store.known_train, encoder=encoder), patch_pieces(store, encoder=encoder)
-        num_classes = len(store.known_truth.labels.names)
+        num_classes = len(source.maps.names)
         best, best_epoch, miou_percent = None, 0, []
         classifiers = train_linear(
             partial(self._batches, train), num_dims=train.num_dims, num_classes=num_classes, schedule=self.switches.schedule, seed=self.switches.seed

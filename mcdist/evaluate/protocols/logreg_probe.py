@@ -4,17 +4,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from types import TracebackType
 from typing import ClassVar
 
 import numpy
 import torch
-from jaxtyping import Float32, Int
+from jaxtyping import Float32, Int, UInt8
 from torch import Tensor
 
 from mcdist.data.pictures.resize import resize_nearest
 from mcdist.evaluate.probes.logistic import LinearClassifier, fit_logistic
 from mcdist.evaluate.probes.moments import LinearMap
-from mcdist.evaluate.probes.scratch import Scratch
+from mcdist.evaluate.probes.scratch import BLOCK_VALUES, Scratch
 from mcdist.evaluate.protocols.encoder_rows import Judged, encoder_rows
 from mcdist.evaluate.protocols.held_out import held_out, known, patch_classes
 from mcdist.evaluate.protocols.patch_pieces import PatchPieces, patch_pieces
@@ -35,7 +36,7 @@ class LogregProbeSwitches(TenSwitches):
     """Each C of `inverse_penalties` is tried on the photos held out; scikit-learn's C."""
 
     inverse_penalties: tuple[float, ...] = INVERSE_PENALTIES
-    max_iterations: int = 1000
+    max_iterations: int = 200
     void_majority_left_out: bool = False
     """Leave out a patch with more void than any class; else only one that is all void."""
     seed: int = 0
@@ -62,18 +63,18 @@ class LogregProbe:
     def _judge(self, store: StoreView, encoder: str) -> list[Judged]:
         """Details: C, what every C reached on the photos held out, passes over the patches, and whether L-BFGS came to its end."""
         train, source = patch_pieces(store.known_train, encoder=encoder), patch_pieces(store, encoder=encoder)
-        num_classes = len(store.known_truth.labels.names)
+        num_classes = len(source.maps.names)
         split = held_out(train, seed=self.switches.seed)
         tried, classifier, passes = {}, None, 0
         with ExitStack() as stack:
-            fitted = stack.enter_context(self._scratch(split.fitted, scaling=split.scaling, num_classes=num_classes))
+            fitted = stack.enter_context(self._written(split.fitted, scaling=split.scaling, num_classes=num_classes))
             for inverse_penalty in sorted(self.switches.inverse_penalties):
                 classifier = self._fit(fitted, num_classes=num_classes, inverse_penalty=inverse_penalty, start=classifier)
                 passes += classifier.num_passes
                 counts = self._counts(split.chosen_by, classifier, scaling=split.scaling, num_classes=num_classes)
                 tried[inverse_penalty] = counts.miou_percent(absent=self.switches.absent_classes)
             best = max(tried, key=lambda one: tried[one])
-            whole = stack.enter_context(self._scratch(train, scaling=split.scaling, num_classes=num_classes))
+            whole = stack.enter_context(self._written(train, scaling=split.scaling, num_classes=num_classes))
             classifier = self._fit(whole, num_classes=num_classes, inverse_penalty=best, start=None)
         facts = {
             "inverse_penalty": best,
@@ -84,24 +85,23 @@ class LogregProbe:
         }
         return [Judged([self._counts(source, classifier, scaling=split.scaling, num_classes=num_classes)], facts)]
 
-    def _fit(self, scratch: Scratch, *, num_classes: int, inverse_penalty: float, start: LinearClassifier | None) -> LinearClassifier:
+    def _fit(self, fitted: "_Fitted", *, num_classes: int, inverse_penalty: float, start: LinearClassifier | None) -> LinearClassifier:
         return fit_logistic(
-            partial(_labelled, scratch),
-            num_dims=scratch.num_dims - 1,
+            fitted.pieces,
+            num_dims=fitted.vectors.num_dims,
             num_classes=num_classes,
             inverse_penalty=inverse_penalty,
             start=start,
             max_iterations=self.switches.max_iterations,
         )
 
-    def _scratch(self, source: PatchPieces, *, scaling: LinearMap, num_classes: int) -> Scratch:
-        """The standardised patches that have a class, and the class behind each: a fit reads them many times."""
-        scratch = Scratch(source.num_dims + 1)
+    def _written(self, source: PatchPieces, *, scaling: LinearMap, num_classes: int) -> "_Fitted":
+        fitted = _Fitted(source.num_dims)
         for piece in source.pieces():
             classes = patch_classes(source, piece.photos, num_classes=num_classes, with_void=self.switches.void_majority_left_out)
             kept = known(classes, num_classes=num_classes)
-            scratch.append(numpy.concatenate([scaling.apply(piece.vectors)[kept], classes[kept, None].astype(numpy.float32)], axis=1))
-        return scratch
+            fitted.append(scaling.apply(piece.vectors)[kept], classes=classes[kept])
+        return fitted
 
     def _counts(self, source: PatchPieces, classifier: LinearClassifier, *, scaling: LinearMap, num_classes: int) -> PixelCounts:
         """The class of a patch is that of all of its pixels."""
@@ -114,10 +114,30 @@ class LogregProbe:
         return counts
 
 
-def _labelled(scratch: Scratch) -> Iterator[tuple[Float32[Tensor, "N D"], Int[Tensor, " N"]]]:
-    for block in scratch.blocks():
-        rows = torch.from_numpy(block.copy())
-        yield rows[:, :-1].contiguous(), rows[:, -1].long()
+class _Fitted:
+    """The standardised patches that have a class, and the class of each, in two scratch files: a fit reads them many times."""
+
+    def __init__(self, num_dims: int) -> None:
+        """Empty."""
+        self.vectors, self.classes = Scratch(num_dims), Scratch(1)
+
+    def __enter__(self) -> "_Fitted":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.vectors.__exit__(kind, error, trace)
+        self.classes.__exit__(kind, error, trace)
+
+    def append(self, vectors: Float32[numpy.ndarray, "N D"], *, classes: UInt8[numpy.ndarray, " N"]) -> None:
+        """Write patches behind those before."""
+        self.vectors.append(vectors)
+        self.classes.append(classes[:, None].astype(numpy.float32))
+
+    def pieces(self) -> Iterator[tuple[Float32[Tensor, "N D"], Int[Tensor, " N"]]]:
+        """All patches, in order."""
+        size = max(1, BLOCK_VALUES // self.vectors.num_dims)
+        for vectors, classes in zip(self.vectors.blocks(size=size), self.classes.blocks(size=size), strict=True):
+            yield torch.from_numpy(vectors), torch.from_numpy(classes[:, 0]).long()
 
 
 def _make(settings: JudgeSettings, *, published: bool) -> LogregProbe:
@@ -133,6 +153,7 @@ def _make(settings: JudgeSettings, *, published: bool) -> LogregProbe:
         absent_classes="zero if predicted" if published else "left out",
         flip_and_crf=NO_FLIP_NO_CRF,
         label_choice=NO_LABEL_CHOICE,
+        max_iterations=1000 if published else 200,
         void_majority_left_out=published,
     )
     if not published:

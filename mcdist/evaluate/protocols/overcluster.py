@@ -70,7 +70,7 @@ class Overcluster:
 
     def _judge(self, store: StoreView, encoder: str) -> list[Judged]:
         source = patch_pieces(store, encoder=encoder)
-        num_classes = len(store.known_truth.labels.names)
+        num_classes = len(source.maps.names)
         asked = num_classes if self.switches.num_clusters == AS_CLASSES else int(self.switches.num_clusters)
         num_clusters = min(asked, source.num_patches)
         moments = Moments(source.num_dims, joint=True)

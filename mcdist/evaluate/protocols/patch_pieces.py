@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy
 from jaxtyping import Float32, Int
 
-from mcdist.evaluate.label_maps import LabelMaps
+from mcdist.evaluate.protocols.class_maps import ClassMaps
 from mcdist.evaluate.table_names import mirrored_of
 from mcdist.evaluate.view import StoreView
 from mcdist.store.names import PHOTOS
@@ -37,7 +37,7 @@ class PatchPieces:
     """
 
     column: Column
-    maps: LabelMaps
+    maps: ClassMaps
     photos: Int[numpy.ndarray, " P"]
     size_px: int
     num_passes: int = 1
@@ -96,7 +96,7 @@ def patch_pieces(store: StoreView, *, encoder: str) -> PatchPieces:
     settings = store.store.manifest.plan.settings
     return PatchPieces(
         store.patches(encoder),
-        store.label_maps,
+        ClassMaps(store.label_maps),
         numpy.arange(store.store.num_photos),
         size_px=int(settings["size_px"]),
         num_passes=int(settings.get("num_passes", 1)),

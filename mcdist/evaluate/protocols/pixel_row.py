@@ -9,6 +9,7 @@ from jaxtyping import Int, Shaped, UInt8
 from mcdist.evaluate.metrics.bootstrap import draws_of_miou
 from mcdist.evaluate.metrics.confusion import PREDICTED_PX, RIGHT, TRUE_PX, Absent, counts_iou, mean_iou
 from mcdist.evaluate.metrics.pixels import pixel_confusion
+from mcdist.evaluate.protocols.class_maps import first_class
 from mcdist.evaluate.truth import Truth
 from mcdist.records import Row, Subject
 from mcdist.records.names import MIOU, TRAINED
@@ -76,13 +77,15 @@ def matched_counts(
 def pixel_row(protocol: str, encoder: str, *, found: Sequence[PixelCounts], absent: Absent, truth: Truth, facts: dict[str, Any]) -> Row:
     """mIoU of each repetition. Details: IoU of each class that the table shows (mean over repetitions), the confusion of the first repetition among these
     classes, and the share of its pixels predicted as void."""
-    iou_percent = numpy.mean([100 * counts_iou(one.by_photo[:, :-1].sum(axis=0)) for one in found], axis=0)
-    first = found[0].confusion
+    first = first_class(truth.labels)
+    iou_percent, confusion = numpy.zeros(len(truth.labels.names)), numpy.zeros((len(truth.labels.names),) * 2, dtype=numpy.int64)
+    iou_percent[first:] = numpy.mean([100 * counts_iou(one.by_photo[:, :-1].sum(axis=0)) for one in found], axis=0)
+    confusion[first:, first:] = found[0].confusion[:-1]
     details = {
         **facts,
         "class_iou_percent": iou_percent[truth.kept].tolist(),
-        "confusion": first[truth.kept][:, truth.kept].tolist(),
-        "void_predicted_percent": float(100 * first[-1].sum() / max(1, first.sum())),
+        "confusion": confusion[truth.kept][:, truth.kept].tolist(),
+        "void_predicted_percent": float(100 * found[0].confusion[-1].sum() / max(1, found[0].confusion.sum())),
     }
     values = tuple(one.miou_percent(absent=absent) for one in found)
     draws = draws_of_miou([one.of_classes(absent=absent) for one in found], absent=absent)

@@ -77,7 +77,7 @@ class SceneProbes:
     def _judge(self, store: StoreView, encoder: str) -> list[Judged]:
         """Details: after how many steps the probes were taken, and the cluster probe's mIoU at every moment it could have been."""
         train, source = patch_pieces(store.known_train, encoder=encoder), patch_pieces(store, encoder=encoder)
-        num_classes = len(store.known_truth.labels.names)
+        num_classes = len(source.maps.names)
         best, steps, miou_percent = None, 0, []
         for place, probes in enumerate(self._trained(train, num_classes=num_classes)):
             if not self.switches.best_round and place + 1 < self.switches.num_rounds:

@@ -13,6 +13,7 @@ from torch.nn.functional import interpolate, normalize
 from mcdist.data.shards.sample import Sample
 from mcdist.errors import ConfigError, DataError
 from mcdist.evaluate.inputs import INPUTS
+from mcdist.evaluate.metrics.labels import label_map
 from mcdist.evaluate.probes.centroid_probe import Centroids
 from mcdist.evaluate.probes.logistic import LinearClassifier
 from mcdist.evaluate.protocols import patch_pieces as pieces_module
@@ -22,9 +23,10 @@ from mcdist.evaluate.protocols.protocol import switches_of
 from mcdist.evaluate.protocols.registry import make_protocols
 from mcdist.evaluate.protocols.scene_probes import Probes
 from mcdist.evaluate.protocols.ten_switches import TenSwitches
+from mcdist.evaluate.truth import read_truth
 from mcdist.evaluate.view import StoreView
 from mcdist.records.names import PATCH_PROTOCOLS
-from tests.evaluate.colour_world import JUDGE
+from tests.evaluate.colour_world import JUDGE, make_store
 from tests.evaluate.patch_world import PALETTE, PATCHES, band_sample, make_view, row_of
 
 pytest.importorskip("faiss")
@@ -284,3 +286,16 @@ def test_the_memory_is_bounded_by_its_size(tmp_path: Path) -> None:
     for size, expected in ((100, 96), (8, 8), (5, 5), (10**6, 8 * 64)):
         rows = fast("hummingbird/clean", memory_size=size).judge(view)
         assert rows[0].details["num_memory"] == expected
+
+
+def test_a_data_set_without_background_has_no_class_that_nothing_can_be(tmp_path: Path) -> None:
+    """Every pixel has one of four classes, the first of which is as good as any other."""
+    stores = [make_store(tmp_path / name, samples=samples, settings=PATCHES) for name, samples in (("judged", bands(5)), ("fitted", bands(8, first=20)))]
+    labels = label_map({"grey": [0], "red": [1], "green": [2], "blue": [3]}, has_background=False)
+    truths = [read_truth(store, labels=labels, dataset="bands") for store in stores]
+    train = StoreView(stores[1], dataset="fitted", truth=truths[1])
+    view = StoreView(stores[0], dataset="judged", truth=truths[0], train=train)
+    rows = {row.subject.encoder: row for row in fast("overcluster-classes/clean").judge(view)}
+    assert rows["trained backbone"].num_clusters == 4 and rows["trained backbone"].mean == pytest.approx(100)
+    assert len(rows["trained backbone"].details["class_iou_percent"]) == len(view.known_truth.classes)
+    assert score(fast("hummingbird/clean", absent_classes="zero"), view) == pytest.approx(100, abs=0.01)
