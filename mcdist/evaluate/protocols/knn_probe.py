@@ -143,7 +143,7 @@ def _make(settings: JudgeSettings, *, published: bool) -> KnnProbe:
         resize=f"photo {size}, {'bicubic' if published else 'bilinear'}; truth nearest",
         scored_at=f"{size}, label patches of the neighbours",
         fitted_on="--train-shards; k and distance chosen on a tenth of them",
-        subsampling="all patches whose majority is not void",
+        subsampling="all patches whose majority is not void" if published else "all patches with a labelled pixel",
         scaling="standardised on the other nine tenths",
         num_clusters="none",
         matching="none: predictions are classes",
