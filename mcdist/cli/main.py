@@ -9,12 +9,14 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from mcdist.cli.compare import compare_command
 from mcdist.cli.demo import demo_command
 from mcdist.cli.doctor import doctor_command
 from mcdist.cli.embed import embed_command
 from mcdist.cli.evaluate import evaluate_command
 from mcdist.cli.group import group_command
 from mcdist.cli.launch import launch_command
+from mcdist.cli.profile import profile_command
 from mcdist.cli.proposals.app import proposals
 from mcdist.cli.protocols import protocols_command
 from mcdist.cli.report import report_command
@@ -46,10 +48,12 @@ app.command("demo")(demo_command)
 app.add_typer(shards, name="shards")
 app.add_typer(proposals, name="proposals")
 app.command("train")(train_command)
+app.command("profile")(profile_command)
 app.command("embed")(embed_command)
 app.command("zoom")(zoom_command)
 app.command("group")(group_command)
 app.command("evaluate")(evaluate_command)
+app.command("compare")(compare_command)
 app.command("protocols")(protocols_command)
 app.command("report")(report_command)
 app.command("launch")(launch_command)

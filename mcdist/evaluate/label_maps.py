@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 import numpy
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 
 from mcdist.data.pictures.resize import resize_nearest
 from mcdist.evaluate.metrics.labels import LabelMap
@@ -36,6 +36,10 @@ class LabelMaps:
         height, width, begin = int(self._heights[photo]), int(self._widths[photo]), int(self._begins[photo])
         ids = self._ids.chunk(photo // self._chunk)[begin : begin + height * width]
         return self.labels.apply(numpy.asarray(ids).reshape(height, width))
+
+    def at_own_size(self, photo: int, *, square: Shaped[numpy.ndarray, "S S"]) -> Shaped[numpy.ndarray, "H W"]:
+        """What was predicted for a photo as a square, as large as the photo itself: each pixel has the value under its centre."""
+        return resize_nearest(square, height=int(self._heights[photo]), width=int(self._widths[photo]))
 
     def squares(self, photos: Iterable[int], *, size_px: int) -> UInt8[numpy.ndarray, "B S S"]:
         """The maps of some photos at `size_px` squared, straight from their own sizes: each pixel has the class under its centre."""

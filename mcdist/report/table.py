@@ -8,8 +8,12 @@ from rich.table import Table
 
 from mcdist.records import Difference, Evaluation, Row, difference
 from mcdist.records.names import BASELINE, SILHOUETTE
+from mcdist.records.trainings import Key, group_key
 
-MEANING = f"vs {BASELINE}: mean ± standard deviation of the seeds' differences; clear beyond two standard deviations"
+MEANING = (
+    f"vs {BASELINE}: mean ± standard deviation of the seeds' differences, [95 % over photos]; clear beyond two standard deviations and with an interval "
+    "without 0"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,8 @@ class Group:
 def evaluation_groups(evaluation: Evaluation) -> tuple[Group, ...]:
     """The rows by masks, protocol, metric and number of clusters, in the order they were measured; the headline's group first."""
     quoted = headline(evaluation)
-    keys = list(dict.fromkeys(_key(row) for row in evaluation.rows))
-    keys.sort(key=lambda key: quoted is None or key != _key(quoted))
+    keys = list(dict.fromkeys(group_key(row) for row in evaluation.rows))
+    keys.sort(key=lambda key: quoted is None or key != group_key(quoted))
     return tuple(_group(evaluation, key=key) for key in keys)
 
 
@@ -50,7 +54,7 @@ def headline(evaluation: Evaluation) -> Row | None:
 
 def baseline_of(evaluation: Evaluation, *, row: Row) -> Row | None:
     """The initial backbone's row of the same masks, protocol and metric, if it was measured."""
-    return next((other for other in evaluation.rows if _key(other) == _key(row) and other.subject.encoder == BASELINE), None)
+    return next((other for other in evaluation.rows if group_key(other) == group_key(row) and other.subject.encoder == BASELINE), None)
 
 
 def metric_label(row: Row) -> str:
@@ -67,6 +71,7 @@ def evaluation_table(evaluation: Evaluation) -> Table:
     table.add_column("protocol", overflow="fold")
     table.add_column("encoder")
     table.add_column(_value_heading(evaluation), justify="right")
+    table.add_column("95 % over photos", justify="right")
     table.add_column("seeds", justify="right")
     table.add_column(f"vs {BASELINE}", justify="right")
     table.caption = f"{MEANING}\n{table.caption}"
@@ -120,7 +125,7 @@ def _clusters_table(evaluation: Evaluation) -> Table:
 
 def evaluation_markdown(evaluation: Evaluation) -> str:
     """The table in GitHub's Markdown, the headline in bold, the caption below."""
-    lines = [f"| masks | protocol | encoder | {_value_heading(evaluation)} | seeds | vs {BASELINE} |", "|---|---|---|---:|---:|---:|"]
+    lines = [f"| masks | protocol | encoder | {_value_heading(evaluation)} | 95 % over photos | seeds | vs {BASELINE} |", "|---|---|---|---:|---:|---:|---:|"]
     for group in evaluation_groups(evaluation):
         for compared in group.rows:
             protocol = ", ".join(filter(None, (group.protocol, group.clusters)))
@@ -140,24 +145,40 @@ def caption(evaluation: Evaluation) -> str:
 
 def mean_and_std(row: Row) -> str:
     """`58.3 ± 0.4`; without ± where there is one value only. Numbers without a unit have three decimals."""
-    digits = 1 if row.unit == "%" else 3
+    digits = _digits(row.unit)
     return f"{row.mean:.{digits}f} ± {row.std:.{digits}f}" if len(row.values) > 1 else f"{row.mean:.{digits}f}"
+
+
+def interval_text(interval: tuple[float, float] | None, *, unit: str) -> str:
+    """`[52.1, 61.9]`; empty where it is not known."""
+    return "" if interval is None else f"[{interval[0]:.{_digits(unit)}f}, {interval[1]:.{_digits(unit)}f}]"
 
 
 def difference_text(compared: Compared) -> str:
     """`+5.6 ± 1.2`; the mean alone where the spread is not known, nothing without a baseline."""
     if compared.difference is None:
         return ""
-    found, digits = compared.difference, 1 if compared.row.unit == "%" else 3
-    return f"{found.mean:+.{digits}f}" if found.std is None else f"{found.mean:+.{digits}f} ± {found.std:.{digits}f}"
+    return _mean_and_spread(compared.difference, unit=compared.row.unit)
 
 
 def verdict(compared: Compared) -> str:
-    """`+5.6 ± 1.2 clear`: the difference and its word; the word alone where they are equal."""
-    if compared.difference is None:
-        return ""
-    word = compared.difference.word
-    return word if word == "equal" else f"{difference_text(compared)} {word}".rstrip()
+    """`verdict_text` of a row's difference; empty without one."""
+    return "" if compared.difference is None else verdict_text(compared.difference, unit=compared.row.unit)
+
+
+def verdict_text(found: Difference, *, unit: str) -> str:
+    """`+5.6 ± 1.2 [3.1, 8.0] clear`: the difference, its 95 % interval over photos and its word; the word alone where they are equal."""
+    parts = (_mean_and_spread(found, unit=unit), interval_text(found.interval, unit=unit), found.word)
+    return found.word if found.word == "equal" else " ".join(filter(None, parts))
+
+
+def _mean_and_spread(found: Difference, *, unit: str) -> str:
+    digits = _digits(unit)
+    return f"{found.mean:+.{digits}f}" if found.std is None else f"{found.mean:+.{digits}f} ± {found.std:.{digits}f}"
+
+
+def _digits(unit: str) -> int:
+    return 1 if unit == "%" else 3
 
 
 def _heading(group: Group, *, place: int) -> str:
@@ -166,19 +187,15 @@ def _heading(group: Group, *, place: int) -> str:
     return "\n".join(lines) if len(group.rows) == 1 else "".join(lines[place : place + 1])
 
 
-def _clusters(row: Row) -> str:
+def clusters_text(row: Row) -> str:
+    """`K = 12, majority`; empty where nothing was clustered."""
     return ", ".join(filter(None, (f"K = {row.num_clusters}", row.details.get("matching")))) if row.num_clusters else ""
 
 
-def _key(row: Row) -> tuple[str, str, str, str, int]:
-    """What rows that may be compared have in common."""
-    return row.subject.masks, row.protocol, row.metric, str(row.details.get("pooling", "")), row.num_clusters
-
-
-def _group(evaluation: Evaluation, *, key: tuple[str, str, str, str, int]) -> Group:
-    rows = tuple(_compared(evaluation, place=place) for place, row in enumerate(evaluation.rows) if _key(row) == key)
+def _group(evaluation: Evaluation, *, key: Key) -> Group:
+    rows = tuple(_compared(evaluation, place=place) for place, row in enumerate(evaluation.rows) if group_key(row) == key)
     first = rows[0].row
-    return Group(masks=key[0], protocol=key[1], clusters=_clusters(first), metric=metric_label(first), rows=rows)
+    return Group(masks=key[0], protocol=key[1], clusters=clusters_text(first), metric=metric_label(first), rows=rows)
 
 
 def _compared(evaluation: Evaluation, *, place: int) -> Compared:
@@ -194,11 +211,11 @@ def _value_heading(evaluation: Evaluation) -> str:
     return labels.pop() if len(labels) == 1 else "value"
 
 
-def _cells(compared: Compared, *, mark: str, evaluation: Evaluation) -> tuple[str, str, str, str]:
+def _cells(compared: Compared, *, mark: str, evaluation: Evaluation) -> tuple[str, str, str, str, str]:
     row = compared.row
     encoder = f"{mark}{row.subject.encoder}" if compared.is_headline else row.subject.encoder
     metric = "" if _value_heading(evaluation) == metric_label(row) else f"{metric_label(row)} "
-    return encoder, metric + mean_and_std(row), str(len(row.values)), verdict(compared)
+    return encoder, metric + mean_and_std(row), interval_text(row.interval, unit=row.unit), str(len(row.values)), verdict(compared)
 
 
 def _escaped(cell: str) -> str:

@@ -96,6 +96,7 @@ def test_the_flat_form_has_one_entry_a_known_key():
 
 def test_classes_keep_their_order_and_are_one_value(write):
     config = load_config(write("evaluate:\n  classes:\n    background: [0]\n    dog: [12]\n    cat: [8, 9]\n"))
+    assert isinstance(config.evaluate.classes, dict)
     assert list(config.evaluate.classes) == ["background", "dog", "cat"]
     assert config.evaluate.classes["cat"] == [8, 9]
 

@@ -20,6 +20,7 @@ def run_step(*, device: str, proposals_device: str | None = None) -> dict:
     encoders = encoder_pair(trained=ColourEncoder(device=device), initial=ColourEncoder(device=device))
     with torch.inference_mode():
         embedded = embed(torch.zeros(2, 3, 32, 32, dtype=torch.uint8, device=device), encoders=encoders, predicted_by="saliency")
+        assert embedded.saliency is not None
         saliency = upsampled(embedded.saliency, size_px=32)
         masks = {PREDICTED: ObjectMasks(photo_objects(saliency, logit_min=0.5), max_objects=1), PROPOSALS: ObjectMasks(proposals, max_objects=3)}
         return pool_objects(embedded.features, masks=masks, saliency=saliency)

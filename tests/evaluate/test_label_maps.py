@@ -31,6 +31,7 @@ def test_label_maps_are_the_ground_truth_at_its_own_size_and_at_any_other(tmp_pa
         expected = labels.apply(segments_of(samples[photo]))
         assert numpy.array_equal(maps.own_size(photo), expected)
         assert (expected == VOID_CLASS).any()
+        assert maps.at_own_size(photo, square=numpy.zeros((64, 64))).shape == expected.shape
         square = maps.squares([photo, 1], size_px=20)
         assert square.shape == (2, 20, 20) and numpy.array_equal(square[0], resize_nearest(expected, height=20, width=20))
 

@@ -99,12 +99,11 @@ class Batch:
 
     def add_objects(self) -> None:
         """Photo, number, area and box of every object that has a pixel, and the ground truth's ids in it, all at the photo's own size."""
-        predicted = self.masks[PREDICTED].objects.cpu().numpy() if PREDICTED in self.masks else None
+        squares = {masks: mask.objects.cpu().numpy() for masks, mask in self.masks.items() if masks == PREDICTED}
         for place, photo in enumerate(self.photos):
             height, width = photo.instances.shape
             for masks in self.masks:
-                is_predicted = masks == PREDICTED and predicted is not None
-                own_size = resize_nearest(predicted[place], height=height, width=width) if is_predicted else photo.instances.numpy()
+                own_size = resize_nearest(squares[masks][place], height=height, width=width) if masks in squares else photo.instances.numpy()
                 self._add_objects(photo, masks=masks, place=place, objects=own_size)
 
     def _add_objects(self, photo: Prepared, *, masks: str, place: int, objects: Shaped[numpy.ndarray, "H W"]) -> None:

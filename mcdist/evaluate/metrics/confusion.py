@@ -1,10 +1,15 @@
-"""Confusion counts: one pass over the photos gives each object's class histogram; every clustering's confusion matrix is a sum of these rows."""
+"""Confusion counts, the one home: pixels by prediction and by true class, as exact int64 counts, whatever the number of pixels.
+
+`Confusion` adds up maps as they come. One pass over the photos also gives each object's class histogram, and every clustering's confusion matrix is a sum
+of those rows. All scores follow from the counts.
+"""
 
 from typing import Literal
 
 import numpy
-from jaxtyping import Float, Int, Shaped, UInt8
+from jaxtyping import Float, Int, Integer
 
+from mcdist.errors import DataError
 from mcdist.evaluate.metrics.labels import VOID_CLASS
 
 Absent = Literal["left out", "zero", "zero if predicted"]
@@ -12,20 +17,91 @@ Absent = Literal["left out", "zero", "zero if predicted"]
 RIGHT, PREDICTED_PX, TRUE_PX = 0, 1, 2
 """Last axis of class counts: pixels that are predicted and truly of a class, predicted, and truly of it."""
 
+_RUNS_WORTH = 4
+"""Pixels in a run of equal pairs, on average, from which on counting runs is faster than counting pixels."""
+
+
+class Confusion:
+    """Pixels by predicted number (row) and true class (column), added up map by map.
+
+    `counts [R, C]` int64. A void pixel of the truth counts nowhere; any other value that is neither a row nor a class is an error, never a silent change of
+    a score.
+    """
+
+    def __init__(self, *, num_rows: int, num_classes: int, void: int = VOID_CLASS) -> None:
+        """Nothing is counted yet."""
+        self.counts: Int[numpy.ndarray, "R C"] = numpy.zeros((num_rows, num_classes), dtype=numpy.int64)
+        self._void = void
+
+    def add(self, predicted: Integer[numpy.ndarray, "*shape"], *, truth: Integer[numpy.ndarray, "*same"]) -> None:
+        """Count the pixels of one photo, or of several; raises what `pixel_confusion` raises, and then counts none of them."""
+        num_rows, num_classes = self.counts.shape
+        self.counts += pixel_confusion(predicted, truth=truth, num_rows=num_rows, num_classes=num_classes, void=self._void)
+
+
+def pixel_confusion(
+    predicted: Integer[numpy.ndarray, "*shape"], *, truth: Integer[numpy.ndarray, "*same"], num_rows: int, num_classes: int, void: int = VOID_CLASS
+) -> Int[numpy.ndarray, "R C"]:
+    """Pixels of one photo by predicted number (row, 0..num_rows - 1) and true class (column). Void pixels of `truth` count nowhere.
+
+    Raises:
+        DataError: the sizes differ, or a pixel that counts has a prediction that is no row or a truth that is no class.
+    """
+    if predicted.shape != truth.shape:
+        raise DataError(f"a prediction must have the size of its ground truth, {truth.shape}, got {predicted.shape}; resize it by the protocol's rule")
+    rows, columns, num_pixels = _counted_pairs(predicted, truth, void=void)
+    _require_below(rows, limit=num_rows, what="a predicted number")
+    _require_below(columns, limit=num_classes, what="an id of the ground truth")
+    return _table(rows, columns, num_pixels, shape=(num_rows, num_classes))
+
 
 def object_histograms(
-    objects: Shaped[numpy.ndarray, "H W"],
+    objects: Integer[numpy.ndarray, "H W"],
     *,
-    truth: UInt8[numpy.ndarray, "H W"],
+    truth: Integer[numpy.ndarray, "H W"],
     num_objects: int,
     num_classes: int,
 ) -> Int[numpy.ndarray, "objects_and_background classes"]:
     """Pixels of each class in each object: row i for object i, row 0 for whatever lies outside objects 1..num_objects. Void pixels of `truth` count nowhere."""
-    counted = truth != VOID_CLASS
-    numbers = objects[counted].astype(numpy.int64)
-    numbers[(numbers < 0) | (numbers > num_objects)] = 0
-    cells = numpy.bincount(numbers * num_classes + truth[counted], minlength=(num_objects + 1) * num_classes)
-    return cells.reshape(num_objects + 1, num_classes)
+    rows, columns, num_pixels = _counted_pairs(objects, truth, void=VOID_CLASS)
+    rows = numpy.where((rows < 0) | (rows > num_objects), 0, rows)
+    return _table(rows, columns, num_pixels, shape=(num_objects + 1, num_classes))
+
+
+Runs = tuple[Int[numpy.ndarray, " runs"], Int[numpy.ndarray, " runs"], Int[numpy.ndarray, " runs"]]
+"""(row, column, number of pixels) of each run of equal pairs."""
+
+
+def _counted_pairs(rows: Integer[numpy.ndarray, "*shape"], columns: Integer[numpy.ndarray, "*same"], *, void: int) -> Runs:
+    """Without those that are void."""
+    found = _pairs(rows.ravel(), columns.ravel())
+    counted = found[1] != void
+    return found[0][counted], found[1][counted], found[2][counted]
+
+
+def _pairs(rows: Integer[numpy.ndarray, " N"], columns: Integer[numpy.ndarray, " N"]) -> Runs:
+    """Maps are flat, so a photo has far fewer runs than pixels; where it has not, each pixel is a run."""
+    if not len(rows):
+        nothing = numpy.zeros(0, dtype=numpy.int64)
+        return nothing, nothing, nothing
+    changes = rows[1:] != rows[:-1]
+    changes |= columns[1:] != columns[:-1]
+    if numpy.count_nonzero(changes) * _RUNS_WORTH > len(rows):
+        return rows.astype(numpy.int64), columns.astype(numpy.int64), numpy.ones(len(rows), dtype=numpy.int64)
+    starts = numpy.concatenate([[0], numpy.flatnonzero(changes) + 1])
+    return rows[starts].astype(numpy.int64), columns[starts].astype(numpy.int64), numpy.diff(starts, append=len(rows))
+
+
+def _table(rows: numpy.ndarray, columns: numpy.ndarray, num_pixels: numpy.ndarray, *, shape: tuple[int, int]) -> Int[numpy.ndarray, "R C"]:
+    """Pixels of each pair. Float64 sums inside: exact for fewer than 2^53 pixels at once."""
+    cells = numpy.bincount(rows * shape[1] + columns, weights=num_pixels, minlength=shape[0] * shape[1])
+    return cells.astype(numpy.int64).reshape(shape)
+
+
+def _require_below(values: Int[numpy.ndarray, " N"], *, limit: int, what: str) -> None:
+    if len(values) and (values.min() < 0 or values.max() >= limit):
+        found = values[(values < 0) | (values >= limit)][0]
+        raise DataError(f"{what} must be in 0..{limit - 1}, got {found}; map it to a class or to void first")
 
 
 def cluster_confusion(
@@ -97,6 +173,12 @@ def counts_iou(counts: Int[numpy.ndarray, "*lead C 3"]) -> Float[numpy.ndarray, 
     """IoU of each class from its counts; 0 where it is neither predicted nor true."""
     union = counts[..., PREDICTED_PX] + counts[..., TRUE_PX] - counts[..., RIGHT]
     return counts[..., RIGHT] / numpy.maximum(union, 1)
+
+
+def pixel_accuracy(confusion: Int[numpy.ndarray, "C C"]) -> float:
+    """Share of the counted pixels whose predicted class is the true one; NaN without a pixel."""
+    num_pixels = confusion.sum()
+    return float(numpy.trace(confusion) / num_pixels) if num_pixels else numpy.nan
 
 
 def mean_iou(counts: Int[numpy.ndarray, "*lead C 3"], *, absent: Absent) -> Float[numpy.ndarray, "*lead"]:

@@ -1,7 +1,7 @@
 """Linear: a 1 x 1 convolution from features to classes, fitted on labelled training photos. The linear probe of MaskContrast, and a fast one.
 
 Features are those of the stores, each photo seen once and whole. The released code passes each photo through the network in every epoch, scaled and rotated at
-random; `mcdist finetune --trainable head` does that.
+random, which stored features cannot follow.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,6 @@ import numpy
 import torch
 from jaxtyping import Float, Float32, Int
 
-from mcdist.data.pictures.resize import resize_nearest
 from mcdist.errors import DataError
 from mcdist.evaluate.label_maps import LabelMaps
 from mcdist.evaluate.metrics.bootstrap import draws_of_miou
@@ -49,7 +48,7 @@ SUBJECTS = (TRAINED_DECODER, TRAINED_BACKBONE, INITIAL_BACKBONE, BACKBONE)
 PHOTOS_AT_ONCE = 8
 CELL_BYTES = 2**28
 """Sampled cells in memory."""
-MAX_CELLS = 100_000
+MAX_CELLS = 50_000
 
 PUBLISHED_SCHEDULE = Schedule(optimizer="sgd", lr=0.1, num_epochs=60, batch=16, momentum=0.9, weight_decay=1e-4, drops=(25,))
 
@@ -76,7 +75,7 @@ class FastSwitches:
     """`weight_decay`: of the mean loss, on standardised features, as the published probe has it on plain ones."""
 
     weight_decay: float = 1e-4
-    num_iterations: int = 200
+    num_iterations: int = 60
     max_cells: int = MAX_CELLS
     seed: int = 0
     fitted_on: str = "cells of --train-shards, each equally likely: at most max_cells, and 256 MiB"
@@ -243,10 +242,8 @@ def photo_confusions(fitted: Fitted, *, features: Column, maps: LabelMaps, size_
     for first in range(0, len(maps), PHOTOS_AT_ONCE):
         photos = range(first, min(first + PHOTOS_AT_ONCE, len(maps)))
         for photo, own in zip(photos, features.take(numpy.arange(photos.start, photos.stop)), strict=True):
-            truth = maps.own_size(photo)
-            predicted = pixel_classes(fitted.logits(own), size_px=(size_px, size_px))
-            own_size = resize_nearest(predicted, height=truth.shape[0], width=truth.shape[1])
-            found.append(pixel_confusion(own_size, truth=truth, num_rows=num_classes, num_classes=num_classes))
+            predicted = maps.at_own_size(photo, square=pixel_classes(fitted.logits(own), size_px=(size_px, size_px)))
+            found.append(pixel_confusion(predicted, truth=maps.own_size(photo), num_rows=num_classes, num_classes=num_classes))
     return numpy.stack(found)
 
 

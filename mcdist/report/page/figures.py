@@ -70,14 +70,8 @@ _NOT_DRAWN = ("epoch", "count/redrawn", "count/emptied", "count/dropped_objects"
 
 def curves_svg(records: Sequence[Record]) -> list[str]:
     """One small chart each, in reading order; a record name nobody knows gets its own. A page lays them out in as many columns as it has room for."""
-    by_name: dict[str, list[Record]] = {}
-    for record in records:
-        by_name.setdefault(record.name, []).append(record)
-    listed = (_loss_chart(by_name), *_CHARTS)
-    known = {name for chart in listed for name in chart.names}
-    others = [Chart(name, (name,)) for name in by_name if name not in known and name not in _NOT_DRAWN]
-    charts = [chart for chart in (*listed, *others) if any(name in by_name for name in chart.names)]
-    return [_curves(chart, by_name) for chart in charts]
+    by_name = _by_name(records)
+    return [_curves(chart, by_name) for chart in _all_charts(by_name) if any(name in by_name for name in chart.names)]
 
 
 def class_bars_svg(evaluation: Evaluation) -> str:
@@ -132,6 +126,66 @@ def confusion_svg(evaluation: Evaluation) -> str:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One line of a chart of values with their intervals."""
+
+    label: str
+    value: float
+    interval: tuple[float, float] | None
+    colour: str
+
+
+def intervals_svg(listed: Sequence[Measured], *, title: str, unit: str) -> str:
+    """A dot for each value and a bar for its 95 % interval over photos; where no interval is known the dot alone. Empty without values."""
+    if not listed:
+        return ""
+    ends = [end for one in listed for end in (one.value, *(one.interval or ()))]
+    room = 0.06 * (max(ends) - min(ends)) or 1.0
+    left = 16 + max(text_width(one.label, size=_SMALL) for one in listed)
+    axis = Axis(min(ends) - room, max(ends) + room, left, left + 420)
+    bottom = 34 + 24 * len(listed)
+    digits = 1 if unit == "%" else 3
+    return _render(
+        "intervals",
+        width=axis.end + 48,
+        height=bottom + 34,
+        axis=axis,
+        bottom=bottom,
+        title=title,
+        unit=unit,
+        dots=[(one, 34 + 24 * (place + 0.5), f"{one.value:.{digits}f}") for place, one in enumerate(listed)],
+    )
+
+
+def compared_curves_svg(trainings: Sequence[tuple[str, str, Sequence[Record]]]) -> list[str]:
+    """A small chart for each value that any training recorded: a line each of (label, colour, records). The legend has each label once."""
+    recorded = [(label, colour, _by_name(records)) for label, colour, records in trainings]
+    names = dict.fromkeys(name for _, _, by_name in recorded for name in by_name)
+    shown = {name: chart.floor for chart in _all_charts(names) for name in chart.names if name in names}
+    titles = {name: chart.title for chart in _all_charts(names) for name in chart.names if len(chart.names) == 1}
+    return [
+        _chart_svg(
+            titles.get(name, name), drawn=[(label, colour, by_name[name]) for label, colour, by_name in recorded if name in by_name], floor=floor, with_bands=False
+        )
+        for name, floor in shown.items()
+    ]
+
+
+def _by_name(records: Iterable[Record]) -> dict[str, list[Record]]:
+    by_name: dict[str, list[Record]] = {}
+    for record in records:
+        by_name.setdefault(record.name, []).append(record)
+    return by_name
+
+
+def _all_charts(names: Iterable[str]) -> list[Chart]:
+    """Every chart in reading order; a record name nobody knows gets its own."""
+    listed = (_loss_chart(names), *_CHARTS)
+    known = {name for chart in listed for name in chart.names}
+    return [*listed, *(Chart(name, (name,)) for name in names if name not in known and name not in _NOT_DRAWN)]
+
+
 def _loss_chart(names: Iterable[str]) -> Chart:
     """The sum, then every term that was recorded."""
     terms = [name for name in names if name.startswith("loss/")]
@@ -140,11 +194,18 @@ def _loss_chart(names: Iterable[str]) -> Chart:
 
 def _curves(chart: Chart, by_name: dict[str, list[Record]]) -> str:
     labels, colours = chart.labels or chart.names, line_colours(len(chart.names))
-    drawn = [(label, colour, make_curve(by_name[name])) for name, label, colour in zip(chart.names, labels, colours, strict=True) if name in by_name]
-    curves = [curve for _, _, curve in drawn]
-    unit = next(by_name[name][0].unit for name in chart.names if name in by_name)
-    low, high = _vertical_range(curves, floor=chart.floor)
-    top = 50.0 if len(drawn) > 1 else 32.0
+    drawn = [(label, colour, by_name[name]) for name, label, colour in zip(chart.names, labels, colours, strict=True) if name in by_name]
+    return _chart_svg(chart.title, drawn=drawn, floor=chart.floor)
+
+
+def _chart_svg(title: str, *, drawn: Sequence[tuple[str, str, list[Record]]], floor: float | None, with_bands: bool = True) -> str:
+    """A chart of (label, colour, records of one name) each."""
+    made = [(label, colour, make_curve(records)) for label, colour, records in drawn]
+    curves = [curve for _, _, curve in made]
+    unit = drawn[0][2][0].unit
+    low, high = _vertical_range(curves, floor=floor)
+    entries = list(dict.fromkeys((label, colour) for label, colour, _ in made))
+    top = 50.0 if len(entries) > 1 else 32.0
     vertical = Axis(low, high, 184.0, top)
     left = 12 + max(text_width(f"{tick:,.4g}", size=_SMALL) for tick in vertical.ticks())
     horizontal = _horizontal(curves, left=left)
@@ -152,11 +213,14 @@ def _curves(chart: Chart, by_name: dict[str, list[Record]]) -> str:
         "curves",
         width=374.0,
         height=210.0,
-        title=f"{chart.title} ({unit})" if unit else chart.title,
+        title=f"{title} ({unit})" if unit else title,
         horizontal=horizontal,
         vertical=vertical,
-        legend=_legend([(label, colour) for label, colour, _ in drawn], left=left) if len(drawn) > 1 else [],
-        lines=[(colour, *(shape(curve, horizontal, vertical) for shape in (_path, _band, _dots))) for _, colour, curve in drawn],
+        legend=_legend(entries, left=left) if len(entries) > 1 else [],
+        lines=[
+            (colour, _path(curve, horizontal, vertical), _band(curve, horizontal, vertical) if with_bands else "", _dots(curve, horizontal, vertical))
+            for _, colour, curve in made
+        ],
     )
 
 

@@ -6,11 +6,9 @@ Everything shown is escaped, since keys, paths and settings are untrusted text. 
 import base64
 import json
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from mcdist.errors import ConfigError, DataError
@@ -21,6 +19,7 @@ from mcdist.report.bad_samples import read_bad_samples
 from mcdist.report.jsonl import read_metrics
 from mcdist.report.page import figures
 from mcdist.report.page.rounds import round_lines
+from mcdist.report.page.templates import template
 from mcdist.report.pictures.clusters import cluster_files, cluster_number
 from mcdist.report.pictures.neighbours import neighbour_files
 from mcdist.report.pictures.panels import COLUMNS, panel_files, panel_key
@@ -64,14 +63,8 @@ def write_report(run_dir: RunDir) -> Path:
     """
     if not run_dir.root.is_dir():
         raise ConfigError(f"expected a run's folder at {run_dir.root}, found none; train first: mcdist train CONFIG run.dir={run_dir.root}")
-    write_atomically(run_dir.report, _template().render(_content(run_dir)).encode())
+    write_atomically(run_dir.report, template("report.html.jinja").render(_content(run_dir)).encode())
     return run_dir.report
-
-
-@cache
-def _template() -> Template:
-    text = Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8")
-    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(text)
 
 
 def _content(run_dir: RunDir) -> dict[str, Any]:

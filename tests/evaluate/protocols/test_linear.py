@@ -72,6 +72,7 @@ def test_published_takes_the_best_epoch_and_clean_the_last(stores, monkeypatch: 
     assert last.details["epoch"] == 8 and 1 <= best.details["epoch"] <= 8
     assert best.mean >= last.mean, "the slip can only help"
     published, clean = linear_published(JUDGE).switches, linear_clean(JUDGE).switches
+    assert isinstance(published, SgdSwitches) and isinstance(clean, SgdSwitches)
     assert published.checkpoint == "the best epoch on the judged photos" and clean.checkpoint == "the last epoch"
     assert published.schedule.num_epochs == 60 and published.schedule.lr_of(24) == 0.1 and published.schedule.lr_of(25) == pytest.approx(0.01)
 
