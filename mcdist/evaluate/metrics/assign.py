@@ -10,8 +10,6 @@ The field's ways, by the names that protocols print:
 
 from typing import Literal
 
-from typing import Literal
-
 import numpy
 from jaxtyping import Int
 from scipy.optimize import linear_sum_assignment
@@ -67,17 +65,3 @@ def _assigned(scores: numpy.ndarray, *, matching: str, unmatched: int) -> Int[nu
     rows, columns = linear_sum_assignment(scores, maximize=True)
     class_of[rows] = columns
     return class_of
-
-
-def assign_unmatched_to_first(confusion: Int[numpy.ndarray, "R C"], *, by: Literal["iou", "pixels"] = "iou") -> Int[numpy.ndarray, " R"]:
-    """The class of each row, any number of rows: one row a class as far as both go, so that the sum of IoU, or the number of pixels that agree, is the
-    largest; a row left over is class 0."""
-    rows, classes = linear_sum_assignment(pair_iou(confusion) if by == "iou" else confusion, maximize=True)
-    class_of = numpy.zeros(len(confusion), dtype=numpy.int64)
-    class_of[rows] = classes
-    return class_of
-
-
-def assign_by_precision(confusion: Int[numpy.ndarray, "R C"]) -> Int[numpy.ndarray, " R"]:
-    """The class of each row: the one with the largest share of the row's pixels, the first of several; class 0 for a row without pixels."""
-    return confusion.argmax(axis=1)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy
 from jaxtyping import Float16, UInt8
 
-from mcdist.evaluate.metrics.assign import assign_unmatched_to_first
+from mcdist.evaluate.metrics.assign import HUNGARIAN, assign
 from mcdist.evaluate.probes.label_transfer import rare_first, soft_vote
 from mcdist.evaluate.probes.patch_labels import class_frequencies, patch_counts
 from mcdist.evaluate.probes.upsampled import pixel_classes
@@ -80,7 +80,9 @@ class Hummingbird:
         facts: dict[str, Any] = {"num_memory": len(memory.bank), "half_precision_keys": memory.bank.half}
         if not self.switches.match_predictions:
             return [Judged([counts_of(maps, num_photos=len(source.maps), num_classes=num_classes)], facts)]
-        counts, class_of = matched_counts(maps, num_photos=len(source.maps), num_classes=num_classes, num_clusters=num_classes, match=assign_unmatched_to_first)
+        counts, class_of = matched_counts(
+            maps, num_photos=len(source.maps), num_classes=num_classes, num_clusters=num_classes, match=partial(assign, matching=HUNGARIAN)
+        )
         names = source.maps.names
         facts["classes_renamed_by_matching"] = {names[one]: names[other] for one, other in enumerate(class_of.tolist()) if one != other}
         return [Judged([counts], facts)]

@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float32, Int, UInt8
 from torch import Tensor
 
-from mcdist.data.pictures.resize import resize_nearest
 from mcdist.evaluate.probes.logistic import LinearClassifier, fit_logistic
 from mcdist.evaluate.probes.moments import LinearMap
 from mcdist.evaluate.probes.scratch import BLOCK_VALUES, Scratch
+from mcdist.evaluate.probes.upsampled import pixel_numbers
 from mcdist.evaluate.protocols.encoder_rows import Judged, encoder_rows
 from mcdist.evaluate.protocols.held_out import held_out, known, patch_classes
 from mcdist.evaluate.protocols.patch_pieces import PatchPieces, patch_pieces
@@ -110,7 +110,7 @@ class LogregProbe:
             classes = classifier.logits(torch.from_numpy(scaling.apply(piece.vectors))).argmax(dim=1).to(torch.uint8).numpy()
             truth = source.maps.squares(piece.photos.tolist(), size_px=source.size_px)
             for place, (photo, patches) in enumerate(zip(piece.photos.tolist(), classes.reshape(len(piece.photos), *source.grid), strict=True)):
-                counts.add(photo, resize_nearest(patches, height=source.size_px, width=source.size_px), truth=truth[place])
+                counts.add(photo, pixel_numbers(patches, size_px=(source.size_px, source.size_px)), truth=truth[place])
         return counts
 
 

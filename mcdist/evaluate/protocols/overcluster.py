@@ -12,11 +12,11 @@ from typing import ClassVar
 import numpy
 from jaxtyping import Float32, UInt8, UInt16
 
-from mcdist.data.pictures.resize import resize_nearest
-from mcdist.evaluate.metrics.assign import assign_by_precision, assign_unmatched_to_first
+from mcdist.evaluate.metrics.assign import HUNGARIAN, MAJORITY, assign
 from mcdist.evaluate.probes.lowest import Lowest
 from mcdist.evaluate.probes.moments import Moments, principal
 from mcdist.evaluate.probes.scratch import Scratch
+from mcdist.evaluate.probes.upsampled import pixel_numbers
 from mcdist.evaluate.protocols.encoder_rows import Judged, encoder_rows
 from mcdist.evaluate.protocols.patch_pieces import PatchPieces, patch_pieces
 from mcdist.evaluate.protocols.photo_terms import PhotoTerms
@@ -55,8 +55,8 @@ class Overcluster:
     name: str
     switches: OverclusterSwitches
     terms: PhotoTerms = PhotoTerms()
-    one_to_one: bool = True
-    """Hungarian on IoU, unmatched clusters are the first class; else each cluster is the class with most of its pixels (the highest precision)."""
+    matching: str = HUNGARIAN
+    """One to one by IoU, unmatched clusters are the first class; or MAJORITY: each cluster is the class with most of its pixels, the highest precision."""
     needs: ClassVar[frozenset[Need]] = frozenset({"patches", "truth", "label maps"})
 
     def judge(self, store: StoreView) -> list[Row]:
@@ -86,7 +86,7 @@ class Overcluster:
             ]
         facts = {
             "num_clusters": num_clusters,
-            "matching": "hungarian" if self.one_to_one else "majority",
+            "matching": self.matching,
             "num_patches": source.num_patches,
             "num_clustered": self._num_clustered(source, num_clusters=num_clusters),
             "num_dims": projection.num_dims,
@@ -117,7 +117,7 @@ class Overcluster:
             num_photos=len(source.maps),
             num_classes=num_classes,
             num_clusters=len(centres),
-            match=assign_unmatched_to_first if self.one_to_one else assign_by_precision,
+            match=partial(assign, matching=self.matching),
         )[0]
 
     def _maps(
@@ -128,9 +128,9 @@ class Overcluster:
         for photo, clusters in _by_photo(source, nearest):
             truth = source.maps.own_size(photo)
             if self.switches.truth_px is not None:
-                first = resize_nearest(truth, height=PUBLISHED_PX, width=PUBLISHED_PX)
-                truth = resize_nearest(first, height=self.switches.truth_px, width=self.switches.truth_px)
-            yield photo, resize_nearest(clusters.reshape(source.grid), height=truth.shape[0], width=truth.shape[1]), truth
+                first = pixel_numbers(truth, size_px=(PUBLISHED_PX, PUBLISHED_PX))
+                truth = pixel_numbers(first, size_px=(self.switches.truth_px, self.switches.truth_px))
+            yield photo, pixel_numbers(clusters.reshape(source.grid), size_px=(truth.shape[0], truth.shape[1])), truth
 
 
 def _by_photo(source: PatchPieces, blocks: Iterator[numpy.ndarray]) -> Iterator[tuple[int, numpy.ndarray]]:
@@ -169,7 +169,7 @@ def overcluster(number: str, *, published: bool) -> Callable[[JudgeSettings], Ov
             truth_px=TRUTH_PX if published else None,
         )
         terms = PhotoTerms(size_px=PUBLISHED_PX) if published else PhotoTerms()
-        return Overcluster(f"overcluster-{num_clusters}/{variant}", switches, terms=terms, one_to_one=one_to_one)
+        return Overcluster(f"overcluster-{num_clusters}/{variant}", switches, terms=terms, matching=HUNGARIAN if one_to_one else MAJORITY)
 
     how = "as Leopart's code: 256 patches a cluster, compared at 100 x 100" if published else "all patches, compared at the photos' own size"
     make.__doc__ = f"K-means of patches, K = {num_clusters}, {how}."

@@ -14,7 +14,7 @@ import numpy
 import torch
 from jaxtyping import Float32, UInt8
 
-from mcdist.evaluate.metrics.assign import assign_unmatched_to_first
+from mcdist.evaluate.metrics.assign import HUNGARIAN_PIXELS, assign
 from mcdist.evaluate.probes.centroid_probe import CentroidProbe, Centroids
 from mcdist.evaluate.probes.linear_probe import Batch, LinearProbe, Schedule, batches_of
 from mcdist.evaluate.probes.logistic import LinearClassifier
@@ -88,7 +88,7 @@ class SceneProbes:
                 best, steps = (probes, counts), (place + 1) * self.switches.round_steps
         assert best is not None, "there is at least one round"
         facts = {"steps": steps, "miou_percent_of_rounds": miou_percent if self.switches.best_round else [], "num_photos_fitted": len(train.photos)}
-        clusters = {**facts, "num_clusters": num_classes, "matching": "hungarian"}
+        clusters = {**facts, "num_clusters": num_classes, "matching": HUNGARIAN_PIXELS}
         averaged = source.averaged(store, encoder=encoder)
         return [
             Judged([best[1]], clusters, CLUSTER),
@@ -121,7 +121,7 @@ class SceneProbes:
 
     def _cluster_counts(self, source: PatchPieces, probes: Probes, *, num_classes: int) -> PixelCounts:
         maps = partial(self._maps, source, probes.centroids)
-        match = partial(assign_unmatched_to_first, by="pixels")
+        match = partial(assign, matching=HUNGARIAN_PIXELS)
         return matched_counts(maps, num_photos=len(source.maps), num_classes=num_classes, num_clusters=num_classes, match=match)[0]
 
     def _linear_counts(self, source: PatchPieces, probes: Probes, *, num_classes: int) -> PixelCounts:
