@@ -26,7 +26,7 @@ def test_each_size_has_its_peak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_protocol_no_better_than_chance_is_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    judged, fitted = (memory.generate(tmp_path / str(seed), num_photos=4, num_dims=8, seed=seed) for seed in (0, 1))
+    judged, fitted = (memory.generate(tmp_path / str(seed), num_photos=4, num_dims=8, grid=4, seed=seed) for seed in (0, 1))
     view = memory.view_of(judged, fitted=fitted)
 
     def blind(protocol: Any, view: Any, found: list[Any]) -> None:

@@ -7,6 +7,7 @@ import numpy
 import pytest
 import torch
 
+from mcdist.choices import PhotoInput
 from mcdist.data.shards.sample import Sample
 from mcdist.evaluate.extract.photos import prepare
 from mcdist.evaluate.extract.treated import augmented, centred_square, cut, drawn_colour, treated_photos
@@ -95,7 +96,7 @@ def test_the_mirrored_photos_features_are_mirrored_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["leopart", "hummingbird"])
-def test_published_augmentations_are_those_of_the_protocols(name: str) -> None:
+def test_published_augmentations_are_those_of_the_protocols(name: PhotoInput) -> None:
     augmentation = INPUTS[name].augmentation
     assert augmentation is not None
     assert (augmentation.num_passes, augmentation.crop_scale_min) == {"leopart": (25, 0.8), "hummingbird": (2, 0.5)}[name]

@@ -49,6 +49,6 @@ class Scratch:
         for first in range(0, self.num_rows, size):
             block = numpy.empty((min(size, self.num_rows - first), self.num_dims), dtype=numpy.float32)
             self._file.seek(first * self.num_dims * 4)
-            self._file.readinto(memoryview(block).cast("B"))
+            self._file.readinto(block.data.cast("B"))
             yield block
         self._file.seek(0, 2)

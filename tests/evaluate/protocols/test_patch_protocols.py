@@ -220,7 +220,12 @@ def test_encoders_with_the_same_maps_are_judged_once_and_have_a_row_each(perfect
     judged: list[str] = []
     protocol = fast("hummingbird/clean")
     before = type(protocol)._judge
-    monkeypatch.setattr(type(protocol), "_judge", lambda self, store, encoder: judged.append(encoder) or before(self, store, encoder))
+
+    def counting(self: Any, store: StoreView, encoder: str) -> Any:
+        judged.append(encoder)
+        return before(self, store, encoder)
+
+    monkeypatch.setattr(type(protocol), "_judge", counting)
     rows = protocol.judge(perfect)
     assert [row.subject.encoder for row in rows] == ["trained", "trained backbone", "initial", "initial backbone"] == judged
     assert protocol.quote(rows) == 0
