@@ -282,6 +282,8 @@ def extract_settings(config: Config, *, kept: Kept, with_truth: bool) -> Extract
         with_truth=with_truth,
         crf_alpha=evaluate.crf_alpha,
         label_maps=kept.label_maps and with_truth,
+        input=evaluate.input,
+        mirrored=kept.mirrored,
     )
 
 
@@ -323,6 +325,7 @@ def judge_settings(config: Config) -> JudgeSettings:
         mean_embedding_pca_dim=evaluate.mean_embedding_pca_dim,
         num_clusters=evaluate.cluster_numbers,
         num_seeds=evaluate.num_seeds,
+        memory_size=evaluate.memory_size,
         retrieval_classes=tuple(find_classes("voc7", key="evaluate.classes").ids)[1:],
     )
 

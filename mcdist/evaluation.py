@@ -11,7 +11,6 @@ from mcdist import build
 from mcdist.config.classes import find_classes
 from mcdist.config.config import Config
 from mcdist.config.file import config_of, dump_config, load_run_config
-from mcdist.data.loader import read_sample
 from mcdist.distributed import World
 from mcdist.errors import ConfigError
 from mcdist.evaluate.colours import embedding_colours
@@ -22,6 +21,7 @@ from mcdist.evaluate.metrics.labels import LabelMap, label_map
 from mcdist.evaluate.nearest import nearest_objects
 from mcdist.evaluate.object_map import object_map
 from mcdist.evaluate.painting import Painting
+from mcdist.evaluate.protocols.photo_terms import check_photos
 from mcdist.evaluate.protocols.protocol import Need, Protocol
 from mcdist.evaluate.protocols.registry import WITH_GROUPS, WITH_TRUTH, WITHOUT_TRUTH, make_protocols
 from mcdist.evaluate.settings import Kept
@@ -111,6 +111,7 @@ def _judged(
     """Extract what is not there yet, in `run_dir`, and judge it; None on all ranks but the first."""
     began_s = time.monotonic()
     chosen = make_protocols(protocols, settings=build.judge_settings(config))
+    check_photos(chosen, size_px=config.evaluate.size_px, photo_input=config.evaluate.input)
     world = build.build_world(config)
     try:
         with lost_ranks_explained(world=world):
@@ -169,7 +170,7 @@ def _train_labels(looker: Looker, *, labels: LabelMap) -> LabelMap:
 def _kept(protocols: Sequence[Protocol]) -> Kept:
     """What the stores have to keep for these protocols."""
     needs: set[Need] = set().union(*(protocol.needs for protocol in protocols))
-    return Kept(patches="patches" in needs, decoded="decoded" in needs, label_maps="label maps" in needs)
+    return Kept(patches="patches" in needs, decoded="decoded" in needs, label_maps="label maps" in needs, mirrored="mirrored patches" in needs)
 
 
 def _check_train_shards(shards: str, *, protocols: Sequence[Protocol]) -> None:
@@ -238,9 +239,9 @@ def _write_panels(judged: Judgement, looker: Looker, view: StoreView, *, out: Ru
 
 def _panels(looker: Looker, view: StoreView, *, places: Sequence[int], painting: Painting | None, colours: dict[int, numpy.ndarray]) -> Iterator[Panel]:
     if painting is not None:
+        photos = looker.photos(with_truth=view.truth is not None)
         for place in places:
-            sample = read_sample(looker.reader, place, with_segments=view.truth is not None)
-            yield make_panel(sample, photo=place, store=view, painting=painting, embedding=colours[place])
+            yield make_panel(photos.read(place), photo=place, store=view, painting=painting, embedding=colours[place])
 
 
 def _shown_neighbours(looker: Looker, one: Neighbours) -> ShownNeighbours:
@@ -250,4 +251,4 @@ def _shown_neighbours(looker: Looker, one: Neighbours) -> ShownNeighbours:
 
 def _shown(looker: Looker, example: Example) -> tuple[numpy.ndarray, tuple[float, float, float, float]]:
     """An example's photo, and where the object is in it."""
-    return read_sample(looker.reader, example.sample).photo.permute(1, 2, 0).numpy(), example.box
+    return looker.photos(with_truth=False).read(example.sample).photo.permute(1, 2, 0).numpy(), example.box

@@ -25,6 +25,8 @@ from mcdist.evaluate.extract.extract import EXTRACT_VERSION, extract, finish
 from mcdist.evaluate.extract.layout import aliases
 from mcdist.evaluate.extract.masks import logit_min_of
 from mcdist.evaluate.extract.photos import Photos, prepare
+from mcdist.evaluate.extract.treated import treated_photos
+from mcdist.evaluate.inputs import INPUTS, PLAIN
 from mcdist.evaluate.settings import ExtractSettings, Kept
 from mcdist.model.encoder import Encoder
 from mcdist.model.weights_digest import weights_digest
@@ -38,7 +40,7 @@ from mcdist.store.store import FeatureStore
 from mcdist.store.writer import StoreWriter, begin_store, find_store
 from mcdist.trained import encoder_of
 
-MAY_HAVE = ("patches", "decoded", "label_maps", "crf_alpha")
+MAY_HAVE = ("patches", "decoded", "label_maps", "mirrored", "crf_alpha")
 """A store that holds these serves who does not need them, too."""
 
 
@@ -54,6 +56,8 @@ class Looker:
     settings: ExtractSettings
     limit: int
     """Photos to look at, the first ones; 0 for all."""
+    augment: bool = False
+    """Whether they are looked at in the augmented passes of evaluate.input, which are for photos to fit on."""
     lone: bool = False
     """Of the encoder its backbone alone: there is no run, and both checkpoints are the published weights."""
 
@@ -69,8 +73,17 @@ class Looker:
 
     @property
     def num_photos(self) -> int:
-        """Those of the data set, unless `limit` says fewer."""
-        return min(self.limit or len(self.reader), len(self.reader))
+        """Those of the data set, unless `limit` says fewer; in every pass."""
+        return self.photos(with_truth=False).num_photos
+
+    def photos(self, *, with_truth: bool) -> Photos:
+        """The photos as evaluate.input has them."""
+        return treated_photos(
+            partial(read_sample, self.reader, with_segments=with_truth),
+            num_photos=min(self.limit or len(self.reader), len(self.reader)),
+            treatment=INPUTS[self.settings.input],
+            augment=self.augment,
+        )
 
 
 def embed_run(run_dir: RunDir, *, overrides: list[str], which: str, shards: str = "", out: Path | None = None, patches: bool = False) -> FeatureStore | None:
@@ -146,8 +159,8 @@ def look_at_train(looker: Looker, *, shards: str) -> Looker:
     reader = build.open_reader(shards, key="--train-shards", data=looker.config.data)
     if not reader.num_with(SEGMENTS_MEMBER):
         raise ConfigError(f"--train-shards {shards} must hold ground truth to fit a probe on, it holds none; build them with labels, without --no-labels")
-    settings = replace(looker.settings, with_truth=True)
-    return replace(looker, reader=reader, location=shards, settings=settings, limit=looker.config.evaluate.train_limit)
+    settings = replace(looker.settings, with_truth=True, mirrored=False)
+    return replace(looker, reader=reader, location=shards, settings=settings, limit=looker.config.evaluate.train_limit, augment=True)
 
 
 def extracted(looker: Looker, run_dir: RunDir, *, out: Path | None, world: World, console: Console) -> FeatureStore | None:
@@ -165,7 +178,7 @@ def extracted(looker: Looker, run_dir: RunDir, *, out: Path | None, world: World
     run_on_first(lambda: begin_store(folder, plan=plan), world=world)
     writer = StoreWriter(folder, plan=begun(folder))
     console.say(f"embedding {looker.num_photos:,} photos of {looker.location} after step {looker.step:,} into {folder}")
-    photos = Photos(read=partial(read_sample, looker.reader, with_segments=looker.settings.with_truth), num_photos=looker.num_photos)
+    photos = looker.photos(with_truth=looker.settings.with_truth)
     all_together(
         lambda: extract(
             photos,
@@ -207,7 +220,7 @@ def photo_console(looker: Looker, *, world: World) -> Console:
 def _encoders(looker: Looker, *, world: World) -> Encoders:
     if looker.lone:
         backbone = _encoder(looker.config, looker.trained.tensors, world=world).backbone
-        return LoneBackbone(backbone, device=world.device, mean=backbone.mean, std=backbone.std)
+        return LoneBackbone(backbone, device=world.device, mean=backbone.mean, std=INPUTS[looker.settings.input].std or backbone.std)
     trained, initial = (_encoder(looker.config, checkpoint.tensors, world=world) for checkpoint in (looker.trained, looker.initial))
     return EncoderPair(
         trained=trained,
@@ -215,7 +228,7 @@ def _encoders(looker: Looker, *, world: World) -> Encoders:
         step=looker.step,
         device=world.device,
         mean=trained.backbone.mean,
-        std=trained.backbone.std,
+        std=INPUTS[looker.settings.input].std or trained.backbone.std,
         shared_backbone=equal_weights(trained.backbone, initial.backbone),
         num_groups=tuple(looker.config.groups.num_groups) if looker.has_groups else (),
     )
@@ -224,11 +237,12 @@ def _encoders(looker: Looker, *, world: World) -> Encoders:
 def trained_maps(looker: Looker, *, places: Sequence[int]) -> list[numpy.ndarray]:
     """The trained encoder's feature map [h, w, D] of a few photos, by this process alone, on the CPU; of a lone backbone its own."""
     encoder = encoder_of(looker.config, looker.trained.tensors, device=torch.device("cpu"))
+    photos, treatment = looker.photos(with_truth=False), INPUTS[looker.settings.input]
     maps = []
     with evaluating(encoder):
         for place in places:
-            image = prepare(read_sample(looker.reader, place), size_px=looker.settings.size_px, with_truth=False).image
-            features = encoder.backbone(normalise(image[None], mean=encoder.backbone.mean, std=encoder.backbone.std))
+            image = prepare(photos.read(place), size_px=looker.settings.size_px, with_truth=False, interpolation=treatment.interpolation).image
+            features = encoder.backbone(normalise(image[None], mean=encoder.backbone.mean, std=treatment.std or encoder.backbone.std))
             found = features if looker.lone else encoder.head(features).features
             maps.append(found[0].permute(1, 2, 0).float().numpy())
     return maps
@@ -265,6 +279,8 @@ def _plan(looker: Looker) -> StorePlan:
             "decoded": settings.decoded,
             "label_maps": settings.label_maps,
             **({"crf_alpha": settings.crf_alpha} if settings.crf_alpha else {}),
+            "mirrored": settings.mirrored,
+            **({} if settings.input == PLAIN else {"input": settings.input, "num_passes": INPUTS[settings.input].num_passes if looker.augment else 1}),
         },
         num_photos=looker.num_photos,
         chunk=chunk // settings.batch * settings.batch,

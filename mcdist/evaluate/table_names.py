@@ -53,3 +53,8 @@ def segments_of(num_groups: int, *, after_crf: bool = False) -> str:
 def patches_of(encoder: str) -> str:
     """The column of a photo's features in fp16, [h, w, D]."""
     return f"patches/{encoder}"
+
+
+def mirrored_of(encoder: str) -> str:
+    """The column of a mirrored photo's features in fp16, mirrored back, [h, w, D]."""
+    return f"mirrored/{encoder}"

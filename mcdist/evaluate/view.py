@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mcdist.errors import DataError
 from mcdist.evaluate.label_maps import LabelMaps
-from mcdist.evaluate.table_names import BOX, DROPPED, ID, LABELS, LOST, PHOTO, SEGMENTS, patches_of, segments_of, vectors_of
+from mcdist.evaluate.table_names import BOX, DROPPED, ID, LABELS, LOST, PHOTO, SEGMENTS, mirrored_of, patches_of, segments_of, vectors_of
 from mcdist.evaluate.truth import Truth
 from mcdist.records import Example, Subject
 from mcdist.records.names import BACKBONE, ENCODERS, MASKS, TRAINED_DECODER, UNIT_MEAN
@@ -60,6 +60,11 @@ class StoreView:
         if self.train is None:
             raise DataError(f"a probe needs other photos with ground truth than those of {self.dataset}; name their shards with --train-shards")
         return self.train
+
+    @property
+    def has_mirrored(self) -> bool:
+        """Whether the store holds the feature maps of the mirrored photos."""
+        return all(self.store.has(PHOTOS, mirrored_of(encoder)) for encoder in self.encoders)
 
     @property
     def has_decoded(self) -> bool:

@@ -38,6 +38,11 @@ RETRIEVAL_21_PUBLISHED, RETRIEVAL_21_CLEAN = "maskcontrast-retrieval-21/publishe
 RETRIEVAL_7_PUBLISHED, RETRIEVAL_7_CLEAN = "maskcontrast-retrieval-7/published", "maskcontrast-retrieval-7/clean"
 LINEAR_PUBLISHED, LINEAR_CLEAN, LINEAR_FAST = "maskcontrast-linear/published", "maskcontrast-linear/clean", "maskcontrast-linear-fast"
 OBJECT_ACCURACY = "object-accuracy"
+OVERCLUSTER = tuple(f"overcluster-{number}" for number in ("classes", "21", "300", "500"))
+LINEAR_100, HUMMINGBIRD, KNN_PROBE, LOGREG_PROBE, SCENE_PROBES = "linear-100", "hummingbird", "knn-probe", "logreg-probe", "scene-probes"
+PUBLISHED, CLEAN = "/published", "/clean"
+"""Ends of the names of a protocol with the slips of its released code, and without them."""
+PATCH_PROTOCOLS = tuple(name + end for name in (*OVERCLUSTER, LINEAR_100, HUMMINGBIRD, KNN_PROBE, LOGREG_PROBE, SCENE_PROBES) for end in (PUBLISHED, CLEAN))
 PROTOCOLS = (
     MASKCONTRAST_KMEANS,
     MEAN_EMBEDDING,
@@ -52,6 +57,7 @@ PROTOCOLS = (
     LINEAR_PUBLISHED,
     LINEAR_CLEAN,
     LINEAR_FAST,
+    *PATCH_PROTOCOLS,
 )
 
 DAVIS_PROPAGATION, DAVIS_PROPAGATION_DINOV3 = "davis-propagation", "davis-propagation/dinov3"

@@ -17,6 +17,7 @@ from mcdist.evaluate.extract.measure import Batch, Columns, concatenated
 from mcdist.evaluate.extract.photos import Photos, Prepared, prepared_batches
 from mcdist.evaluate.extract.pool import pool_objects
 from mcdist.evaluate.extract.segments import group_maps
+from mcdist.evaluate.inputs import INPUTS
 from mcdist.evaluate.settings import ExtractSettings
 from mcdist.records.names import PREDICTED, PROPOSALS
 from mcdist.store.store import FeatureStore
@@ -56,6 +57,7 @@ def extract(
         size_px=settings.size_px,
         with_truth=settings.with_truth,
         num_workers=num_workers,
+        interpolation=INPUTS[settings.input].interpolation,
     )
     with closing(prepared), evaluating(*encoders.modules):
         for place, chunk in batches.items():
@@ -91,6 +93,8 @@ def extract_batch(photos: list[Prepared], *, first: int, encoders: Encoders, set
             batch.add_crf_segments(embedded, num_groups=encoders.num_groups, foreground=logits, alpha=settings.crf_alpha)
     if settings.patches:
         batch.add_patches(embedded)
+    if settings.mirrored:
+        batch.add_mirrored(embed(images.flip(-1), encoders=encoders, predicted_by=settings.predicted_by))
     if embedded.decoded is not None:
         batch.add_decoded(embedded.decoded)
     if settings.label_maps:

@@ -16,6 +16,7 @@ from mcdist.evaluate.table_names import (
     PHOTO,
     SALIENCY,
     WIDTH,
+    mirrored_of,
     patches_of,
     segments_of,
     vectors_of,
@@ -36,6 +37,8 @@ def layout(encoders: Encoders, *, settings: ExtractSettings) -> dict[str, list[s
         objects.append(HISTOGRAM)
     if settings.patches:
         photos += [patches_of(encoder) for encoder in encoders.names]
+    if settings.mirrored:
+        photos += [mirrored_of(encoder) for encoder in encoders.names]
     if settings.decoded and predicts:
         photos.append(patches_of(TRAINED_DECODER))
     tables = {PHOTOS: photos, **{masks: list(objects) for masks in encoders.masks}}
@@ -46,4 +49,5 @@ def aliases(encoders: Encoders, *, settings: ExtractSettings) -> tuple[tuple[str
     """(table, column, column with the same values) of encoders whose features are those of another one."""
     names = encoders.aliases.items()
     vectors = [(masks, vectors_of(pooling, alias), vectors_of(pooling, source)) for masks in MASKS for pooling in POOLINGS for alias, source in names]
-    return (*vectors, *((PHOTOS, patches_of(alias), patches_of(source)) for alias, source in names if settings.patches))
+    maps = [name for name, kept in ((patches_of, settings.patches), (mirrored_of, settings.mirrored)) if kept]
+    return (*vectors, *((PHOTOS, name(alias), name(source)) for name in maps for alias, source in names))

@@ -29,6 +29,7 @@ from mcdist.evaluate.table_names import (
     PHOTO,
     SALIENCY,
     WIDTH,
+    mirrored_of,
     patches_of,
     segments_of,
     vectors_of,
@@ -63,11 +64,16 @@ class Batch:
     def add_patches(self, embedded: EmbeddedPhotos) -> None:
         """The feature maps in fp16, channels last: [h, w, D] a photo."""
         for encoder, features in embedded.features.items():
-            self._add_patches(features, encoder=encoder)
+            self._add_patches(features, encoder=encoder, column=patches_of(encoder))
+
+    def add_mirrored(self, embedded: EmbeddedPhotos) -> None:
+        """The feature maps of the mirrored photos, mirrored back."""
+        for encoder, features in embedded.features.items():
+            self._add_patches(features.flip(-1), encoder=encoder, column=mirrored_of(encoder))
 
     def add_decoded(self, decoded: Float[Tensor, "B C h w"]) -> None:
         """What the trained embedding is linear in, as `add_patches` has feature maps."""
-        self._add_patches(decoded, encoder=TRAINED_DECODER)
+        self._add_patches(decoded, encoder=TRAINED_DECODER, column=patches_of(TRAINED_DECODER))
 
     def add_label_maps(self) -> None:
         """The ground truth itself, of every pixel."""
@@ -75,10 +81,10 @@ class Batch:
             assert photo.truth is not None, "photos were prepared with their ground truth"
             self._add(LABELS, {ID: photo.truth.numpy().ravel()})
 
-    def _add_patches(self, features: Float[Tensor, "B _ h w"], *, encoder: str) -> None:
+    def _add_patches(self, features: Float[Tensor, "B _ h w"], *, encoder: str, column: str) -> None:
         patches = features.permute(0, 2, 3, 1).half()
         self._require_finite(bool(torch.isfinite(patches).all()), encoder=encoder)
-        self._add(PHOTOS, {patches_of(encoder): patches.cpu().numpy()})
+        self._add(PHOTOS, {column: patches.cpu().numpy()})
 
     def add_segments(self, maps: dict[int, Int16[Tensor, "B S S"]]) -> None:
         """Pixels by group and id of the ground truth, at the photo's own size, of each set of groups."""

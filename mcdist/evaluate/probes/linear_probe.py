@@ -58,20 +58,39 @@ def pixel_loss(logits: Float32[Tensor, "B h w C"], *, labels: UInt8[Tensor, "B S
     return cross_entropy(pixels, targets, ignore_index=VOID_CLASS)
 
 
-def train_linear(batches: Callable[[int], Iterator[Batch]], *, num_dims: int, num_classes: int, schedule: Schedule, seed: int) -> Iterator[LinearClassifier]:
-    """The classifier after each epoch; `batches(epoch)` gives the epoch's photos. Weights start as N(0, .01), the bias as 0.
+class LinearProbe:
+    """`step` by step: weights that start as N(0, .01), a bias that starts as 0, and the optimiser of a schedule."""
 
-    The same batches and seed give the same classifiers on one machine. Memory: one batch with its upsampled logits.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    weights = (INITIAL_STD * torch.randn(num_dims, num_classes, generator=generator)).requires_grad_()
-    bias = torch.zeros(num_classes, requires_grad=True)
-    optimizer = schedule.make([weights, bias])
+    def __init__(self, *, num_dims: int, num_classes: int, schedule: Schedule, seed: int) -> None:
+        """The same seed and batches give the same classifier on one machine."""
+        generator = torch.Generator().manual_seed(seed)
+        self._weights = (INITIAL_STD * torch.randn(num_dims, num_classes, generator=generator)).requires_grad_()
+        self._bias = torch.zeros(num_classes, requires_grad=True)
+        self._schedule, self._optimizer = schedule, schedule.make([self._weights, self._bias])
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Set the learning rate of an epoch, counted from 0."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._schedule.lr_of(epoch)
+
+    def step(self, batch: Batch) -> None:
+        """One step on one batch."""
+        features, labels = batch
+        self._optimizer.zero_grad()
+        pixel_loss(features @ self._weights + self._bias, labels=labels).backward()
+        self._optimizer.step()
+
+    @property
+    def classifier(self) -> LinearClassifier:
+        """The one of now."""
+        return LinearClassifier(self._weights.detach().clone(), self._bias.detach().clone())
+
+
+def train_linear(batches: Callable[[int], Iterator[Batch]], *, num_dims: int, num_classes: int, schedule: Schedule, seed: int) -> Iterator[LinearClassifier]:
+    """The classifier after each epoch; `batches(epoch)` gives the epoch's photos. Memory: one batch with its upsampled logits."""
+    probe = LinearProbe(num_dims=num_dims, num_classes=num_classes, schedule=schedule, seed=seed)
     for epoch in range(schedule.num_epochs):
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.lr_of(epoch)
-        for features, labels in batches(epoch):
-            optimizer.zero_grad()
-            pixel_loss(features @ weights + bias, labels=labels).backward()
-            optimizer.step()
-        yield LinearClassifier(weights.detach().clone(), bias.detach().clone(), num_passes=epoch + 1)
+        probe.begin_epoch(epoch)
+        for batch in batches(epoch):
+            probe.step(batch)
+        yield probe.classifier

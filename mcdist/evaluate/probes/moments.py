@@ -45,11 +45,12 @@ class Moments:
 
 @dataclass(frozen=True, slots=True)
 class LinearMap:
-    """x -> (x - mean) / std, then onto `directions [D, d]` where there are any."""
+    """x -> (x - mean) / std, then onto `directions [D, d]` where there are any, which hold `explained_percent` of the variance."""
 
     mean: Float32[numpy.ndarray, " D"]
     std: Float32[numpy.ndarray, " D"]
     directions: Float32[numpy.ndarray, "D d"] | None = None
+    explained_percent: float = 100.0
 
     @property
     def num_dims(self) -> int:
@@ -79,4 +80,6 @@ def principal(moments: Moments, *, dim: int) -> LinearMap:
     kept = directions[:, ::-1][:, :num_kept]
     largest = numpy.take_along_axis(kept, numpy.abs(kept).argmax(axis=0)[None], axis=0)
     kept = kept * numpy.where(largest < 0, -1.0, 1.0)
-    return LinearMap(moments.mean.astype(numpy.float32), moments.std.astype(numpy.float32), numpy.ascontiguousarray(kept, dtype=numpy.float32))
+    explained = 100 * variance[::-1][:num_kept].sum() / variance.sum() if num_varying else 100.0
+    directions = numpy.ascontiguousarray(kept, dtype=numpy.float32)
+    return LinearMap(moments.mean.astype(numpy.float32), moments.std.astype(numpy.float32), directions, explained_percent=float(explained))

@@ -1,12 +1,14 @@
-"""Upsampled: logits on a grid to the class of every pixel, in bands of rows so that memory does not grow with pixels times classes."""
+"""Upsampled: logits, or numbers, on a grid to the class of every pixel, in bands of rows so that memory does not grow with pixels times classes."""
 
 from functools import lru_cache
 
 import numpy
 import torch
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32, Shaped, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
+
+from mcdist.data.pictures.resize import resize_nearest
 
 LOGITS_AT_ONCE = 2**23
 """Upsampled logits in memory at a time, 32 MiB."""
@@ -21,6 +23,11 @@ def pixel_classes(logits: Float[numpy.ndarray, "h w C"], *, size_px: tuple[int, 
     flat = across.reshape(height, -1)
     found = [(rows.T @ flat).view(-1, size_px[1], num_classes).argmax(dim=2).to(torch.uint8) for rows in rows_hH.split(band, dim=1)]
     return torch.cat(found).numpy()
+
+
+def pixel_numbers(patches: Shaped[numpy.ndarray, "h w"], *, size_px: tuple[int, int]) -> Shaped[numpy.ndarray, "H W"]:
+    """The number of the patch under the centre of each pixel, for size_px = (H, W); smaller than the grid too."""
+    return resize_nearest(patches, height=size_px[0], width=size_px[1])
 
 
 @lru_cache(maxsize=64)

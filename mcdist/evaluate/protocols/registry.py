@@ -9,12 +9,14 @@ from mcdist.evaluate.protocols.linear import linear_clean, linear_fast, linear_p
 from mcdist.evaluate.protocols.object_accuracy import object_accuracy
 from mcdist.evaluate.protocols.object_graph import object_graph
 from mcdist.evaluate.protocols.object_kmeans import maskcontrast_kmeans, mean_embedding
+from mcdist.evaluate.protocols.patch_makers import PATCH_MAKERS
 from mcdist.evaluate.protocols.protocol import Need, Protocol
 from mcdist.evaluate.protocols.retrieval import retrieval_7_clean, retrieval_7_published, retrieval_21_clean, retrieval_21_published
 from mcdist.evaluate.protocols.unlabelled_clusters import unlabelled_clusters
 from mcdist.evaluate.settings import JudgeSettings
 from mcdist.evaluate.view import StoreView
 from mcdist.records.names import (
+    CLEAN,
     GROUP_SEGMENTS,
     LINEAR_CLEAN,
     LINEAR_FAST,
@@ -23,6 +25,7 @@ from mcdist.records.names import (
     MEAN_EMBEDDING,
     OBJECT_ACCURACY,
     OBJECT_GRAPH,
+    PUBLISHED,
     RETRIEVAL_7_CLEAN,
     RETRIEVAL_7_PUBLISHED,
     RETRIEVAL_21_CLEAN,
@@ -44,6 +47,7 @@ MAKERS: dict[str, Callable[[JudgeSettings], Protocol]] = {
     LINEAR_PUBLISHED: linear_published,
     LINEAR_CLEAN: linear_clean,
     LINEAR_FAST: linear_fast,
+    **PATCH_MAKERS,
 }
 """The first line of a maker's docstring says what the protocol measures; the others, if any, its source and its slips."""
 
@@ -54,12 +58,12 @@ WITHOUT_TRUTH = (UNLABELLED_CLUSTERS,)
 
 
 def make_protocols(names: Sequence[str], *, settings: JudgeSettings) -> tuple[Protocol, ...]:
-    """The protocols of these names, each once.
+    """The protocols of these names, each once; `hummingbird` alone is both hummingbird/published and hummingbird/clean.
 
     Raises:
         ConfigError: no protocol of that name; the nearest one is named.
     """
-    return tuple(_maker(name)(settings) for name in dict.fromkeys(names))
+    return tuple(_maker(name)(settings) for name in dict.fromkeys(whole for name in names for whole in _variants(name)))
 
 
 def summary_of(name: str) -> str:
@@ -85,6 +89,7 @@ def _held(store: StoreView) -> set[Need]:
     offered: dict[Need, bool] = {
         "objects": True,
         "patches": store.has_patches,
+        "mirrored patches": store.has_mirrored,
         "decoded": store.has_decoded,
         "groups": bool(store.group_numbers),
         "truth": store.truth is not None,
@@ -92,6 +97,11 @@ def _held(store: StoreView) -> set[Need]:
         "train labels": store.train is not None,
     }
     return {need for need, is_held in offered.items() if is_held}
+
+
+def _variants(name: str) -> tuple[str, ...]:
+    """A name that stands for a protocol with its slips and without: both."""
+    return tuple(name + end for end in (PUBLISHED, CLEAN)) if name + PUBLISHED in MAKERS else (name,)
 
 
 def _maker(name: str) -> Callable[[JudgeSettings], Protocol]:

@@ -42,27 +42,36 @@ def fit_centres_of_blocks(blocks: Blocks, *, num_clusters: int, seed: int, num_s
         running = [start for start in starts if not start.settled]
         if not running:
             break
-        for start, (sums, sizes, objective) in zip(running, _passed(blocks, starts=running), strict=True):
-            start.settled = objective >= start.objective and not start.refilled
+        for start, own in zip(running, _passed(blocks, starts=running), strict=True):
+            start.settled = own.objective >= start.objective and not start.refilled
             if not start.settled:
-                start.objective, start.centres, start.refilled = objective, _moved(sums, sizes=sizes), bool((sizes == 0).any())
+                start.objective, start.centres, start.refilled = own.objective, _moved(own.sums, sizes=own.sizes), bool((own.sizes == 0).any())
     last = _passed(blocks, starts=starts)
-    best = min(range(num_starts), key=lambda place: last[place][2])
-    return Centres(centres=starts[best].centres, objective=last[best][2])
+    best = min(range(num_starts), key=lambda place: last[place].objective)
+    return Centres(centres=starts[best].centres, objective=last[best].objective)
 
 
-def _passed(blocks: Blocks, *, starts: list[_Start]) -> list[tuple[Float[numpy.ndarray, "K D"], Int[numpy.ndarray, " K"], float]]:
-    """For each start (sum of the vectors of each cluster, their number, sum of squared distances) in one pass."""
-    found = [[numpy.zeros(start.centres.shape), numpy.zeros(len(start.centres), dtype=numpy.int64), 0.0] for start in starts]
+@dataclass(slots=True)
+class _Pass:
+    """What one pass found: the sum of the vectors of each cluster, their number, and the sum of squared distances."""
+
+    sums: Float[numpy.ndarray, "K D"]
+    sizes: Int[numpy.ndarray, " K"]
+    objective: float = 0.0
+
+
+def _passed(blocks: Blocks, *, starts: list[_Start]) -> list[_Pass]:
+    """All starts in one pass."""
+    found = [_Pass(numpy.zeros(start.centres.shape), numpy.zeros(len(start.centres), dtype=numpy.int64)) for start in starts]
     faiss = load_faiss()
     for block in blocks():
-        for start, counts in zip(starts, found, strict=True):
+        for start, own in zip(starts, found, strict=True):
             with faiss_threads(faiss, num_products=block.size * len(start.centres)):
                 distance, cluster = faiss.knn(block, start.centres, 1)
-            counts[0] += _sums(block, cluster=cluster[:, 0], num_clusters=len(start.centres))
-            counts[1] += numpy.bincount(cluster[:, 0], minlength=len(start.centres))
-            counts[2] += float(distance.sum(dtype=numpy.float64))
-    return [(sums, sizes, objective) for sums, sizes, objective in found]
+            own.sums += _sums(block, cluster=cluster[:, 0], num_clusters=len(start.centres))
+            own.sizes += numpy.bincount(cluster[:, 0], minlength=len(start.centres))
+            own.objective += float(distance.sum(dtype=numpy.float64))
+    return found
 
 
 def _sums(block: Float32[numpy.ndarray, "B D"], *, cluster: Int[numpy.ndarray, " B"], num_clusters: int) -> Float[numpy.ndarray, "K D"]:
