@@ -6,7 +6,8 @@ over the same number of photos see the same resamplings, in order: the differenc
 integers. Efron 1979; percentile intervals as in Efron and Tibshirani 1993, chapter 13.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy
 from jaxtyping import Float, Float32, Int
@@ -23,7 +24,7 @@ _EXACT_BELOW = 2**53
 
 
 def draws_of_miou(
-    counts: Sequence[Int[numpy.ndarray, "P C 3"]], *, absent: Absent = "left out", num_draws: int = NUM_DRAWS, seed: int = SEED
+    counts: Iterable[Int[numpy.ndarray, "P C 3"]], *, absent: Absent = "left out", num_draws: int = NUM_DRAWS, seed: int = SEED
 ) -> tuple[float, ...]:
     """mIoU in % of each resampling, mean over the repetitions: the `draws` of a Row.
 
@@ -36,9 +37,9 @@ def draws_of_miou(
 
     Cost: num_draws x P x 3 C multiplications a repetition. Extra memory: 16 MiB and one piece of the counts, whatever the number of photos.
     """
-    if not len(counts) or not len(counts[0]):
+    scores = [100 * mean_iou(resampled_totals(one, num_draws=num_draws, seed=seed), absent=absent) for one in counts if len(one)]
+    if not scores:
         return ()
-    scores = [100 * mean_iou(resampled_totals(one, num_draws=num_draws, seed=seed), absent=absent) for one in counts]
     return _as_draws(numpy.mean(scores, axis=0))
 
 
@@ -59,7 +60,7 @@ def resampled_totals(counts: Int[numpy.ndarray, "P *rest"], *, num_draws: int = 
     num_photos, rest = counts.shape[0], counts.shape[1:]
     flat = counts.reshape(num_photos, -1)
     is_exact = num_photos * int(flat.max(initial=0)) < _EXACT_BELOW
-    dtype = numpy.float64 if is_exact else numpy.int64  # float64 products run in BLAS
+    dtype: Any = numpy.float64 if is_exact else numpy.int64  # float64 products run in BLAS
     totals = []
     for weights in _weights(num_photos, num_draws=num_draws, seed=seed):
         total = numpy.zeros((len(weights), flat.shape[1]), dtype=dtype)

@@ -76,7 +76,7 @@ def matched_row(protocol: str, subject: Subject, *, counts: MaskCounts, found: S
         "confusion": found[0].confusion.tolist(),
     }
     values = tuple(float(value) for value in iou_percent[:, counts.present].mean(axis=1))
-    draws = draws_of_miou([photo_counts(one.class_of_object, one.class_of_background, counts=counts) for one in found])
+    draws = draws_of_miou(photo_counts(one.class_of_object, one.class_of_background, counts=counts) for one in found)
     return Row(protocol=protocol, subject=subject, metric=MIOU, unit="%", values=values, details=details, draws=draws)
 
 
