@@ -18,6 +18,7 @@ class Backbone(nn.Module, ABC):
     `blocks()` may be fewer than `num_blocks`. `level_channels`: of those last `levels` that are on the grid of the features, in order, where
     several are; `num_levels` of them are joined in what `forward` returns. `last_convolution` leads from the features to what the network's
     own classifier averages, on the same grid; None for a network without one, and for one that is dilated, since it was trained on the native grid.
+    `debias` takes from the features what they say about the position alone; None where it was not asked for.
     """
 
     stride: int
@@ -29,10 +30,12 @@ class Backbone(nn.Module, ABC):
     level_channels: tuple[int, ...] = ()
     num_levels: int = 1
     last_convolution: nn.Module | None
+    debias: nn.Module | None
 
     def __init__(self) -> None:
         super().__init__()
         self.last_convolution = None
+        self.debias = None
 
     def join_levels(self, num_levels: int) -> None:
         """Let `forward` return the last `num_levels` feature maps, end to end along the channels; `num_channels` follows. After `keep_first`.
