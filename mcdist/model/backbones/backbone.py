@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mcdist.choices import FinalNorm
 from mcdist.errors import ConfigError
 from mcdist.types import Rgb
 
@@ -51,6 +52,15 @@ class Backbone(nn.Module, ABC):
             )
         self.num_levels = num_levels
         self.num_channels = sum(self.level_channels[-num_levels:]) or self.num_channels
+
+    def set_final_norm(self, final_norm: FinalNorm) -> None:
+        """Say what a ViT's final norm is applied to; other backbones have none.
+
+        Raises:
+            ConfigError: not "last", and this is no ViT.
+        """
+        if final_norm != "last":
+            raise ConfigError(f"model.final_norm={final_norm} is for ViTs, this backbone has no final norm; use model.final_norm=last")
 
     def joined(self, levels: list[Float[Tensor, "B _ h w"]]) -> Float[Tensor, "B C h w"]:
         """The last `num_levels` of them as one map."""

@@ -32,7 +32,7 @@ class EvenConv2d(nn.Conv2d):
     Cell (y, x) of the result sees what the strided convolution saw from there, so the strided network's cells are among those of the dilated one.
     """
 
-    def forward(self, input: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:  # noqa: A002 - torch's own name
+    def forward(self, input: Float[Tensor, "B C h w"]) -> Float[Tensor, "B E h w"]:  # noqa: A002 - torch's own name
         """On the same grid."""
         missing = int(self.dilation[0]) * (int(self.kernel_size[0]) - 1)
         before = missing // 2

@@ -49,8 +49,3 @@ def merge_lora(module: nn.Module) -> int:
     for layer in layers:
         parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
     return len(layers)
-
-
-def has_lora(module: nn.Module) -> bool:
-    """Whether any layer learns through LowRank."""
-    return any(isinstance(part, LowRank) for part in module.modules())

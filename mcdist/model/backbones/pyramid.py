@@ -3,7 +3,6 @@
 It keeps timm's parameter names, so that a file of timm's fits. What it is made of is seen in one forward and backward pass of a small image.
 """
 
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,34 +33,38 @@ class Pyramid(Backbone):
     def __init__(self, network: Any, *, native: bool = False) -> None:
         super().__init__()
         self.network = network
-        maps, used = _probe(network)
-        self.map_strides = tuple(PROBE_PX[0] // size for _, size in maps)
-        self.map_channels = tuple(channels for channels, _ in maps)
+        maps = _probe(network)
+        self.map_strides = tuple(PROBE_PX[0] // int(level.shape[2]) for level in maps)
+        self.map_channels = tuple(int(level.shape[1]) for level in maps)
         self.num_blocks = len(maps)
         reaches = [number for number, stride in enumerate(self.map_strides, start=1) if stride >= STRIDE]
         self.least_blocks = reaches[0] if reaches else self.num_blocks
-        self.native = native
+        self.native, self.num_blocks_used, self.coarsest = native, self.num_blocks, max(self.map_strides)
         self.mean, self.std = (_colour(network.pretrained_cfg[name]) for name in ("mean", "std"))
-        for parameter in network.parameters():
-            parameter.requires_grad_(parameter in used)
-        self._follow()
+        self._follow(maps)
 
-    def _follow(self) -> None:
-        """What depends on how many maps are used."""
+    def _follow(self, maps: list[Tensor]) -> None:
+        """What depends on the maps that are used: the grid, and which parameters can learn."""
         last = self.map_strides[self.num_blocks_used - 1]
         self.stride = last if self.native else min((stride for stride in self.map_strides if STRIDE <= stride <= last), default=last)
-        self.coarsest = max(self.map_strides[: self.num_blocks_used])
-        on_grid = [number for number in range(self.num_blocks_used) if self._joins(self.map_strides[number])]
-        self.level_channels = tuple(self.map_channels[number] for number in on_grid)
+        on_grid = [stride == self.stride if self.native else stride >= self.stride for stride in self.map_strides[: self.num_blocks_used]]
+        self.level_channels = tuple(channels for channels, joins in zip(self.map_channels, on_grid, strict=False) if joins)
         self.num_channels = self.map_channels[self.num_blocks_used - 1]
+        self._freeze_unused(maps[: self.num_blocks_used][-1:])
 
-    def _joins(self, stride: int) -> bool:
-        return stride == self.stride if self.native else stride >= self.stride
+    def _freeze_unused(self, maps: list[Tensor]) -> None:
+        """Parameters on which no map that is returned depends get no gradient, and engines wait for all gradients."""
+        parameters = list(self.network.parameters())
+        gradients = torch.autograd.grad(sum(level.sum() for level in maps), parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.requires_grad_(gradient is not None)
 
-    @property
-    def num_blocks_used(self) -> int:
-        """Maps, and so blocks, that `forward` computes."""
-        return getattr(self, "_num_used", self.num_blocks)
+    def join_levels(self, num_levels: int) -> None:
+        """Maps that are joined have layers of their own in some networks, which learn then."""
+        super().join_levels(num_levels)
+        if num_levels > 1:
+            self.network.requires_grad_(True)
+            self._freeze_unused(_probe(self.network)[: self.num_blocks_used][-num_levels:])
 
     def blocks(self) -> list[nn.Module]:
         """What is executed up to each map, by the order in which the network registers its layers."""
@@ -78,11 +81,10 @@ class Pyramid(Backbone):
         return list(parts[: self.num_blocks_used])
 
     def keep_first(self, num_blocks: int) -> None:
-        """Compute the first maps only; the later layers are left out by timm, or stay unused."""
-        for block in self.blocks()[num_blocks:]:
-            block.requires_grad_(False)
-        self._num_used = num_blocks
-        self._follow()
+        """Compute the first maps only; the later layers stay, unused and frozen."""
+        self.num_blocks_used = num_blocks
+        self.network.requires_grad_(True)
+        self._follow(_probe(self.network))
 
     def set_recompute(self, recompute: bool) -> None:
         """Recompute activations, by timm's own means."""
@@ -106,7 +108,7 @@ class Pyramid(Backbone):
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
         """The last map, or the last ones, joined."""
-        return self.joined(self.levels(image)).contiguous(memory_format=torch.channels_last)
+        return self.joined(self.levels(image)[-self.num_levels :]).contiguous(memory_format=torch.channels_last)
 
 
 class _Part(nn.Module):
@@ -151,27 +153,22 @@ def make_network(name: str, *, fetch: bool = False, dilated: bool = True, **opti
     return made
 
 
-def _probe(network: Any) -> tuple[list[tuple[int, int]], set[nn.Parameter]]:
-    """(channels, height) of each map of a small image, and the parameters that the last one depends on.
+def _probe(network: Any) -> list[Tensor]:
+    """The maps of a small image, with their graph.
 
     Raises:
         ConfigError: it takes photos of one size only.
     """
     training = network.training
-    image = torch.zeros(1, 3, *PROBE_PX)
     try:
-        maps = network.eval().forward_intermediates(image, intermediates_only=True, output_fmt="NCHW")
+        maps: list[Tensor] = network.eval().forward_intermediates(torch.zeros(1, 3, *PROBE_PX), intermediates_only=True, output_fmt="NCHW")
     except (AssertionError, RuntimeError, ValueError) as error:
         raise ConfigError(
             "this network of timm takes photos of one size only; use one that takes any size, such as timm/convnext_tiny or timm/vit_small_patch16_224"
         ) from error
-    parameters = list(network.parameters())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        gradients = torch.autograd.grad(sum(level.sum() for level in maps), parameters, allow_unused=True)
-    network.train(training)
-    used = {parameter for parameter, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
-    return [(int(level.shape[1]), int(level.shape[2])) for level in maps], used
+    finally:
+        network.train(training)
+    return maps
 
 
 def _leaves(network: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:

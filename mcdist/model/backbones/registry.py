@@ -117,26 +117,17 @@ def _entry(name: str, *, dilated: bool) -> Entry:
         return BACKBONES[name]
     if name.startswith(PREFIX):
         check_name(name)
-        return _vit(name) if vit.is_vit(name) else _pyramid(name, dilated=dilated)
+        return _timm(name, dilated=dilated)
     near = difflib.get_close_matches(name, [*BACKBONES, *known_names()], n=1, cutoff=0.0)[0]
     raise ConfigError(f"unknown backbone {name!r}; did you mean {near!r}? known: {', '.join(BACKBONES)}, and networks of timm as {PREFIX}NAME")
 
 
-def _vit(name: str) -> Entry:
+def _timm(name: str, *, dilated: bool) -> Entry:
+    """A plain ViT, or a network of feature maps, which timm dilates when it is made."""
     return Entry(
-        lambda: vit.make_network(name),
-        vit.ViT,
-        fetch_network=lambda: vit.make_network(name, fetch=True),
-        convert_of=vit.convert_of,
-    )
-
-
-def _pyramid(name: str, *, dilated: bool) -> Entry:
-    """timm dilates a network when it is made."""
-    return Entry(
-        lambda: pyramid.make_network(name, dilated=dilated),
-        partial(pyramid.Pyramid, native=not dilated),
-        fetch_network=lambda: pyramid.make_network(name, dilated=dilated, fetch=True),
+        lambda: vit.plain_vit(name) or pyramid.make_network(name, dilated=dilated),
+        lambda network: vit.ViT(network) if vit.is_plain_vit(network) else pyramid.Pyramid(network, native=not dilated),
+        fetch_network=lambda: vit.plain_vit(name, fetch=True) or pyramid.make_network(name, dilated=dilated, fetch=True),
         convert_of=vit.convert_of,
     )
 

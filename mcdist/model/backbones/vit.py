@@ -132,28 +132,27 @@ def make_network(name: str, *, fetch: bool = False, **options: Any) -> nn.Module
         ConfigError: it is no plain ViT, or takes images of one size only.
         MachineError: the weights cannot be fetched.
     """
+    network = plain_vit(name, fetch=fetch, **options)
+    if network is None:
+        raise ConfigError(f"the backbone {name} is no plain ViT, or takes photos of one size only; use one such as {PREFIX}vit_small_patch16_224")
+    return network
+
+
+def plain_vit(name: str, *, fetch: bool = False, **options: Any) -> nn.Module | None:
+    """`make_network`, or None where timm's network is no plain ViT or cannot interpolate its position embeddings."""
     timm = import_timm(name)
     try:
-        network: Any = fetched(
+        network: nn.Module = fetched(
             lambda: timm.create_model(name.removeprefix(PREFIX), pretrained=fetch, num_classes=0, dynamic_img_size=True, **options), name=name
         )
-    except TypeError as error:
-        raise ConfigError(f"the backbone {name} takes photos of one size only; use a plain ViT, such as {PREFIX}vit_small_patch16_224") from error
-    if not hasattr(network, "blocks") or not hasattr(network.blocks[-1], "attn"):
-        raise ConfigError(f"the backbone {name} has no row of attention blocks; use a plain ViT, such as {PREFIX}vit_small_patch16_224")
-    made: nn.Module = network
-    return made
+    except TypeError:  # the network has no such option
+        return None
+    return network if is_plain_vit(network) else None
 
 
-def is_vit(name: str) -> bool:
-    """Whether timm's network of that name is a plain ViT, seen in one without memory."""
-    timm = import_timm(name)
-    try:
-        with torch.device("meta"):
-            network: Any = timm.create_model(name.removeprefix(PREFIX), pretrained=False, num_classes=0, dynamic_img_size=True)
-    except TypeError:
-        return False
-    return hasattr(network, "blocks") and hasattr(network.blocks[-1], "attn")
+def is_plain_vit(network: Any) -> bool:
+    """Whether it is a row of attention blocks and interpolates its position embeddings to each photo."""
+    return hasattr(network, "blocks") and hasattr(network.blocks[-1], "attn") and bool(getattr(network, "dynamic_img_size", False))
 
 
 def convert_of(network: nn.Module) -> Convert:
