@@ -74,6 +74,12 @@ class SupersededError(McdistError):
     exit_code = 9
 
 
+class OutdatedError(McdistError):
+    """Somebody else changed what this change was meant for; nothing was changed, and the newer state is there to be looked at."""
+
+    exit_code = 10
+
+
 @contextmanager
 def in_plain_words() -> Iterator[None]:
     """The end of every program: an error a user can cause is one sentence on the error stream and its exit code, never a stack trace.

@@ -98,6 +98,16 @@ class RunDir:
         return self.root / "groups"
 
     @property
+    def catalogue(self) -> Path:
+        """The objects of the training photos, clustered (`mcdist cluster`)."""
+        return self.root / "catalogue"
+
+    @property
+    def names(self) -> Path:
+        """What a person called the catalogue's clusters."""
+        return self.root / "names.json"
+
+    @property
     def report(self) -> Path:
         """The report: one self-contained HTML file."""
         return self.root / "report.html"
@@ -163,14 +173,18 @@ def open_in_place(path: Path, content: bytes, *, folder: Path | None = None) -> 
     return file
 
 
-def write_atomically(path: Path, content: bytes, *, folder: Path | None = None) -> None:
-    """Write beside (or in `folder`, of the same disk), flush to disk, then rename: a reader sees the old file or the new one, never half of one."""
+def write_atomically(path: Path, content: bytes, *, folder: Path | None = None, flush: bool = True) -> None:
+    """Write beside (or in `folder`, of the same disk), flush to disk, then rename: a reader sees the old file or the new one, never half of one.
+
+    Without `flush` nothing waits for the disk, for one file of very many: after a power cut it may be empty, and its reader must notice.
+    """
     beside = (folder or path.parent) / f".{path.name}.{os.getpid()}"
     try:
         with beside.open("wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
         beside.replace(path)
     except OSError as error:
         beside.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from mcdist.cli.cluster import cluster_command
 from mcdist.cli.demo import demo_command
 from mcdist.cli.doctor import doctor_command
 from mcdist.cli.embed import embed_command
@@ -18,6 +19,7 @@ from mcdist.cli.launch import launch_command
 from mcdist.cli.proposals.app import proposals
 from mcdist.cli.protocols import protocols_command
 from mcdist.cli.report import report_command
+from mcdist.cli.segment import segment_command
 from mcdist.cli.shards.app import shards
 from mcdist.cli.train import train_command
 from mcdist.cli.zoom import zoom_command
@@ -50,6 +52,8 @@ app.command("embed")(embed_command)
 app.command("zoom")(zoom_command)
 app.command("group")(group_command)
 app.command("evaluate")(evaluate_command)
+app.command("cluster")(cluster_command)
+app.command("segment")(segment_command)
 app.command("protocols")(protocols_command)
 app.command("report")(report_command)
 app.command("launch")(launch_command)

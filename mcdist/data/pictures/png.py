@@ -21,7 +21,8 @@ _HEADER = b"IHDR"
 _PIXELS = b"IDAT"
 _END = b"IEND"
 _HEADER_FORMAT = ">IIBBBBB"
-_GREY_8_BIT = (8, 0, 0, 0, 0)
+_PALETTE = b"PLTE"
+_GREY_8_BIT, _PALETTE_8_BIT = (8, 0, 0, 0, 0), (8, 3, 0, 0, 0)
 """Depth, colour type, compression, filter method, interlacing."""
 _LEVEL = 6
 _PIXELS_AT = len(PNG_SIGNATURE) + 12 + struct.calcsize(_HEADER_FORMAT)
@@ -36,11 +37,12 @@ def encode_map(values: numpy.ndarray) -> bytes:
 
 def encode_grey_png(values: UInt8[numpy.ndarray, "H W"]) -> bytes:
     """An 8-bit grey PNG; the same bytes for the same values and the same zlib."""
-    height, width = values.shape
-    rows = numpy.zeros((height, 1 + width), dtype=numpy.uint8)  # each row opens with its filter: 0, none
-    rows[:, 1:] = values
-    header = struct.pack(_HEADER_FORMAT, width, height, *_GREY_8_BIT)
-    return PNG_SIGNATURE + _chunk(_HEADER, header) + _chunk(_PIXELS, zlib.compress(rows.tobytes(), _LEVEL)) + _chunk(_END, b"")
+    return _encode(values, form=_GREY_8_BIT, before_pixels=b"")
+
+
+def encode_palette_png(values: UInt8[numpy.ndarray, "H W"], *, colours: UInt8[numpy.ndarray, "256 3"]) -> bytes:
+    """An 8-bit palette PNG: `values` are shown in `colours`, and a reader of maps finds the values; the same bytes for the same input and zlib."""
+    return _encode(values, form=_PALETTE_8_BIT, before_pixels=_chunk(_PALETTE, colours.tobytes()))
 
 
 def decode_grey_png(content: bytes) -> UInt8[numpy.ndarray, "H W"] | None:
@@ -62,6 +64,14 @@ def decode_grey_png(content: bytes) -> UInt8[numpy.ndarray, "H W"] | None:
         return None
     rows = numpy.frombuffer(unpacked, dtype=numpy.uint8).reshape(height, 1 + width)
     return None if rows[:, 0].any() else rows[:, 1:].copy()
+
+
+def _encode(values: UInt8[numpy.ndarray, "H W"], *, form: tuple[int, ...], before_pixels: bytes) -> bytes:
+    height, width = values.shape
+    rows = numpy.zeros((height, 1 + width), dtype=numpy.uint8)  # each row opens with its filter: 0, none
+    rows[:, 1:] = values
+    header = _chunk(_HEADER, struct.pack(_HEADER_FORMAT, width, height, *form))
+    return PNG_SIGNATURE + header + before_pixels + _chunk(_PIXELS, zlib.compress(rows.tobytes(), _LEVEL)) + _chunk(_END, b"")
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:

@@ -11,6 +11,7 @@ from mcdist.choices import PredictedBy
 from mcdist.data.views.normalise import normalise
 from mcdist.evaluate.extract.encoders import EncoderPair
 from mcdist.evaluate.extract.segments import foreground_margin
+from mcdist.types import Embedded
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,16 @@ def embed(images: UInt8[Tensor, "B 3 S S"], *, encoders: EncoderPair, predicted_
     maps = (embedded.features, trained_backbone, initial.head(initial_backbone).features, initial_backbone)
     features = {name: feature_map.float() for name, feature_map in zip(encoders.names, maps, strict=not encoders.shared_backbone)}
     groups: Any = embedded.groups.float() if encoders.num_groups else None
-    saliency = embedded.saliency.float()[:, 0] if predicted_by == "saliency" else foreground_margin(groups, num_groups=encoders.num_groups)
+    saliency = mask_logits(embedded, predicted_by=predicted_by, num_groups=encoders.num_groups)
     return EmbeddedPhotos(features=features, saliency=saliency, groups=groups)
+
+
+def mask_logits(embedded: Embedded, *, predicted_by: PredictedBy, num_groups: tuple[int, ...]) -> Float[Tensor, "B h w"]:
+    """The logits that masks are predicted from: of the saliency head, or the group head's margin over background."""
+    if predicted_by == "saliency":
+        return embedded.saliency.float()[:, 0]
+    assert embedded.groups is not None, "an encoder without a group head is refused before"
+    return foreground_margin(embedded.groups.float(), num_groups=num_groups)
 
 
 def upsampled(saliency: Float[Tensor, "B h w"], *, size_px: int) -> Float[Tensor, "B S S"]:

@@ -18,7 +18,7 @@ SALIENCY_LOGIT_MIN = 0.5
 class ObjectMasks:
     """Instance maps of a batch; no object has a number above `max_objects`."""
 
-    objects: Int[Tensor, "B S S"]
+    objects: Int[Tensor, "B H W"]
     max_objects: int
 
 
@@ -27,7 +27,7 @@ def logit_min_of(predicted_by: PredictedBy) -> float:
     return 0.0 if predicted_by == "groups" else SALIENCY_LOGIT_MIN
 
 
-def predicted_objects(saliency: Float[Tensor, "B S S"], *, objects: Objects, area_min: float, logit_min: float) -> tuple[ObjectMasks, Int[numpy.ndarray, " B"]]:
+def predicted_objects(saliency: Float[Tensor, "B H W"], *, objects: Objects, area_min: float, logit_min: float) -> tuple[ObjectMasks, Int[numpy.ndarray, " B"]]:
     """The objects in logits, and how many components of each photo were too small.
 
     `objects`: "photo" (one object a photo) or "components" (connected components of at least `area_min`, a share of the photo). A pixel belongs to one
@@ -43,12 +43,12 @@ def predicted_objects(saliency: Float[Tensor, "B S S"], *, objects: Objects, are
     return ObjectMasks(objects=found, max_objects=max(1, int(found.max()))), num_dropped
 
 
-def photo_objects(saliency: Float[Tensor, "B S S"], *, logit_min: float) -> Int16[Tensor, "B S S"]:
+def photo_objects(saliency: Float[Tensor, "B H W"], *, logit_min: float) -> Int16[Tensor, "B H W"]:
     """All pixels above `logit_min` are object 1 of their photo, the others background. Does not wait for the device."""
     return (saliency > logit_min).to(torch.int16)
 
 
-def component_objects(saliency: Float[Tensor, "B S S"], *, area_min: float, logit_min: float) -> tuple[Int16[Tensor, "B S S"], Int[numpy.ndarray, " B"]]:
+def component_objects(saliency: Float[Tensor, "B H W"], *, area_min: float, logit_min: float) -> tuple[Int16[Tensor, "B H W"], Int[numpy.ndarray, " B"]]:
     """Connected components of the pixels above `logit_min`, numbered from 1, and how many were dropped in each photo.
 
     A component smaller than `area_min`, a share of the photo, becomes background. Runs on the host: costs one copy of `saliency` there and one of the
@@ -60,7 +60,7 @@ def component_objects(saliency: Float[Tensor, "B S S"], *, area_min: float, logi
     return objects.to(saliency.device), numpy.array([num_dropped for _, num_dropped in found])
 
 
-def _large_components(above: Shaped[numpy.ndarray, "S S"], *, area_min_px: float) -> tuple[Int16[numpy.ndarray, "S S"], int]:
+def _large_components(above: Shaped[numpy.ndarray, "H W"], *, area_min_px: float) -> tuple[Int16[numpy.ndarray, "H W"], int]:
     components, num_found = connected_components(above)
     areas_px = numpy.bincount(components.ravel(), minlength=num_found + 1)
     keep = areas_px >= area_min_px

@@ -28,7 +28,7 @@ def pool_objects(
     features: Mapping[str, Float[Tensor, "B _ _ _"]],
     *,
     masks: Mapping[str, ObjectMasks],
-    saliency: Float[Tensor, "B S S"],
+    saliency: Float[Tensor, "B H W"],
 ) -> dict[Kind, Float[Tensor, "_ _"]]:
     """Every object's vector of each kind, unit or zero; row `b * max_objects + i - 1` is object i of photo b.
 
@@ -56,7 +56,7 @@ def count_pixels(mask: ObjectMasks) -> Int[Tensor, " P"]:
     return torch.stack(counted, dim=1).flatten()
 
 
-def _fold(mask: ObjectMasks, *, weight: Float[Tensor, "B S S"], grid: tuple[int, int]) -> Float[Tensor, "B M h w"]:
+def _fold(mask: ObjectMasks, *, weight: Float[Tensor, "B H W"], grid: tuple[int, int]) -> Float[Tensor, "B M h w"]:
     return grid_weights(mask.objects, weight=weight, max_objects=mask.max_objects, height=grid[0], width=grid[1])
 
 

@@ -6,12 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torchvision.ops import FrozenBatchNorm2d
 
 from mcdist.model.backbones.backbone import Backbone
 
 
 def fold_norms(backbone: Backbone, *, image: Float[Tensor, "1 3 H W"]) -> int:
-    """Fold every BatchNorm that reads exactly what a convolution gave into that convolution, in place; returns how many.
+    """Fold every BatchNorm, frozen or not, that reads exactly what a convolution gave into that convolution, in place; returns how many.
 
     The same features up to rounding, in evaluation mode. Which norm follows which convolution is seen in one forward pass of `image`, so no network has
     to be known here. A network without such norms, as a ViT, stays as it is.
@@ -40,7 +41,7 @@ def _pairs(backbone: Backbone, *, image: Tensor) -> list[tuple[Any, Any]]:
 
     modules = list(backbone.modules())
     hooks = [module.register_forward_hook(note_output) for module in modules if isinstance(module, nn.Conv2d)]
-    hooks += [module.register_forward_pre_hook(note_input) for module in modules if type(module) is nn.BatchNorm2d]
+    hooks += [module.register_forward_pre_hook(note_input) for module in modules if type(module) in (nn.BatchNorm2d, FrozenBatchNorm2d)]
     try:
         with torch.no_grad():
             features = backbone(image)
