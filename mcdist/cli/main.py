@@ -14,6 +14,7 @@ from mcdist.cli.demo import demo_command
 from mcdist.cli.doctor import doctor_command
 from mcdist.cli.embed import embed_command
 from mcdist.cli.evaluate import evaluate_command
+from mcdist.cli.export import export_command
 from mcdist.cli.group import group_command
 from mcdist.cli.launch import launch_command
 from mcdist.cli.proposals.app import proposals
@@ -56,6 +57,7 @@ app.command("cluster")(cluster_command)
 app.command("segment")(segment_command)
 app.command("protocols")(protocols_command)
 app.command("report")(report_command)
+app.command("export")(export_command)
 app.command("launch")(launch_command)
 app.command("doctor")(doctor_command)
 
