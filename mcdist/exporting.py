@@ -84,8 +84,8 @@ def export_run(
     checkpoint = find_checkpoint(run_dir.root, which=which)
     catalogue = _catalogue(run_dir, checkpoint=checkpoint) if wanted.faiss else None
     num_groups = build.head_groups(config)
-    about = {"run": run_dir.root.resolve().name, "step": _step(checkpoint)}
-    encoder = hub_encoder(encoder_of(config, checkpoint.tensors, device="cpu"), model=config.model, num_groups=num_groups, about=about)
+    name, step = run_dir.root.resolve().name, _step(checkpoint)
+    encoder = hub_encoder(encoder_of(config, checkpoint.tensors, device="cpu"), model=config.model, num_groups=num_groups, about={"run": name, "step": step})
     beside = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         shutil.rmtree(beside, ignore_errors=True)
@@ -94,9 +94,9 @@ def export_run(
         compared = _graphs(beside, encoder, wanted=wanted, photos=photos, say=say)
         num_objects = write_index(beside, catalogue=catalogue, classes=classes_of(run_dir, catalogue=catalogue)) if catalogue is not None else 0
         facts = Facts(
-            name=run_dir.root.resolve().name,
+            name=name,
             config=config,
-            step=about["step"],
+            step=step,
             num_parameters=sum(parameter.numel() for parameter in encoder.parameters()),
             stride_px=encoder.multiple_px,
             num_photos=_num_photos(config),
@@ -112,7 +112,9 @@ def export_run(
             _write_pyfunc(beside)
         _put_in_place(beside, out)
     except OSError as error:
-        raise MachineError(f"cannot write {out}: {error.strerror or error}; free some space or choose another folder; an earlier export is untouched") from error
+        raise MachineError(
+            f"cannot write {out}: {error.strerror or error}; free some space or choose another folder; an earlier export is untouched"
+        ) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     registered = ""

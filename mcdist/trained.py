@@ -22,7 +22,6 @@ from mcdist.run_dir import RunDir
 from mcdist.train.state import load_module
 from mcdist.types import Embedded
 
-
 EXPORT_FORMAT = "mcdist encoder 1"
 EXPORT_CONFIG, EXPORT_WEIGHTS = "config.json", "model.safetensors"
 """Files of a folder that `mcdist export` wrote, with the names that Hugging Face gives them."""
@@ -56,7 +55,9 @@ def _load_exported(folder: Path, *, device: torch.device | str) -> Encoder:
     try:
         encoder.load_state_dict(tensors)
     except RuntimeError as error:
-        raise CheckpointError(f"{folder / EXPORT_WEIGHTS} does not fit {folder / EXPORT_CONFIG}: {str(error).splitlines()[-1].strip()}; export the run again") from error
+        raise CheckpointError(
+            f"{folder / EXPORT_WEIGHTS} does not fit {folder / EXPORT_CONFIG}: {str(error).splitlines()[-1].strip()}; export the run again"
+        ) from error
     return encoder.to(device).eval()
 
 

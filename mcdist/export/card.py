@@ -11,7 +11,7 @@ from mcdist.model.backbones.published import PUBLISHED
 from mcdist.records import Evaluation
 from mcdist.report.table import evaluation_markdown
 
-LOAD = '''```python
+LOAD = """```python
 import torch
 from torchvision.io import decode_image
 
@@ -19,7 +19,7 @@ from mcdist.trained import embed_photo, load_encoder
 
 encoder = load_encoder("FOLDER")
 embedded = embed_photo(encoder, decode_image("photo.jpg", mode="RGB"))
-```'''
+```"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +46,11 @@ def model_card(facts: Facts) -> str:
     parts = [
         _header(facts),
         f"# {facts.name}",
-        f"A dense encoder trained without labels by [mcdist](https://arxiv.org/abs/2102.06191): every {facts.stride_px} x {facts.stride_px} px of a photo get a "
+        f"A dense encoder trained without labels by [mcdist](https://arxiv.org/abs/2102.06191): every {facts.stride_px} x {facts.stride_px} px get a "
         f"vector of {model.embedding_dim} numbers, and a logit that says whether an object is there. {facts.num_parameters / 1e6:,.1f} million parameters.",
         "## Use",
         LOAD,
-        "Or, by Hugging Face's hub: `mcdist.export.hub.HubEncoder.from_pretrained(\"FOLDER or owner/name\")`, which takes RGB in 0..1, "
+        'Or, by Hugging Face\'s hub: `mcdist.export.hub.HubEncoder.from_pretrained("FOLDER or owner/name")`, which takes RGB in 0..1, '
         f"its sides multiples of {facts.stride_px} px; the pixel statistics are inside.",
         "## Training",
         _training(facts),
@@ -112,8 +112,10 @@ def _evaluation(evaluation: Evaluation | None) -> str:
     settings = ", ".join(f"{name}={json.dumps(value)}" for name, value in evaluation.settings.items() if name != "classes")
     protocols = "\n".join(f"- `{name}`: {', '.join(f'{key}={value}' for key, value in found.items())}" for name, found in evaluation.protocols.items())
     table = evaluation_markdown(evaluation).replace(evaluation.dataset, _last(evaluation.dataset))
-    return f"{table}\n{protocols}\n\nPhotos became object vectors with: {settings}." if evaluation.has_truth else (
-        f"{evaluation.num_photos:,} photos of {_last(evaluation.dataset)} without ground truth were clustered; there is no score."
+    return (
+        f"{table}\n{protocols}\n\nPhotos became object vectors with: {settings}."
+        if evaluation.has_truth
+        else (f"{evaluation.num_photos:,} photos of {_last(evaluation.dataset)} without ground truth were clustered; there is no score.")
     )
 
 

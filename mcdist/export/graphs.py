@@ -16,6 +16,7 @@ from torch.nn.functional import interpolate
 
 from mcdist.errors import MachineError, MissingExtraError
 from mcdist.export.pixel_encoder import PixelEncoder
+from mcdist.model.backbones.rotary import free_rotary_places
 
 TOLERANCE = 1e-4
 """Of the largest difference, relative to the largest value of the output."""
@@ -47,6 +48,7 @@ def trace(encoder: PixelEncoder) -> Any:
     Raises:
         MachineError: the backbone cannot be traced for every size.
     """
+    free_rotary_places(encoder)
     step = encoder.multiple_px
     num, rows, columns = _EXAMPLE
     example = torch.rand(num, 3, rows * step, columns * step)

@@ -25,7 +25,12 @@ class HubEncoder(PixelEncoder, PyTorchModelHubMixin, library_name="mcdist", tags
     """
 
     def __init__(
-        self, *, model: dict[str, Any], num_groups: list[int], format: str = EXPORT_FORMAT, about: dict[str, Any] | None = None  # noqa: A002 - its name in config.json
+        self,
+        *,
+        model: dict[str, Any],
+        num_groups: list[int],
+        format: str = EXPORT_FORMAT,
+        about: dict[str, Any] | None = None,  # noqa: A002 - its name in config.json
     ) -> None:
         super().__init__(build_encoder(exported_model(model, where="config.json", version=format), num_groups=num_groups, pretrained=False))
         self.about = about or {}

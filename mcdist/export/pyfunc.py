@@ -30,9 +30,7 @@ def write_pyfunc(path: Path, *, encoder: Path) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that there is no input example: a photo in base64 would make one of many kilobytes
-            mlflow.pyfunc.save_model(
-                path, python_model=str(SERVED), artifacts={"encoder": str(encoder)}, signature=signature, pip_requirements=requirements
-            )
+            mlflow.pyfunc.save_model(path, python_model=str(SERVED), artifacts={"encoder": str(encoder)}, signature=signature, pip_requirements=requirements)
         _forget_paths(path / "MLmodel")
     except (OSError, mlflow.exceptions.MlflowException) as error:
         raise MachineError(f"MLflow cannot write {path}: {str(error).splitlines()[0]}; free some space, or export without --mlflow") from error
@@ -58,9 +56,11 @@ def register_pyfunc(path: Path, *, name: str, uri: str) -> str:
     """
     mlflow = _mlflow()
     try:
-        mlflow.set_tracking_uri(uri)
-        mlflow.set_registry_uri(uri)
-        made = mlflow.register_model(path.resolve().as_uri(), name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            mlflow.set_tracking_uri(uri)
+            mlflow.set_registry_uri(uri)
+            made = mlflow.register_model(path.resolve().as_uri(), name)
     except (OSError, mlflow.exceptions.MlflowException) as error:
         raise MachineError(
             f"MLflow at {uri} does not register {name!r}: {str(error).splitlines()[0]}; the model is in {path}, register it elsewhere with mlflow"
@@ -72,7 +72,9 @@ def _mlflow() -> Any:
     for name, value in {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_LOGGING_LEVEL": "ERROR"}.items():
         os.environ.setdefault(name, value)
     try:
-        importlib.import_module("mlflow.pyfunc")
-        return importlib.import_module("mlflow")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # MLflow's, about its own code
+            importlib.import_module("mlflow.pyfunc")
+            return importlib.import_module("mlflow")
     except ImportError as error:
         raise MissingExtraError("an MLflow model needs mlflow; pip install 'mcdist[mlflow]'") from error

@@ -69,14 +69,20 @@ def test_the_files_are_hugging_faces(folder: Path) -> None:
     assert config["format"] == "mcdist encoder 1" and config["model"]["backbone"] == "resnet18" and config["model"]["weights"] == "none"
     assert preprocessor["image_mean"] == [0.485, 0.456, 0.406] and preprocessor["do_normalize"] is False and preprocessor["size_divisor"] == 8
     with safe_open(folder / "model.safetensors", framework="pt") as file:
-        assert all(name.startswith("encoder.") for name in file.keys())
+        assert all(name.startswith("encoder.") for name in file.keys())  # noqa: SIM118 - not a dictionary
     assert oct((folder / "model.safetensors").stat().st_mode & 0o777) == oct((folder / "README.md").stat().st_mode & 0o777)
 
 
 def test_the_card_says_what_the_run_was_and_tells_no_path(folder: Path, run_dir: RunDir) -> None:
     card = (folder / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: mcdist\nlicense: mit\n")
-    for part in ("the shards `shards`, 12 photos", "| backbone | resnet18 |", "| started from | random weights |", "This run was not evaluated", "objects.faiss"):
+    for part in (
+        "the shards `shards`, 12 photos",
+        "| backbone | resnet18 |",
+        "| started from | random weights |",
+        "This run was not evaluated",
+        "objects.faiss",
+    ):
         assert part in card
     everything = [path for path in folder.rglob("*") if path.suffix in (".json", ".md", ".jsonl", "")]
     assert [path.name for path in everything if path.is_file() and str(run_dir.root.parent) in path.read_text()] == []

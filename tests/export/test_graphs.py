@@ -1,6 +1,7 @@
 """Graphs are kept only where they compute what the encoder does, at every size."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,9 +16,10 @@ from mcdist.export.pixel_encoder import PixelEncoder
 SMALL = {"decoder_width": 8, "atrous_rates": [1, 2], "embedding_dim": 8}
 
 
-def pixel_encoder(backbone: str = "resnet18", *, num_groups: tuple[int, ...] = (3, 2), **options: object) -> PixelEncoder:
+def pixel_encoder(backbone: str = "resnet18", *, num_groups: tuple[int, ...] = (3, 2), **options: Any) -> PixelEncoder:
     torch.manual_seed(0)
-    return PixelEncoder(build_encoder(ModelConfig(backbone=backbone, **{"num_stages": 3, **SMALL, **options}), num_groups=num_groups))
+    settings: dict[str, Any] = {"num_stages": 3, **SMALL, **options}
+    return PixelEncoder(build_encoder(ModelConfig(backbone=backbone, **settings), num_groups=num_groups))
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +75,7 @@ MODELS = {
     "ConvNeXt": ("convnext_tiny", {"num_stages": 4, "decoder": "linear"}),
     "ViT, joined levels": ("timm/vit_tiny_patch16_224", {"num_stages": 3, "levels": 2, "decoder": "linear"}),
     "ViT without positions": ("timm/vit_tiny_patch16_224", {"num_stages": 3, "decoder": "linear", "position_debias": "svd", "trainable_from": 3}),
+    "rotary places": ("timm/vit_small_patch16_dinov3", {"num_stages": 3, "decoder": "linear"}),
     "upsampled pyramid": ("timm/test_convnext2", {"num_stages": 4, "decoder": "linear"}),
 }
 
@@ -85,7 +88,10 @@ def test_both_graphs_compute_what_the_encoder_does(backbone: str, options: dict,
         pytest.importorskip("timm", reason="pip install 'mcdist[vit]'")
     encoder = pixel_encoder(backbone, **options)
     program = trace(encoder)
-    for runs, what in ((write_program(program, tmp_path / "encoder.pt2"), "program"), (write_onnx(program, tmp_path / "encoder.onnx", outputs=encoder.outputs), "ONNX")):
+    for runs, what in (
+        (write_program(program, tmp_path / "encoder.pt2"), "program"),
+        (write_onnx(program, tmp_path / "encoder.onnx", outputs=encoder.outputs), "ONNX"),
+    ):
         found = check(runs, encoder=encoder, photos=photos(), what=what)
         assert found.difference_max <= 1e-4 and found.same_share >= 0.999
         assert [tuple(output.shape[:1]) for output in runs(torch.rand(3, 3, 2 * encoder.multiple_px, 3 * encoder.multiple_px))] == [(3,)] * len(encoder.outputs)

@@ -35,12 +35,8 @@ PUBLISHED = {
     "dinov2_vits14_reg4": Published(
         "timm/vit_small_patch14_reg4_dinov2.lvd142m", f"{_META}/dinov2/dinov2_vits14/dinov2_vits14_reg4_pretrain.pth", "Apache 2.0"
     ),
-    "dinov2_vitb14_reg4": Published(
-        "timm/vit_base_patch14_reg4_dinov2.lvd142m", f"{_META}/dinov2/dinov2_vitb14/dinov2_vitb14_reg4_pretrain.pth", "Apache 2.0"
-    ),
-    "franca_vitb14": Published(
-        "franca_vit_base", "https://github.com/valeoai/Franca/releases/download/v1.0.0/franca_vitb14_In21K.pth", "Research-only RAIL"
-    ),
+    "dinov2_vitb14_reg4": Published("timm/vit_base_patch14_reg4_dinov2.lvd142m", f"{_META}/dinov2/dinov2_vitb14/dinov2_vitb14_reg4_pretrain.pth", "Apache 2.0"),
+    "franca_vitb14": Published("franca_vit_base", "https://github.com/valeoai/Franca/releases/download/v1.0.0/franca_vitb14_In21K.pth", "Research-only RAIL"),
 }
 """Name -> file, as `model.weights=NAME`."""
 

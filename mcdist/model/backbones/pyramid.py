@@ -4,6 +4,7 @@ It keeps timm's parameter names, so that a file of timm's fits. What it is made 
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -55,7 +56,7 @@ class Pyramid(Backbone):
     def _freeze_unused(self, maps: list[Tensor]) -> None:
         """Parameters on which no map that is returned depends get no gradient, and engines wait for all gradients."""
         parameters = list(self.network.parameters())
-        gradients = torch.autograd.grad(sum(level.sum() for level in maps), parameters, allow_unused=True)
+        gradients = torch.autograd.grad([level.sum() for level in maps], parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.requires_grad_(gradient is not None)
 
@@ -139,11 +140,12 @@ def make_network(name: str, *, fetch: bool = False, dilated: bool = True, **opti
         MachineError: the weights cannot be fetched.
     """
     timm = import_timm(name)
+    create = partial(timm.create_model, name.removeprefix(PREFIX), pretrained=fetch, num_classes=0, **options)
     ways: list[dict[str, Any]] = [{"output_stride": STRIDE}] if dilated else []
     network: Any = None
     for way in (*ways, {"strict_img_size": False}, {}):
         try:
-            network = fetched(lambda: timm.create_model(name.removeprefix(PREFIX), pretrained=fetch, num_classes=0, **options, **way), name=name)
+            network = fetched(partial(create, **way), name=name)
             break
         except (TypeError, AssertionError, NotImplementedError):  # an option that this network does not have
             continue

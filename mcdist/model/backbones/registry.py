@@ -43,9 +43,7 @@ class Entry:
 def _torchvision(name: str, *, family: Any) -> Entry:
     """A network of torchvision, whose functions are in the module `family`."""
     network, backbone = (family.resnet_network, family.resnet_backbone) if family is resnet else (family.convnext_network, family.convnext_backbone)
-    return Entry(
-        partial(network, name), backbone, fetch_network=partial(network, name, fetch=True), make_undilated=partial(backbone, dilated=False)
-    )
+    return Entry(partial(network, name), backbone, fetch_network=partial(network, name, fetch=True), make_undilated=partial(backbone, dilated=False))
 
 
 BACKBONES = {
@@ -63,9 +61,7 @@ BACKBONES = {
 """Our own backbones by name; beside them every network of timm that gives feature maps is found as timm/NAME."""
 
 
-def make_backbone(
-    name: str, *, weights: str = "none", num_stages: int = 0, dilated: bool = True, statistics: PixelStatistics = "auto"
-) -> Backbone:
+def make_backbone(name: str, *, weights: str = "none", num_stages: int = 0, dilated: bool = True, statistics: PixelStatistics = "auto") -> Backbone:
     """The backbone `name`, of which the first `num_stages` blocks are used (0: all).
 
     Args:

@@ -18,7 +18,7 @@ def _franca(name: str, *, width: int, hidden: int) -> Callable[[], nn.Module]:
     def make() -> nn.Module:
         from timm.layers import SwiGLUPacked
 
-        swiglu = {"mlp_layer": SwiGLUPacked, "act_layer": nn.SiLU, "mlp_ratio": 2 * hidden / width}
+        swiglu: dict[str, Any] = {"mlp_layer": SwiGLUPacked, "act_layer": nn.SiLU, "mlp_ratio": 2 * hidden / width}
         return make_network(name, **swiglu, **_IMAGENET)
 
     return make

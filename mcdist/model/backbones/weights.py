@@ -122,9 +122,7 @@ def _fitted(given: dict[str, Tensor], *, expected: dict[str, Tensor]) -> dict[st
     return {name: fitted(name, tensor) for name, tensor in given.items()}
 
 
-def _check(
-    given: dict[str, Tensor], *, expected: dict[str, Tensor], needed: set[str], what: str, names: Collection[str], layout: Layout | None
-) -> None:
+def _check(given: dict[str, Tensor], *, expected: dict[str, Tensor], needed: set[str], what: str, names: Collection[str], layout: Layout | None) -> None:
     """ConfigError unless the file has every needed tensor in its shape, and nothing that the network does not know."""
     missing = sorted(needed - given.keys())
     unexpected = sorted(name for name in given.keys() - expected.keys() if not name.startswith(UNUSED))

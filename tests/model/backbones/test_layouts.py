@@ -80,7 +80,11 @@ def moco_v3(tensors: Tensors) -> dict[str, Any]:
 
 
 def swav(tensors: Tensors) -> dict[str, Any]:
-    head = {"module.projection_head.0.weight": torch.zeros(4, 4), "module.projection_head.3.bias": torch.zeros(4), "module.prototypes.weight": torch.zeros(9, 4)}
+    head = {
+        "module.projection_head.0.weight": torch.zeros(4, 4),
+        "module.projection_head.3.bias": torch.zeros(4),
+        "module.prototypes.weight": torch.zeros(9, 4),
+    }
     return renamed(tensors, prefix="module.") | head
 
 
@@ -333,7 +337,12 @@ VITS: dict[str, tuple[str, str, dict[str, Any], Callable[[Tensors], dict[str, An
     "MoCo v3": ("MoCo v3", DINO, {}, moco_v3),
     "DINOv2": ("DINOv2 or Franca", "vit_small_patch14_dinov2", {}, lambda tensors: tensors | {"mask_token": torch.zeros(1, 32)}),
     "DINOv2 with registers": ("DINOv2 or Franca", REGISTERS, {}, dinov2_with_registers),
-    "DINOv2, training": ("DINOv2 or Franca, in", REGISTERS, {}, lambda tensors: {"teacher": renamed(chunked(dinov2_with_registers(tensors)), prefix="backbone.")}),
+    "DINOv2, training": (
+        "DINOv2 or Franca, in",
+        REGISTERS,
+        {},
+        lambda tensors: {"teacher": renamed(chunked(dinov2_with_registers(tensors)), prefix="backbone.")},
+    ),
     "DINOv2 of transformers": ("DINOv2, of Hugging Face", "vit_small_patch14_dinov2", {}, dinov2_of_transformers),
     "Franca": ("DINOv2 or Franca, in", "vit_base_patch14_dinov2", {"swiglu": True}, franca),
     "DINOv3": ("DINOv3", "vit_small_patch16_dinov3", {}, dinov3),
@@ -402,7 +411,9 @@ def test_pixel_statistics_that_differ_are_refused_and_can_be_set(tmp_path: Path)
     pytest.importorskip("timm", reason="pip install 'mcdist[vit]'")
     path = tmp_path / "ibot.pth"
     torch.save({"state_dict": random(small_vit("vit_tiny_patch16_224", embed_dim=192, num_heads=3, depth=12)) | {"masked_embed": torch.zeros(1, 192)}}, path)
-    with pytest.raises(ConfigError, match=r"\(iBOT\) were trained on pixels of the statistics imagenet, the backbone has half; set model.pixel_statistics=imagenet"):
+    with pytest.raises(
+        ConfigError, match=r"\(iBOT\) were trained on pixels of the statistics imagenet, the backbone has half; set model.pixel_statistics=imagenet"
+    ):
         make_backbone("timm/vit_tiny_patch16_224", weights=str(path))
     backbone = make_backbone("timm/vit_tiny_patch16_224", weights=str(path), statistics="imagenet")
     assert backbone.mean == (0.485, 0.456, 0.406) and backbone.std == (0.229, 0.224, 0.225)
@@ -436,7 +447,9 @@ def test_options_and_numbers_beside_the_weights_are_read_as_data(tmp_path: Path)
 
 def test_a_pickle_with_code_is_refused_with_the_safe_way(tmp_path: Path) -> None:
     witness = tmp_path / "witness"
-    with pytest.raises(ConfigError, match=r"is refused: it holds more than tensors \(.*getattr.*\|?.*\), which could run code; .* save its state_dict alone as .safetensors"):
+    with pytest.raises(
+        ConfigError, match=r"is refused: it holds more than tensors \(.*getattr.*\|?.*\), which could run code; .* save its state_dict alone as .safetensors"
+    ):
         loaded(small_resnet(), {"state_dict": random(small_resnet()), "extra": _Touch(witness)}, tmp_path=tmp_path)
     assert not witness.exists()
 
