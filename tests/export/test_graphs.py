@@ -76,7 +76,7 @@ MODELS = {
     "ViT, joined levels": ("timm/vit_tiny_patch16_224", {"num_stages": 3, "levels": 2, "decoder": "linear"}),
     "ViT without positions": ("timm/vit_tiny_patch16_224", {"num_stages": 3, "decoder": "linear", "position_debias": "svd", "trainable_from": 3}),
     "rotary places": ("timm/vit_small_patch16_dinov3", {"num_stages": 3, "decoder": "linear"}),
-    "upsampled pyramid": ("timm/test_convnext2", {"num_stages": 4, "decoder": "linear"}),
+    "upsampled pyramid": ("timm/test_mambaout", {"num_stages": 4, "decoder": "linear"}),
 }
 
 

@@ -14,7 +14,8 @@ from mcdist.model.backbones.registry import make_backbone
 
 NAMES = {
     "dilated": ("timm/test_resnet", 5, (48, 192, 96)),
-    "upsampled": ("timm/test_convnext2", 4, None),
+    "dilated, four maps": ("timm/test_convnext2", 4, None),
+    "upsampled": ("timm/test_mambaout", 4, None),
     "two maps of one stage": ("timm/test_efficientnet", 5, None),
 }
 
@@ -45,8 +46,8 @@ def test_the_blocks_hold_every_parameter_that_gets_a_gradient_once(name: str) ->
 
 def test_a_network_that_cannot_be_dilated_is_upsampled_where_its_cells_are() -> None:
     """Each coarse cell's value is at its middle: a map that grows evenly from left to right still does after upsampling."""
-    backbone = make_backbone("timm/test_convnext2")
-    assert isinstance(backbone, Pyramid) and backbone.map_strides == (4, 8, 8, 8)
+    backbone = make_backbone("timm/test_mambaout")
+    assert isinstance(backbone, Pyramid) and backbone.map_strides == (4, 8, 16, 32)
     ramp = torch.arange(6.0).expand(1, 1, 2, 6)
     level = backbone._on_grid(ramp, stride=32, size=(64, 190))
     middles = (torch.arange(24) + 0.5) * 8 / 32 - 0.5
