@@ -22,6 +22,7 @@ from mcdist.errors import ConfigError
 from mcdist.model.backbones.layouts import LAYOUTS, nearest, recognise
 from mcdist.model.backbones.registry import make_backbone
 from mcdist.model.backbones.vit import convert_of
+from mcdist.model.backbones.vit_variants import VARIANTS
 from mcdist.model.backbones.weights import load_weights
 
 Tensors = dict[str, Tensor]
@@ -398,13 +399,20 @@ def test_weights_that_would_compute_something_else_are_refused(name: str, write:
 
 
 def test_the_heads_of_moco_v3_are_not_those_of_other_small_vits(tmp_path: Path) -> None:
-    pytest.importorskip("timm", reason="pip install 'mcdist[vit]'")
-    path = tmp_path / "vit-s-300ep.pth.tar"
-    torch.save(moco_v3(random(small_vit(DINO, embed_dim=384, num_heads=12, depth=12))), path)
-    backbone = make_backbone("moco_v3_vit_small", weights=str(path))
-    assert backbone.get_submodule("network.blocks.0.attn").num_heads == 12 and backbone.mean == (0.485, 0.456, 0.406)
+    twelve, six = (small_vit(DINO, embed_dim=384, num_heads=num, depth=1) for num in (12, 6))
+    loaded(twelve, moco_v3(random(twelve)), tmp_path=tmp_path)
     with pytest.raises(ConfigError, match="MoCo v3's ViT-S has 12 attention heads, this network 6; use the backbone moco_v3_vit_small"):
-        make_backbone("timm/vit_small_patch16_224", weights=str(path))
+        loaded(six, moco_v3(random(six)), tmp_path=tmp_path)
+
+
+def test_the_variants_of_vits_have_what_no_file_says() -> None:
+    pytest.importorskip("timm", reason="pip install 'mcdist[vit]'")
+    with torch.device("meta"):
+        made = {name: make() for name, make in VARIANTS.items()}
+    assert made["moco_v3_vit_small"].get_submodule("blocks.0.attn").num_heads == 12
+    widths = {name: made[f"franca_vit_{name}"].get_parameter("blocks.0.mlp.fc1.weight").shape[0] for name in ("base", "large", "giant")}
+    assert widths == {"base": 2 * 2048, "large": 2 * 2736, "giant": 2 * 4096}
+    assert all(network.pretrained_cfg["mean"] == (0.485, 0.456, 0.406) for network in made.values())
 
 
 def test_pixel_statistics_that_differ_are_refused_and_can_be_set(tmp_path: Path) -> None:
