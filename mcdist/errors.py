@@ -12,6 +12,15 @@ REQUEUE = 75
 """The cluster gave notice (time limit near, or preempted): the run is saved and asks to be started again. EX_TEMPFAIL of sysexits.h."""
 
 
+def reason(error: Exception) -> str:
+    """What a lower error says about a file, in words: for the brackets of a message such as `FILE is damaged (...)`."""
+    if isinstance(error, KeyError):
+        return f"it has no {error.args[0]!r}" if error.args else "something is missing in it"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()) or "it has another form than expected"
+
+
 class McdistError(Exception):
     """An error with one clear sentence for the user; `in_plain_words` prints it without a stack trace and exits with `exit_code`."""
 

@@ -41,9 +41,10 @@ def _train(config: Config, *, world: World, stop: StopWish) -> int:
     build.prepare_workers(config)
     reader = build.open_reader(config.data.train, key="data.train", data=config.data)
     loop = build.loop_settings(config, num_samples=len(reader), num_ranks=world.num_ranks)
-    run_dir = RunDir(Path(config.run.dir)).create()
+    run_dir = RunDir(Path(config.run.dir))
     changes = check_same_science(config, run_dir)
     state = build.build_state(config, world=world)
+    run_dir.create()
 
     with ExitStack() as stack:
         console = stack.enter_context(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mcdist import errors
-from mcdist.errors import ConfigError, DataError, MachineError, McdistError, MissingExtraError, ShardError, in_plain_words
+from mcdist.errors import ConfigError, DataError, MachineError, McdistError, MissingExtraError, ShardError, in_plain_words, reason
 
 FAMILY = [member for _, member in inspect.getmembers(errors, inspect.isclass) if issubclass(member, McdistError)]
 
@@ -71,3 +71,17 @@ def test_there_is_one_place_that_turns_an_error_into_a_sentence() -> None:
     sources = [path for room in ("mcdist", "shards", "launch", "benchmarks") for path in (root / room).rglob("*.py")]
     ending = [path for path in sources if re.search(r"xit\(error\.exit_code", path.read_text())]
     assert [path.relative_to(root).as_posix() for path in ending] == ["mcdist/errors.py"]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (KeyError("columns"), "it has no 'columns'"),
+        (KeyError(), "something is missing in it"),
+        (PermissionError(13, "Permission denied", "plan.json"), "Permission denied"),
+        (ValueError("it holds null"), "it holds null"),
+        (TypeError(), "it has another form than expected"),
+    ],
+)
+def test_a_lower_error_is_said_in_words(error: Exception, words: str) -> None:
+    assert reason(error) == words

@@ -27,6 +27,7 @@ from mcdist.disk.checkpoint import save_checkpoint
 from mcdist.disk.saver import Saver
 from mcdist.distributed import World
 from mcdist.ranks.join import leave_world
+from mcdist.train.parts import Stopwatch
 from mcdist.train.state import TrainState
 
 WITHOUT, WAYS = "no save", ("synchronous", "asynchronous")
@@ -52,7 +53,7 @@ def measure(config: Config, *, world: World, num_rounds: int, num_steps: int, fo
     state = build.build_state(config, world=world)
     batches = first_batches(config, state)
     fill(state)
-    take_step = partial(next, endless_steps(config, state, batches=batches))
+    take_step = partial(next, endless_steps(config, state, batches=batches, watch=Stopwatch(world.device)))
     savers = {way: Saver(asynchronous=way == "asynchronous") for way in WAYS}
     for way in WAYS:  # the first save makes its room in memory
         _save(savers[way], state, folder=folder)

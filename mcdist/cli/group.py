@@ -1,5 +1,6 @@
 """mcdist group: objects of a feature store to groups, by a graph over their vectors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import isnan
@@ -14,6 +15,8 @@ from mcdist.errors import ConfigError
 if TYPE_CHECKING:
     from mcdist.groups.record import Grouping
 
+SIZES_SHOWN = 30
+"""Of the groups of one set, in what is printed."""
 
 KIND = "unit-mean/initial backbone"
 """What a run started from; the names are those of `mcdist.records.names`, which imports too much for --help."""
@@ -117,10 +120,10 @@ def described(grouping: "Grouping") -> list[str]:
     for row in grouping.stability:
         agreement = f"{_shown(row.subsample_agreement, width=5, digits=2)} ± {_shown(row.subsample_std, width=4, digits=2)}"
         gap = _shown(row.eigengap, width=8, digits=4)
-        lines.append(f"{row.num_neighbours:3d}  {row.num_groups:7d}  {row.seed_agreement:5.2f}  {agreement}  {gap}")
+        lines.append(f"{row.num_neighbours:3d}  {row.num_groups:7d}  {_shown(row.seed_agreement, width=5, digits=2)}  {agreement}  {gap}")
     lines += [f"chosen: {grouping.choice.num_neighbours} neighbours, {grouping.choice.num_groups} groups: {grouping.choice.reason}", ""]
     for found in grouping.sets:
-        spread_of_set, sizes = found.spread, ", ".join(map(str, found.spread.sizes))
+        spread_of_set, sizes = found.spread, _listed(found.spread.sizes)
         lines.append(
             f"{found.num_groups} groups: entropy {spread_of_set.entropy:.2f}, largest {100 * spread_of_set.largest_share:.0f} %, "
             f"empty {spread_of_set.num_empty}, without a group {spread_of_set.num_ungrouped:,}, mean confidence {_mean(found.confidence):.2f}; sizes: {sizes}"
@@ -132,6 +135,12 @@ def described(grouping: "Grouping") -> list[str]:
 def _shown(value: float, *, width: int, digits: int) -> str:
     """A dash for what could not be had."""
     return "-".rjust(width) if isnan(value) else f"{value:{width}.{digits}f}"
+
+
+def _listed(sizes: Sequence[int]) -> str:
+    """The largest ones, and how many more there are."""
+    more = f", and {len(sizes) - SIZES_SHOWN} more down to {min(sizes)}" if len(sizes) > SIZES_SHOWN else ""
+    return ", ".join(map(str, sizes[:SIZES_SHOWN])) + more
 
 
 def _mean(values: Any) -> float:

@@ -17,6 +17,7 @@ from mcdist.cli.evaluate import evaluate_command
 from mcdist.cli.export import export_command
 from mcdist.cli.group import group_command
 from mcdist.cli.launch import launch_command
+from mcdist.cli.profile import profile_command
 from mcdist.cli.proposals.app import proposals
 from mcdist.cli.protocols import protocols_command
 from mcdist.cli.report import report_command
@@ -49,6 +50,7 @@ app.command("demo")(demo_command)
 app.add_typer(shards, name="shards")
 app.add_typer(proposals, name="proposals")
 app.command("train")(train_command)
+app.command("profile")(profile_command)
 app.command("embed")(embed_command)
 app.command("zoom")(zoom_command)
 app.command("group")(group_command)

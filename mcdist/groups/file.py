@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy
 
-from mcdist.errors import ConfigError, DataError, MachineError
+from mcdist.errors import ConfigError, DataError, MachineError, reason
 from mcdist.groups.record import GraphFacts, Grouping, Groups, GroupSet, Source
 from mcdist.groups.settings import GroupSettings
 from mcdist.groups.stability import Choice, StabilityRow
@@ -193,4 +193,4 @@ def _read_array(path: Path, *, sha256: str, dtype: numpy.dtype, num_objects: int
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path} is damaged ({error!r}); run mcdist group again")
+    return DataError(f"{path} is damaged ({reason(error)}); run mcdist group again")

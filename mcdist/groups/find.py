@@ -13,7 +13,7 @@ from mcdist.groups.graph.graph import ObjectGraph, search_views
 from mcdist.groups.graph.neighbours import Neighbours
 from mcdist.groups.graph.nodes import Nodes, centred, make_nodes
 from mcdist.groups.graph.rows import Rows
-from mcdist.groups.graph.spectrum import leading_spectrum
+from mcdist.groups.graph.spectrum import Spectrum, leading_spectrum
 from mcdist.groups.record import GraphFacts, Grouping, GroupSet
 from mcdist.groups.settings import GroupSettings
 from mcdist.groups.stability import StabilityRow, choose, stability_row, subsample_agreements
@@ -53,12 +53,13 @@ def find_groups(
     on_stage("neighbours")
     lists = search_views(nodes.vectors, source_of=nodes.source_of, settings=settings)
     on_stage("graph and groups")
-    graphs, cuts, eigengaps = _cut_all(nodes, lists=lists, settings=settings)
+    graphs, spectra, cuts = _cut_all(nodes, lists=lists, settings=settings)
     on_stage("stability")
-    rows = _stability(nodes, cuts=cuts, eigengaps=eigengaps, settings=settings)
+    rows = _stability(nodes, spectra=spectra, cuts=cuts, settings=settings)
     choice = choose(rows)
     sets = tuple(_set(cuts[choice.num_neighbours, num], nodes=nodes, num_groups=num) for num in settings.num_groups)
-    return Grouping(settings=settings, facts=_facts(nodes, graph=graphs[choice.num_neighbours], lists=lists), sets=sets, stability=rows, choice=choice)
+    facts = _facts(nodes, graph=graphs[choice.num_neighbours], largest_gap=spectra[choice.num_neighbours].largest_gap, lists=lists)
+    return Grouping(settings=settings, facts=facts, sets=sets, stability=rows, choice=choice)
 
 
 def _require_nodes(nodes: Nodes) -> None:
@@ -69,24 +70,29 @@ def _require_nodes(nodes: Nodes) -> None:
         raise DataError(f"all of the {num_objects:,} objects come from one photo, so none may be a neighbour of another; give more photos")
 
 
-def _cut_all(nodes: Nodes, *, lists: list[Neighbours], settings: GroupSettings) -> tuple[dict[int, ObjectGraph], dict[Setting, Cut], dict[Setting, float]]:
-    """(graph without its matrix for each k, cut and eigengap for each k and K)."""
-    graphs, cuts, eigengaps = {}, {}, {}
+def _cut_all(nodes: Nodes, *, lists: list[Neighbours], settings: GroupSettings) -> tuple[dict[int, ObjectGraph], dict[int, Spectrum], dict[Setting, Cut]]:
+    """(graph without its matrix and spectrum without its vectors for each k, cut for each k and K)."""
+    graphs, spectra, cuts = {}, {}, {}
     for graph in graphs_to_cut(lists, vectors=nodes.vectors, source_of=nodes.source_of, settings=settings):
         spectrum = leading_spectrum(graph.matrix, num=settings.num_eigenvectors, seed=settings.seed)
         for num_groups in settings.num_groups:
-            setting = graph.num_neighbours, num_groups
-            cuts[setting] = cut(spectrum, num_groups=num_groups, seeds=settings.seeds, extra_dims=settings.extra_dims)
-            eigengaps[setting] = spectrum.eigengap(num_groups=num_groups)
-        graphs[graph.num_neighbours] = replace(graph, matrix=None, largest_gap=spectrum.largest_gap)
-    return graphs, cuts, eigengaps
+            cuts[graph.num_neighbours, num_groups] = cut(spectrum, num_groups=num_groups, seeds=settings.seeds, extra_dims=settings.extra_dims)
+        graphs[graph.num_neighbours] = replace(graph, matrix=None)
+        spectra[graph.num_neighbours] = replace(spectrum, vectors=spectrum.vectors[:0])
+    return graphs, spectra, cuts
 
 
-def _stability(nodes: Nodes, *, cuts: dict[Setting, Cut], eigengaps: dict[Setting, float], settings: GroupSettings) -> tuple[StabilityRow, ...]:
+def _stability(nodes: Nodes, *, spectra: dict[int, Spectrum], cuts: dict[Setting, Cut], settings: GroupSettings) -> tuple[StabilityRow, ...]:
     agreements = subsample_agreements(nodes, groupings={setting: found.group for setting, found in cuts.items()}, settings=settings)
     return tuple(
-        stability_row(setting, seed_agreement=found.seed_agreement, agreements=agreements[setting], eigengap=eigengaps[setting])
-        for setting, found in cuts.items()
+        stability_row(
+            (k, num),
+            num_nodes=len(nodes.vectors),
+            seed_agreement=found.seed_agreement,
+            agreements=agreements[k, num],
+            eigengap=spectra[k].eigengap(num_groups=num),
+        )
+        for (k, num), found in cuts.items()
     )
 
 
@@ -97,7 +103,7 @@ def _set(found: Cut, *, nodes: Nodes, num_groups: int) -> GroupSet:
     return GroupSet(num_groups=num_groups, group=largest_first(group, num_groups=num_groups), confidence=confidence, seed_agreement=found.seed_agreement)
 
 
-def _facts(nodes: Nodes, *, graph: ObjectGraph, lists: list[Neighbours]) -> GraphFacts:
+def _facts(nodes: Nodes, *, graph: ObjectGraph, largest_gap: int, lists: list[Neighbours]) -> GraphFacts:
     return GraphFacts(
         num_objects=len(nodes.node_of),
         num_nodes=len(nodes.vectors),
@@ -105,7 +111,7 @@ def _facts(nodes: Nodes, *, graph: ObjectGraph, lists: list[Neighbours]) -> Grap
         num_without_direction=nodes.num_without_direction,
         num_isolated=graph.num_isolated if len(nodes.vectors) > 1 else 0,
         num_edges=graph.num_edges,
-        largest_gap=graph.largest_gap,
+        largest_gap=largest_gap,
         num_pieces=graph.num_pieces,
         num_bridges=graph.num_bridges,
         num_left=graph.num_left,

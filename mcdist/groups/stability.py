@@ -28,7 +28,7 @@ class StabilityRow:
     """One setting. Agreements are adjusted Rand indices: 1 the same groups, 0 as by chance.
 
     `subsample_agreement`: mean over graphs of some of the nodes, each compared with the graph of all on the nodes they share; `subsample_std` its
-    standard deviation. Both, and the eigengap, are nan where they cannot be had.
+    standard deviation. What cannot be had is nan; where there are as many groups as nodes nothing can, since those agree whatever the graph.
     """
 
     num_neighbours: int
@@ -40,8 +40,9 @@ class StabilityRow:
 
     @property
     def score(self) -> float:
-        """What is compared: the agreement of subsamples, or of seeds where there is none."""
-        return self.seed_agreement if isnan(self.subsample_agreement) else self.subsample_agreement
+        """What is compared: the agreement of subsamples, or of seeds where there is none; -1, as for the worst, where there is neither."""
+        known = [agreement for agreement in (self.subsample_agreement, self.seed_agreement) if not isnan(agreement)]
+        return known[0] if known else -1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +70,17 @@ def subsample_agreements(nodes: Nodes, *, groupings: Groupings, settings: GroupS
         for setting, group in _groups_of_some(nodes, chosen=chosen, settings=settings).items():
             whole = groupings[setting][chosen]
             both = (group >= 0) & (whole >= 0)
-            if both.any():
+            if both.any() and setting[1] < size:
                 agreements[setting].append(adjusted_rand(group[both], other=whole[both]))
     return agreements
 
 
-def stability_row(setting: tuple[int, int], *, seed_agreement: float, agreements: Sequence[float], eigengap: float) -> StabilityRow:
-    """A row of the table."""
+def stability_row(setting: tuple[int, int], *, num_nodes: int, seed_agreement: float, agreements: Sequence[float], eigengap: float) -> StabilityRow:
+    """A row of the table of a graph of `num_nodes`."""
     return StabilityRow(
         num_neighbours=setting[0],
         num_groups=setting[1],
-        seed_agreement=seed_agreement,
+        seed_agreement=seed_agreement if setting[1] < num_nodes else nan,
         subsample_agreement=float(numpy.mean(agreements)) if agreements else nan,
         subsample_std=float(numpy.std(agreements)) if agreements else nan,
         eigengap=eigengap,

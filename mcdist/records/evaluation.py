@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy
 
-from mcdist.errors import DataError
+from mcdist.errors import DataError, reason
 
 SCHEMA_VERSION = 2
 
@@ -101,4 +101,4 @@ def _row(*, subject: dict[str, str], values: list[float], **others: Any) -> Row:
 
 
 def _refused(where: str, error: Exception) -> DataError:
-    return DataError(f"{where} is not an evaluation that this mcdist wrote ({error!r}); run: mcdist evaluate RUN")
+    return DataError(f"{where} is not an evaluation that this mcdist wrote ({reason(error)}); run: mcdist evaluate RUN")

@@ -53,7 +53,7 @@ class StopWish:
         if again:
             raise KeyboardInterrupt
         if number == signal.SIGINT and os.environ.get("RANK", "0") == "0":
-            os.write(2, b"mcdist: saving after this step, then leaving; Ctrl-C again leaves at once\n")
+            os.write(2, b"mcdist: finishing and saving what is being done, then leaving; Ctrl-C again leaves at once\n")
 
     def __enter__(self) -> "StopWish":
         global _wish

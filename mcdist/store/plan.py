@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mcdist.errors import DataError
+from mcdist.errors import DataError, reason
 from mcdist.run_dir import write_atomically
 from mcdist.store.names import PLAN_NAME, check_name
 
@@ -124,7 +124,7 @@ def parse_plan(content: Any, *, where: str) -> StorePlan:
 
 def damaged(where: str, error: Exception) -> DataError:
     """The error of a file of a store that cannot be read."""
-    return DataError(f"{where} is damaged ({error!r}); delete the store's folder and run the command that made it again (mcdist embed, mcdist train)")
+    return DataError(f"{where} is damaged ({reason(error)}); delete the store's folder and run the command that made it again (mcdist embed, mcdist train)")
 
 
 def _count(value: Any, *, least: int) -> int:

@@ -95,6 +95,14 @@ def test_a_collapse_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "nan" not in printed
 
 
+def test_of_many_groups_the_largest_sizes_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = make_store(tmp_path / "store")
+    assert group(str(store.folder), "--groups", "45", "--neighbours", "5", "--subsamples", "0") == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "; sizes: " in line]
+    assert line.partition("; sizes: ")[2].count(",") == 30
+    assert " and 15 more down to " in line
+
+
 def test_the_newest_store_of_a_run_is_taken(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run").create()
     run.config.write_text("")

@@ -168,6 +168,15 @@ def test_the_stable_number_of_neighbours_and_groups_is_chosen_without_labels() -
     assert best[5] > 0.9 > best[9]
 
 
+def test_as_many_groups_as_objects_are_neither_called_stable_nor_chosen() -> None:
+    grouping = found(blobs(60, num_blobs=5, noise=1.3)[0], num_groups=(5, 50, 60), neighbours=(5,), num_seeds=2, num_subsamples=2)
+    of = {row.num_groups: row for row in grouping.stability}
+    assert math.isnan(of[60].seed_agreement) and math.isnan(of[60].subsample_agreement) and of[60].score == -1
+    assert math.isnan(of[50].subsample_agreement)  # a subsample has 48 objects: each would be a group of its own
+    assert of[5].subsample_agreement > 0.3
+    assert choose([row(60, math.nan, std=math.nan, seeds=math.nan), row(5, 0.1)]).num_groups == 5
+
+
 def row(num_groups: int, agreement: float, *, std: float = 0.05, gap: float = 0.1, seeds: float = 1.0) -> StabilityRow:
     return StabilityRow(num_neighbours=10, num_groups=num_groups, seed_agreement=seeds, subsample_agreement=agreement, subsample_std=std, eigengap=gap)
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mcdist.errors import ShardError
+from mcdist.errors import ShardError, reason
 from mcdist.run_dir import write_atomically
 
 SCHEMA_VERSION = 2
@@ -104,7 +104,7 @@ def parse_manifest(content: bytes, *, where: str) -> Manifest:
 
 
 def _damaged(where: str, error: Exception) -> ShardError:
-    return ShardError(f"{where} is damaged ({error!r}); delete it and run the same `mcdist shards build` command again")
+    return ShardError(f"{where} is damaged ({reason(error)}); delete it and run the same `mcdist shards build` command again")
 
 
 def _parse(content: dict[str, Any]) -> Manifest:

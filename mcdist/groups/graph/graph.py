@@ -15,8 +15,7 @@ from mcdist.groups.settings import GroupSettings
 
 @dataclass(frozen=True, slots=True)
 class ObjectGraph:
-    """`matrix`: D^-1/2 W D^-1/2 of `num_neighbours`. `num_pieces` before bridges, `num_left` after; `num_isolated`: nodes without an edge.
-    `largest_gap`: see `Spectrum`, 0 before it is known."""
+    """`matrix`: D^-1/2 W D^-1/2 of `num_neighbours`. `num_pieces` before bridges, `num_left` after; `num_isolated`: nodes without an edge."""
 
     num_neighbours: int
     matrix: Sparse
@@ -25,7 +24,6 @@ class ObjectGraph:
     num_bridges: int
     num_left: int
     num_isolated: int
-    largest_gap: int = 0
 
 
 def search_views(vectors: UnitRows, *, source_of: Int[numpy.ndarray, " M"], settings: GroupSettings) -> list[Neighbours]:
