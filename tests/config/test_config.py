@@ -155,8 +155,6 @@ def test_a_wrong_type_is_an_error_and_never_converted(write, override, message):
         ("model.num_stages=-1", "model.num_stages must be >= 0, got -1"),
         ("model.lora_rank=-1", r"model.lora_rank must be >= 0, got -1"),
         ("model.lora_alpha=0", r"model.lora_alpha must be > 0, got 0"),
-        ("model.final_norm=every", r"model.final_norm must be one of last, all, none, got 'every'"),
-        ("model.pixel_statistics=google", r"model.pixel_statistics must be one of auto, imagenet, half, clip, satellite, got 'google'"),
         ("model.momentum=1.5", r"model.momentum must be between 0 and 1, got 1.5"),
         ("optim.compile_mode=reduce-overhead", "optim.compile_mode=reduce-overhead needs optim.compile=true, got false"),
         ("optim.accumulation_steps=3", "optim.global_batch 64 is not divisible by optim.accumulation_steps 3"),
