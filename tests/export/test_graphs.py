@@ -1,5 +1,6 @@
 """Graphs are kept only where they compute what the encoder does, at every size."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from mcdist.build import build_encoder
 from mcdist.config import ModelConfig
-from mcdist.errors import MachineError
+from mcdist.errors import MachineError, MissingExtraError
 from mcdist.export.graphs import CELLS, check, trace, write_onnx, write_program
 from mcdist.export.pixel_encoder import PixelEncoder
 
@@ -95,3 +96,9 @@ def test_both_graphs_compute_what_the_encoder_does(backbone: str, options: dict,
         found = check(runs, encoder=encoder, photos=photos(), what=what)
         assert found.difference_max <= 1e-4 and found.same_share >= 0.999
         assert [tuple(output.shape[:1]) for output in runs(torch.rand(3, 3, 2 * encoder.multiple_px, 3 * encoder.multiple_px))] == [(3,)] * len(encoder.outputs)
+
+
+def test_without_onnxscript_the_install_line_is_given(encoder: PixelEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'mcdist\[onnx\]'"):
+        write_onnx(None, tmp_path / "encoder.onnx", outputs=encoder.outputs)

@@ -108,7 +108,9 @@ def _converted(tensors: dict[str, Tensor], *, convert: Convert, what: str) -> di
         return convert(tensors)
     except (RuntimeError, ValueError, KeyError, AssertionError, AttributeError, IndexError, TypeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ConfigError(f"{what} cannot be converted to this network, or its position embeddings to this size ({reason}); is it for another backbone?") from error
+        raise ConfigError(
+            f"{what} cannot be converted to this network, or its position embeddings to this size ({reason}); is it for another backbone?"
+        ) from error
 
 
 def _fitted(given: dict[str, Tensor], *, expected: dict[str, Tensor]) -> dict[str, Tensor]:

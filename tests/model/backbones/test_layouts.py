@@ -408,7 +408,7 @@ def test_the_heads_of_moco_v3_are_not_those_of_other_small_vits(tmp_path: Path) 
 def test_the_variants_of_vits_have_what_no_file_says() -> None:
     pytest.importorskip("timm", reason="pip install 'mcdist[vit]'")
     with torch.device("meta"):
-        made = {name: make() for name, make in VARIANTS.items()}
+        made: dict[str, Any] = {name: make() for name, make in VARIANTS.items()}
     assert made["moco_v3_vit_small"].get_submodule("blocks.0.attn").num_heads == 12
     widths = {name: made[f"franca_vit_{name}"].get_parameter("blocks.0.mlp.fc1.weight").shape[0] for name in ("base", "large", "giant")}
     assert widths == {"base": 2 * 2048, "large": 2 * 2736, "giant": 2 * 4096}
