@@ -32,7 +32,9 @@ from mcdist.evaluate.settings import ExtractSettings, JudgeSettings, Kept
 from mcdist.groups.settings import GroupSettings
 from mcdist.machine.allocator import keep_freed_memory
 from mcdist.model.backbones.backbone import Backbone
+from mcdist.model.backbones.debias import add_debias
 from mcdist.model.backbones.freeze import freeze_before
+from mcdist.model.backbones.lora import add_lora
 from mcdist.model.backbones.registry import make_backbone
 from mcdist.model.bank import MemoryBank
 from mcdist.model.decoder import make_decoder
@@ -95,7 +97,9 @@ def build_encoder(model: ModelConfig, *, num_groups: Sequence[int] = (), pretrai
     `num_groups`: of each set that its group head tells apart; none without that head. `sum_over_ranks` is for norm layers that span the ranks
     (model.norm=sync), while training.
     """
-    backbone = make_backbone(model.backbone, weights=model.weights if pretrained else "none", num_stages=model.num_stages)
+    weights = model.weights if pretrained else "none"
+    backbone = make_backbone(model.backbone, weights=weights, num_stages=model.num_stages, statistics=model.pixel_statistics)
+    backbone.set_final_norm(model.final_norm)
     backbone.join_levels(model.levels)
     decoder, channels = make_decoder(
         model.decoder, num_channels=backbone.num_channels, width=model.decoder_width, atrous_rates=list(model.atrous_rates), dropout=model.dropout
@@ -109,9 +113,22 @@ def build_encoder(model: ModelConfig, *, num_groups: Sequence[int] = (), pretrai
         num_groups=num_groups,
     )
     convert_norm(encoder, kind=model.norm, sum_over_ranks=sum_over_ranks)
-    freeze_before(encoder.backbone, trainable_from=model.trainable_from)
+    first_trained = freeze_before(encoder.backbone, trainable_from=model.trainable_from)
+    if model.lora_rank:
+        add_lora(encoder.backbone, rank=model.lora_rank, alpha=model.lora_alpha, first_block=first_trained)
+    check_debias(encoder.backbone, model=model)
+    add_debias(encoder.backbone, kind=model.position_debias, fit=pretrained)
     encoder.set_recompute(model.recompute)
     return encoder.to(memory_format=torch.channels_last)
+
+
+def check_debias(backbone: Backbone, *, model: ModelConfig) -> None:
+    """Raise ConfigError where positions are to be taken from the features of a backbone that trains: they would change."""
+    if model.position_debias != "none" and any(parameter.requires_grad for parameter in backbone.parameters()):
+        raise ConfigError(
+            f"model.position_debias={model.position_debias} is measured once, so the backbone must not train: model.trainable_from must be "
+            f"{len(backbone.blocks())}, the blocks of model.backbone={model.backbone} that are used, got {model.trainable_from}"
+        )
 
 
 def check_size(setting: str, size_px: int, *, encoder: Encoder, backbone: str) -> None:
@@ -311,7 +328,7 @@ def build_zoom_backbone(config: Config, *, device: torch.device) -> Backbone:
     model, size_px = config.model, config.groups.zoom_px
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.run.seed)
-        backbone = make_backbone(model.backbone, weights=model.weights, dilated=False)
+        backbone = make_backbone(model.backbone, weights=model.weights, dilated=False, statistics=model.pixel_statistics)
     if size_px % backbone.stride:
         raise ConfigError(f"groups.zoom_px must be a multiple of {backbone.stride}, the stride of {model.backbone} for zoomed objects, got {size_px}")
     return backbone.eval().to(device).to(memory_format=torch.channels_last)

@@ -17,6 +17,7 @@ from mcdist.cli.discover import discover_command
 from mcdist.cli.doctor import doctor_command
 from mcdist.cli.embed import embed_command
 from mcdist.cli.evaluate import evaluate_command
+from mcdist.cli.export import export_command
 from mcdist.cli.export_dataset import export_dataset_command
 from mcdist.cli.group import group_command
 from mcdist.cli.launch import launch_command
@@ -70,6 +71,7 @@ app.command("compare")(compare_command)
 app.command("davis")(davis_command)
 app.command("protocols")(protocols_command)
 app.command("report")(report_command)
+app.command("export")(export_command)
 app.command("launch")(launch_command)
 app.command("doctor")(doctor_command)
 

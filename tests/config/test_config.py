@@ -154,6 +154,8 @@ def test_a_wrong_type_is_an_error_and_never_converted(write, override, message):
         ("optim.layer_decay=0", "optim.layer_decay must be > 0 and <= 1, got 0"),
         ("views.crop_scale_min=0", "0 < min <= max <= 1, got min 0.0 and max 1.0"),
         ("model.num_stages=-1", "model.num_stages must be >= 0, got -1"),
+        ("model.lora_rank=-1", r"model.lora_rank must be >= 0, got -1"),
+        ("model.lora_alpha=0", r"model.lora_alpha must be > 0, got 0"),
         ("model.momentum=1.5", r"model.momentum must be between 0 and 1, got 1.5"),
         ("optim.compile_mode=reduce-overhead", "optim.compile_mode=reduce-overhead needs optim.compile=true, got false"),
         ("optim.accumulation_steps=3", "optim.global_batch 64 is not divisible by optim.accumulation_steps 3"),

@@ -82,8 +82,11 @@ def test_a_vit_trains_stops_continues_bit_equal_and_is_evaluated(configure: Call
         ("test_vit", ["views.size_px=48", "evaluate.size_px=48", "model.recompute=true"]),
         ("test_vit", ["model.decoder=deeplabv3", "model.decoder_width=8", "model.atrous_rates=[1]", "model.norm=group", "model.trainable_from=4"]),
         ("tiny14", ["views.size_px=56", "evaluate.size_px=70", "model.num_stages=3"]),
+        ("test_vit", ["model.lora_rank=2", "model.trainable_from=-2"]),
+        ("test_vit", ["model.num_stages=4", "model.trainable_from=4", "model.position_debias=svd", "model.final_norm=all", "model.levels=2"]),
+        ("test_mambaout", ["views.size_px=40", "evaluate.size_px=72", "model.levels=2", "optim.layer_decay=0.7"]),
     ],
-    ids=["recomputed, 16 px", "frozen blocks and a converted decoder", "14 px"],
+    ids=["recomputed, 16 px", "frozen blocks and a converted decoder", "14 px", "LoRA in the last two blocks", "without positions", "a pyramid, upsampled"],
 )
 def test_patches_of_any_size_reach_the_fused_loss(configure: Callable[..., Config], tiny14: None, name: str, overrides: list[str]) -> None:
     config = configure(f"model.backbone=timm/{name}", "optim.epochs=1", "ops.implementation=fused", *overrides)
@@ -119,6 +122,8 @@ def tiny14() -> Iterator[None]:
         ),
         (["model.backbone=resnet51"], "unknown backbone 'resnet51'; did you mean 'resnet50'"),
         (["model.norm=group"], "model.norm=group needs a network with BatchNorm layers"),
+        (["model.position_debias=mean"], "model.position_debias=mean is measured once, .* model.trainable_from must be 9, the blocks .* got 0"),
+        (["model.backbone=resnet18", "model.lora_rank=2"], "model.lora_rank=2 is for ViTs"),
         (["model.trainable_from=10"], "model.trainable_from must be between 0 and 9, the blocks of this backbone, got 10"),
         (["model.backbone=resnet18", "model.trainable_from=6"], "model.trainable_from must be between 0 and 5, the blocks of this backbone, got 6"),
         (["model.backbone=resnet18", "model.num_stages=2"], "model.num_stages must be between 3 and 5 for resnet18, or 0 for all of them, got 2"),

@@ -1,8 +1,11 @@
 """NearestRows: which of many unit vectors are nearest to a few others, by comparing with all of them (FAISS). 100,000 of 64 numbers take some milliseconds."""
 
+from pathlib import Path
+
 import numpy
 from jaxtyping import Float, Int
 
+from mcdist.errors import MachineError
 from mcdist.groups.clustering.faiss_library import faiss_threads, load_faiss
 
 
@@ -14,6 +17,13 @@ class NearestRows:
         self._faiss = load_faiss()
         self._index = self._faiss.IndexFlatIP(vectors.shape[1])
         self._index.add(numpy.ascontiguousarray(vectors, dtype=numpy.float32))
+
+    def write(self, path: Path) -> None:
+        """Write the index as FAISS does; row i is vector i. MachineError where the disk refuses."""
+        try:
+            self._faiss.write_index(self._index, str(path))
+        except RuntimeError as error:
+            raise MachineError(f"cannot write {path}: {str(error).splitlines()[0]}; free some space or choose another folder") from error
 
     def search(self, queries: Float[numpy.ndarray, "Q D"], *, num: int) -> tuple[Int[numpy.ndarray, "Q num"], Float[numpy.ndarray, "Q num"]]:
         """(rows, cosines) of the nearest vectors of each query, nearest first; fewer than `num` where there are fewer vectors."""

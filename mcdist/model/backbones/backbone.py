@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mcdist.choices import FinalNorm
 from mcdist.errors import ConfigError
 from mcdist.types import Rgb
 
@@ -18,6 +19,7 @@ class Backbone(nn.Module, ABC):
     `blocks()` may be fewer than `num_blocks`. `level_channels`: of those last `levels` that are on the grid of the features, in order, where
     several are; `num_levels` of them are joined in what `forward` returns. `last_convolution` leads from the features to what the network's
     own classifier averages, on the same grid; None for a network without one, and for one that is dilated, since it was trained on the native grid.
+    `debias` takes from the features what they say about the position alone; None where it was not asked for.
     """
 
     stride: int
@@ -29,10 +31,12 @@ class Backbone(nn.Module, ABC):
     level_channels: tuple[int, ...] = ()
     num_levels: int = 1
     last_convolution: nn.Module | None
+    debias: nn.Module | None
 
     def __init__(self) -> None:
         super().__init__()
         self.last_convolution = None
+        self.debias = None
 
     def join_levels(self, num_levels: int) -> None:
         """Let `forward` return the last `num_levels` feature maps, end to end along the channels; `num_channels` follows. After `keep_first`.
@@ -48,6 +52,15 @@ class Backbone(nn.Module, ABC):
             )
         self.num_levels = num_levels
         self.num_channels = sum(self.level_channels[-num_levels:]) or self.num_channels
+
+    def set_final_norm(self, final_norm: FinalNorm) -> None:
+        """Say what a ViT's final norm is applied to; other backbones have none.
+
+        Raises:
+            ConfigError: not "last", and this is no ViT.
+        """
+        if final_norm != "last":
+            raise ConfigError(f"model.final_norm={final_norm} is for ViTs, this backbone has no final norm; use model.final_norm=last")
 
     def joined(self, levels: list[Float[Tensor, "B _ h w"]]) -> Float[Tensor, "B C h w"]:
         """The last `num_levels` of them as one map."""

@@ -13,17 +13,30 @@ from torch import Tensor, nn
 class InterleavedConv2d(nn.Conv2d):
     """conv2d(x, weight, dilation=d, padding=d (k - 1) / 2), depthwise, as a plain convolution of d^2 sub-grids stacked along the batch.
 
-    Falls back to the dilated convolution where d does not divide height and width.
+    Falls back to the dilated convolution where d does not divide height and width, and in an export, whose graph is for any size.
     """
 
     def forward(self, input: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:  # noqa: A002 - torch's own name
         """Same result as the dilated convolution, up to the order of sums."""
         step = int(self.dilation[0])
-        if step == 1 or input.shape[2] % step or input.shape[3] % step:
+        if step == 1 or torch.compiler.is_exporting() or input.shape[2] % step or input.shape[3] % step:
             return super().forward(input)
         grids = split_grids(input, step=step)
         plain = F.conv2d(grids, self.weight, self.bias, padding=self.kernel_size[0] // 2, groups=self.groups)
         return merge_grids(plain, step=step)
+
+
+class EvenConv2d(nn.Conv2d):
+    """A convolution of an even kernel without stride that keeps the size of the grid: what is missing is repeated at the right and bottom borders.
+
+    Cell (y, x) of the result sees what the strided convolution saw from there, so the strided network's cells are among those of the dilated one.
+    """
+
+    def forward(self, input: Float[Tensor, "B C h w"]) -> Float[Tensor, "B E h w"]:  # noqa: A002 - torch's own name
+        """On the same grid."""
+        missing = int(self.dilation[0]) * (int(self.kernel_size[0]) - 1)
+        before = missing // 2
+        return super().forward(F.pad(input, (before, missing - before) * 2, mode="replicate"))
 
 
 def split_grids(x: Float[Tensor, "B C h w"], *, step: int) -> Float[Tensor, "M C y x"]:
@@ -47,7 +60,8 @@ def _format(x: Tensor) -> torch.memory_format:
 def dilate(stage: nn.Sequential, *, inherited: int, dilation: int) -> None:
     """Replace the stage's stride 2 by `dilation`, in place: up to the convolution that had the stride it sees with the `inherited` one.
 
-    Every spatial convolution gets symmetric padding, so that the grid keeps its size.
+    Every spatial convolution gets symmetric padding, so that the grid keeps its size; an even kernel is off the middle by half a cell where its
+    dilation is odd.
     """
     current = inherited
     for name, convolution in list(stage.named_modules()):
@@ -60,12 +74,12 @@ def dilate(stage: nn.Sequential, *, inherited: int, dilation: int) -> None:
 def _same_size(convolution: nn.Conv2d, *, dilation: int) -> nn.Conv2d:
     kernel = int(convolution.kernel_size[0])
     depthwise = convolution.groups == convolution.in_channels > 1
-    kind = InterleavedConv2d if depthwise else nn.Conv2d
+    kind = EvenConv2d if kernel > 1 and kernel % 2 == 0 else InterleavedConv2d if depthwise else nn.Conv2d
     changed = kind(
         convolution.in_channels,
         convolution.out_channels,
         kernel,
-        padding=dilation * (kernel - 1) // 2,
+        padding=0 if kind is EvenConv2d else dilation * (kernel - 1) // 2,
         dilation=dilation if kernel > 1 else 1,
         groups=convolution.groups,
         bias=convolution.bias is not None,

@@ -5,13 +5,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
+from mcdist.choices import PixelStatistics, require_choice
 from mcdist.errors import ConfigError
-from mcdist.model.backbones import efficientnet, resnet, vit
+from mcdist.model.backbones import convnext, efficientnet, pyramid, resnet, vit
 from mcdist.model.backbones.backbone import Backbone
-from mcdist.model.backbones.weights import Convert, load_weights
+from mcdist.model.backbones.layouts import Layout
+from mcdist.model.backbones.pixels import STATISTICS, name_of
+from mcdist.model.backbones.published import PUBLISHED, fetch_published
+from mcdist.model.backbones.timm_names import PREFIX, check_name, known_names
+from mcdist.model.backbones.vit_variants import VARIANTS
+from mcdist.model.backbones.weights import Convert, Loaded, load_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +40,15 @@ class Entry:
     last_convolution: tuple[str, ...] = ()
 
 
+def _torchvision(name: str, *, family: Any) -> Entry:
+    """A network of torchvision, whose functions are in the module `family`."""
+    network, backbone = (family.resnet_network, family.resnet_backbone) if family is resnet else (family.convnext_network, family.convnext_backbone)
+    return Entry(partial(network, name), backbone, fetch_network=partial(network, name, fetch=True), make_undilated=partial(backbone, dilated=False))
+
+
 BACKBONES = {
-    "resnet18": Entry(resnet.resnet18_network, resnet.resnet18_backbone, make_undilated=partial(resnet.resnet18_backbone, dilated=False)),
-    "resnet50": Entry(resnet.resnet50_network, resnet.resnet50_backbone, make_undilated=partial(resnet.resnet50_backbone, dilated=False)),
+    **{name: _torchvision(name, family=resnet) for name in resnet.MAKERS},
+    **{name: _torchvision(name, family=convnext) for name in convnext.MAKERS},
     "efficientnet_lite0": Entry(
         efficientnet.efficientnet_lite0_network,
         efficientnet.efficientnet_lite0_backbone,
@@ -43,30 +56,37 @@ BACKBONES = {
         make_undilated=partial(efficientnet.efficientnet_lite0_backbone, dilated=False),
         last_convolution=efficientnet.LAST_CONVOLUTION,
     ),
+    **{name: Entry(make, vit.ViT, convert_of=vit.convert_of) for name, make in VARIANTS.items()},
 }
-"""Our own backbones by name; beside them every plain ViT of timm is found as timm/NAME."""
+"""Our own backbones by name; beside them every network of timm that gives feature maps is found as timm/NAME."""
 
 
-def make_backbone(name: str, *, weights: str = "none", num_stages: int = 0, dilated: bool = True) -> Backbone:
+def make_backbone(name: str, *, weights: str = "none", num_stages: int = 0, dilated: bool = True, statistics: PixelStatistics = "auto") -> Backbone:
     """The backbone `name`, of which the first `num_stages` blocks are used (0: all).
 
     Args:
-        name: one of BACKBONES, or timm/NAME for a ViT of timm.
-        weights: "none" (random), "imagenet" (packaged), "hub" (fetched by timm), or a .pth or .safetensors file.
+        name: one of BACKBONES, or timm/NAME for a network of timm.
+        weights: "none" (random), "imagenet" (packaged), "hub" (fetched by torchvision or timm), a name of PUBLISHED, or a .pth or .safetensors file.
         num_stages: at least the blocks that reach the backbone's stride.
         dilated: False for a CNN with its native strides, as it was trained, and with its last convolution where it has one and the weights file holds it.
             A ViT is the same either way.
+        statistics: of the pixels; "auto": those that the backbone's name stands for.
 
     Raises:
-        ConfigError: no such backbone, no such weights for it, a weights file that does not fit, or a number of blocks out of range.
+        ConfigError: no such backbone, no such weights for it, a weights file that does not fit, one whose layout has other pixel statistics, or a
+            number of blocks out of range.
         MissingExtraError: a package that the backbone needs is not installed.
-        MachineError: weights=hub and the weights cannot be fetched.
+        MachineError: the weights cannot be fetched.
     """
-    entry = _entry(name)
-    network, has_last_convolution = _network(entry, name=name, weights=weights)
+    require_choice("model.pixel_statistics", statistics, choices=PixelStatistics)
+    entry = _entry(name, dilated=dilated)
+    network, loaded = _network(entry, name=name, weights=weights)
     make = entry.make_backbone if dilated else entry.make_undilated or entry.make_backbone
     backbone = make(network)
-    if not has_last_convolution:
+    if statistics != "auto":
+        backbone.mean, backbone.std = STATISTICS[statistics]
+    _check_statistics(backbone, layout=loaded.layout, weights=weights)
+    if not loaded.has_all:
         backbone.last_convolution = None
     if num_stages:
         least, most = backbone.least_blocks, backbone.num_blocks
@@ -77,7 +97,7 @@ def make_backbone(name: str, *, weights: str = "none", num_stages: int = 0, dila
 
 
 def name_and_weights(text: str) -> tuple[str, str]:
-    """`NAME[:WEIGHTS]` as the two; without weights those that are packaged, or for a network of timm those that timm fetches.
+    """`NAME[:WEIGHTS]` as the two; without weights those that are packaged, or those that its publisher's library fetches.
 
     Raises:
         ConfigError: no weights, and none that come with the backbone.
@@ -85,42 +105,68 @@ def name_and_weights(text: str) -> tuple[str, str]:
     name, separator, weights = text.partition(":")
     if separator:
         return name, weights
-    if name.startswith(vit.PREFIX):
-        return name, "hub"
-    if name in BACKBONES and BACKBONES[name].packaged_weights is None:
+    entry = BACKBONES.get(name)
+    if entry is not None and entry.packaged_weights is not None:
+        return name, "imagenet"
+    if entry is not None and entry.fetch_network is None:
         raise ConfigError(f"no weights of {name} are packaged; give a file: --backbone {name}:FILE, or random ones: --backbone {name}:none")
-    return name, "imagenet"
+    return name, "hub"
 
 
-def _entry(name: str) -> Entry:
+def _check_statistics(backbone: Backbone, *, layout: Layout | None, weights: str) -> None:
+    """ConfigError where the weights file says that its pixels had other statistics."""
+    if layout is None or layout.statistics is None:
+        return
+    own = name_of(backbone.mean, backbone.std)
+    if own != layout.statistics:
+        raise ConfigError(
+            f"weights={weights} ({layout.name}) were trained on pixels of the statistics {layout.statistics}, the backbone has {own}; "
+            f"set model.pixel_statistics={layout.statistics}, or use a backbone of timm whose name ends in these weights"
+        )
+
+
+def _entry(name: str, *, dilated: bool) -> Entry:
     if name in BACKBONES:
         return BACKBONES[name]
-    if name.startswith(vit.PREFIX):
-        vit.check_name(name)
-        return Entry(
-            lambda: vit.make_network(name),
-            vit.ViT,
-            fetch_network=lambda: vit.make_network(name, fetch=True),
-            convert_of=vit.convert_of,
-        )
-    near = difflib.get_close_matches(name, [*BACKBONES, *vit.known_names()], n=1, cutoff=0.0)[0]
-    raise ConfigError(f"unknown backbone {name!r}; did you mean {near!r}? known: {', '.join(BACKBONES)}, and ViTs of timm as {vit.PREFIX}NAME")
+    if name.startswith(PREFIX):
+        check_name(name)
+        return _timm(name, dilated=dilated)
+    near = difflib.get_close_matches(name, [*BACKBONES, *known_names()], n=1, cutoff=0.0)[0]
+    raise ConfigError(f"unknown backbone {name!r}; did you mean {near!r}? known: {', '.join(BACKBONES)}, and networks of timm as {PREFIX}NAME")
 
 
-def _network(entry: Entry, *, name: str, weights: str) -> tuple[nn.Module, bool]:
-    """The network with its weights, and whether those of its last convolution are among them."""
+def _timm(name: str, *, dilated: bool) -> Entry:
+    """A plain ViT, or a network of feature maps, which timm dilates when it is made."""
+    return Entry(
+        lambda: vit.plain_vit(name) or pyramid.make_network(name, dilated=dilated),
+        lambda network: vit.ViT(network) if vit.is_plain_vit(network) else pyramid.Pyramid(network, native=not dilated),
+        fetch_network=lambda: vit.plain_vit(name, fetch=True) or pyramid.make_network(name, dilated=dilated, fetch=True),
+        convert_of=vit.convert_of,
+    )
+
+
+def _network(entry: Entry, *, name: str, weights: str) -> tuple[nn.Module, Loaded]:
+    """The network with its weights, and what was loaded."""
+    whole = Loaded(layout=None, has_all=True)
     if weights == "hub":
         if entry.fetch_network is None:
-            raise ConfigError(f"weights=hub is for networks of timm; for {name} give weights=PATH, or weights=imagenet for efficientnet_lite0")
-        return entry.fetch_network(), True
+            raise ConfigError(f"weights=hub is for networks of torchvision and timm; for {name} give weights=PATH, or weights=imagenet for efficientnet_lite0")
+        return entry.fetch_network(), whole
     network = entry.make_network()
     if weights == "none":
-        return network, True
+        return network, whole
+    path, what = _file(entry, name=name, weights=weights)
     convert = entry.convert_of(network) if entry.convert_of else None
+    return network, load_weights(network, path=path, what=what, convert=convert, also=entry.last_convolution)
+
+
+def _file(entry: Entry, *, name: str, weights: str) -> tuple[Path, str]:
+    """(weights file, what to call it in messages)."""
+    if weights in PUBLISHED and not Path(weights).exists():
+        return fetch_published(weights, backbone=name), f"weights={weights}"
     if weights != "imagenet":
-        return network, load_weights(network, path=Path(weights), what=f"weights={weights}", convert=convert, also=entry.last_convolution)
+        return Path(weights), f"weights={weights}"
     if entry.packaged_weights is None:
         packaged = ", ".join(name for name, entry in BACKBONES.items() if entry.packaged_weights)
-        raise ConfigError(f"weights=imagenet is packaged for {packaged} only, not for {name}; give weights=PATH of a .pth or .safetensors file")
-    what = f"the packaged ImageNet weights of {name}"
-    return network, load_weights(network, path=entry.packaged_weights(), what=what, convert=convert, also=entry.last_convolution)
+        raise ConfigError(f"weights=imagenet is packaged for {packaged} only, not for {name}; give weights=PATH of a .pth or .safetensors file, or weights=hub")
+    return entry.packaged_weights(), f"the packaged ImageNet weights of {name}"

@@ -1,36 +1,35 @@
-"""ResNet-18 and ResNet-50, under torchvision's parameter names (He et al., CVPR 2016)."""
+"""ResNet-18, -34, -50 and -101, under torchvision's parameter names (He et al., CVPR 2016)."""
 
 from typing import Any
 
 from torch import nn
-from torchvision.models import resnet18, resnet50
+from torchvision.models import ResNet18_Weights, ResNet34_Weights, ResNet50_Weights, ResNet101_Weights, resnet18, resnet34, resnet50, resnet101
 
 from mcdist.model.backbones.backbone import Backbone
+from mcdist.model.backbones.fetched import fetched
 from mcdist.model.backbones.staged import StagedBackbone, Stages
 from mcdist.types import IMAGENET_MEAN, IMAGENET_STD
 
-
-def resnet18_network() -> nn.Module:
-    """ResNet-18 as a classifier, random."""
-    return resnet18(weights=None)
-
-
-def resnet50_network() -> nn.Module:
-    """ResNet-50 as a classifier, random."""
-    return resnet50(weights=None)
+MAKERS: dict[str, tuple[Any, Any]] = {
+    "resnet18": (resnet18, ResNet18_Weights.IMAGENET1K_V1),
+    "resnet34": (resnet34, ResNet34_Weights.IMAGENET1K_V1),
+    "resnet50": (resnet50, ResNet50_Weights.IMAGENET1K_V1),
+    "resnet101": (resnet101, ResNet101_Weights.IMAGENET1K_V1),
+}
+"""Name -> torchvision's function and the weights behind weights=hub."""
 
 
-def resnet18_backbone(network: nn.Module, *, dilated: bool = True) -> Backbone:
-    """The five stages of a ResNet-18."""
-    return _backbone(network, channels=(64, 64, 128, 256, 512), dilated=dilated)
+def resnet_network(name: str, *, fetch: bool = False) -> nn.Module:
+    """A ResNet as a classifier, random or with the weights that torchvision fetches."""
+    make, weights = MAKERS[name]
+    return fetched(lambda: make(weights=weights if fetch else None), name=name)
 
 
-def resnet50_backbone(network: nn.Module, *, dilated: bool = True) -> Backbone:
-    """The five stages of a ResNet-50."""
-    return _backbone(network, channels=(64, 256, 512, 1024, 2048), dilated=dilated)
-
-
-def _backbone(network: Any, *, channels: tuple[int, ...], dilated: bool) -> Backbone:
-    stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
-    stages = Stages((stem, network.layer1, network.layer2, network.layer3, network.layer4), channels, strides=(4, 4, 8, 16, 32))
+def resnet_backbone(network: nn.Module, *, dilated: bool = True) -> Backbone:
+    """The stem and the four stages."""
+    net: Any = network
+    stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
+    width = int(net.fc.in_features) // 8
+    channels = (int(net.conv1.out_channels), width, 2 * width, 4 * width, 8 * width)
+    stages = Stages((stem, net.layer1, net.layer2, net.layer3, net.layer4), channels, strides=(4, 4, 8, 16, 32))
     return StagedBackbone(stages, mean=IMAGENET_MEAN, std=IMAGENET_STD, dilated=dilated)

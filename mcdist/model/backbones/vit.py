@@ -1,10 +1,9 @@
-"""ViT: any plain vision transformer of timm as a backbone. timm's only home.
+"""ViT: any plain vision transformer of timm as a backbone.
 
 Class and register tokens never leave it: its features are the patches' output tokens, laid out as a grid. Position embeddings are
 interpolated to the size of each image; a network that cannot do that is refused.
 """
 
-import difflib
 import sys
 from typing import Any
 
@@ -12,16 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mcdist.errors import ConfigError, MachineError, MissingExtraError
+from mcdist.choices import FinalNorm
+from mcdist.errors import ConfigError
 from mcdist.model.backbones.backbone import Backbone
+from mcdist.model.backbones.fetched import fetched
+from mcdist.model.backbones.timm_names import PREFIX, import_timm
 from mcdist.model.backbones.weights import Convert
 from mcdist.types import Rgb
-
-PREFIX = "timm/"
-"""A backbone's name is this and timm's name of the network."""
-
-FAMILIES = ("vision_transformer", "eva", "deit")
-"""timm's modules of plain ViTs, whose names are suggested for one that is mistyped."""
 
 AFTER_BLOCKS = ("norm",)
 WITHOUT_FEATURES = ("blocks", *AFTER_BLOCKS, "fc_norm", "attn_pool", "head", "head_drop", "head_dist", "mask_token")
@@ -44,6 +40,7 @@ class ViT(Backbone):
         self.num_prefix_tokens = int(network.num_prefix_tokens)
         self.num_blocks = 1 + len(network.blocks)
         self.level_channels = (self.num_channels,) * self.num_blocks
+        self.final_norm: FinalNorm = "last"
         self.mean, self.std = (_colour(network.pretrained_cfg[name]) for name in ("mean", "std"))
         used = {parameter for block in self.blocks() for parameter in block.parameters()}
         for parameter in self.parameters():
@@ -64,29 +61,47 @@ class ViT(Backbone):
         """Recompute the activations of each of the transformer's blocks, by timm's own means."""
         self.network.set_grad_checkpointing(recompute)
 
+    def set_final_norm(self, final_norm: FinalNorm) -> None:
+        """What the final norm is applied to: the tokens after the last block, those of all levels, or none; then it does not train."""
+        self.final_norm = final_norm
+        if final_norm == "none":
+            for name in AFTER_BLOCKS:
+                getattr(self.network, name).requires_grad_(False)
+
     def levels(self, image: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
-        """The patches' tokens before the first block and after each one, all on the same grid; the final norm is applied to the last only."""
-        seen: list[Tensor] = []
+        """The patches' tokens before the first block and after each one, all on the same grid; the final norm is applied as `final_norm` says."""
         first, *later = self.network.blocks
-        hooks = [block.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) for block in (first, *later)]
-        try:
-            last = self.output(image)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return [*(self.grid(tokens, image=image) for tokens in seen), last]
+        *seen, last = self._tokens(image, inputs_of=(first, *later))
+        if self.final_norm == "all":
+            seen = [self.network.norm(tokens) for tokens in seen]
+        return [self.grid(tokens, image=image) for tokens in (*seen, last)]
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
-        """`output`, or the last of `levels`, joined. Raises ConfigError where a side is no multiple of the patch size."""
+        """`output`, or the last of `levels`, joined; without positions where that was asked. ConfigError where a side is no multiple of the patch size."""
         features = self.output(image) if self.num_levels == 1 else self.joined(self.levels(image))
+        if self.debias is not None:
+            features = self.debias(features)
         return features.contiguous(memory_format=torch.channels_last)
 
     def output(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
         """Output tokens as a grid; a view."""
+        (last,) = self._tokens(image)
+        return self.grid(last, image=image)
+
+    def _tokens(self, image: Tensor, *, inputs_of: tuple[nn.Module, ...] = ()) -> list[Tensor]:
+        """The tokens that come into each of `inputs_of`, then those that leave the network."""
         height, width = image.shape[2:]
         if height % self.stride or width % self.stride:
             raise ConfigError(f"a ViT of {self.stride} px patches takes sides that are multiples of {self.stride}, got an image of {height} x {width} px")
-        return self.grid(self.network.forward_features(image), image=image)
+        read = (*inputs_of, self.network.norm) if self.final_norm == "none" else inputs_of
+        seen: list[Tensor] = []
+        hooks = [module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) for module in read]
+        try:
+            last = self.network.forward_features(image)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return seen if self.final_norm == "none" else [*seen, last]
 
     def grid(self, tokens: Float[Tensor, "B N C"], *, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
         """The tokens without class and register tokens, where their patches are in `image`; a view."""
@@ -107,29 +122,6 @@ class _Embedding(nn.Module):
                 self.register_parameter(name, parameter)
 
 
-def check_name(name: str) -> None:
-    """Raise ConfigError with the nearest name unless timm knows the network, MissingExtraError where timm is not installed."""
-    timm = _import_timm(name)
-    own = name.removeprefix(PREFIX)
-    if not timm.is_model(own):
-        near = PREFIX + _nearest(own, among=_plain_vits(timm))
-        raise ConfigError(f"unknown backbone {name!r}: timm has no such network; did you mean {near!r}?")
-    architecture, _, tag = own.partition(".")
-    tagged = timm.list_models(f"{architecture}.*", pretrained=True)
-    if tag and own not in tagged:
-        near = PREFIX + _nearest(own, among=[architecture, *tagged])
-        raise ConfigError(f"unknown backbone {name!r}: timm has no such weights of {architecture}; did you mean {near!r}?")
-
-
-def known_names() -> list[str]:
-    """The plain ViTs of timm as names of backbones; none where timm is not installed."""
-    try:
-        import timm
-    except ImportError:
-        return []
-    return [PREFIX + name for name in _plain_vits(timm)]
-
-
 def make_network(name: str, *, fetch: bool = False, **options: Any) -> nn.Module:
     """timm's network, random or with the weights that timm fetches.
 
@@ -140,18 +132,27 @@ def make_network(name: str, *, fetch: bool = False, **options: Any) -> nn.Module
         ConfigError: it is no plain ViT, or takes images of one size only.
         MachineError: the weights cannot be fetched.
     """
-    timm = _import_timm(name)
+    network = plain_vit(name, fetch=fetch, **options)
+    if network is None:
+        raise ConfigError(f"the backbone {name} is no plain ViT, or takes photos of one size only; use one such as {PREFIX}vit_small_patch16_224")
+    return network
+
+
+def plain_vit(name: str, *, fetch: bool = False, **options: Any) -> nn.Module | None:
+    """`make_network`, or None where timm's network is no plain ViT or cannot interpolate its position embeddings."""
+    timm = import_timm(name)
     try:
-        network: Any = timm.create_model(name.removeprefix(PREFIX), pretrained=fetch, num_classes=0, dynamic_img_size=True, **options)
-    except TypeError as error:
-        raise ConfigError(f"the backbone {name} takes photos of one size only; use a plain ViT, such as {PREFIX}vit_small_patch16_224") from error
-    except (OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise MachineError(f"timm could not get the weights of {name} ({reason}); fetch them elsewhere and give weights=PATH") from error
-    if not hasattr(network, "blocks") or not hasattr(network.blocks[-1], "attn"):
-        raise ConfigError(f"the backbone {name} has no row of attention blocks; use a plain ViT, such as {PREFIX}vit_small_patch16_224")
-    made: nn.Module = network
-    return made
+        network: nn.Module = fetched(
+            lambda: timm.create_model(name.removeprefix(PREFIX), pretrained=fetch, num_classes=0, dynamic_img_size=True, **options), name=name
+        )
+    except TypeError:  # the network has no such option
+        return None
+    return network if is_plain_vit(network) else None
+
+
+def is_plain_vit(network: Any) -> bool:
+    """Whether it is a row of attention blocks and interpolates its position embeddings to each photo."""
+    return hasattr(network, "blocks") and hasattr(network.blocks[-1], "attn") and bool(getattr(network, "dynamic_img_size", False))
 
 
 def convert_of(network: nn.Module) -> Convert:
@@ -169,19 +170,3 @@ def _patch_px(network: Any) -> int:
     """Pixels of an image that one token stands for, along each side: more than a patch where a CNN comes first."""
     embed = network.patch_embed
     return int(embed.feat_ratio() if hasattr(embed, "feat_ratio") else embed.patch_size[0])
-
-
-def _import_timm(name: str) -> Any:
-    try:
-        import timm
-    except ImportError as error:
-        raise MissingExtraError(f"the backbone {name} needs timm; pip install 'mcdist[vit]'") from error
-    return timm
-
-
-def _plain_vits(timm: Any) -> list[str]:
-    return [name for family in FAMILIES for name in timm.list_models(module=family)]
-
-
-def _nearest(name: str, *, among: list[str]) -> str:
-    return difflib.get_close_matches(name, among, n=1, cutoff=0.0)[0]

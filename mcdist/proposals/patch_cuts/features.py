@@ -15,7 +15,8 @@ from mcdist.choices import PatchFeature, require_choice
 from mcdist.data.views.normalise import normalise
 from mcdist.model.backbones.backbone import Backbone
 from mcdist.model.backbones.registry import BACKBONES, make_backbone
-from mcdist.model.backbones.vit import PREFIX, ViT
+from mcdist.model.backbones.timm_names import PREFIX
+from mcdist.model.backbones.vit import ViT
 from mcdist.model.backbones.vit_keys import last_attention
 
 

@@ -4,9 +4,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from torchvision.models import resnet18
+from torchvision.models import ConvNeXt, resnet18
+from torchvision.models.convnext import CNBlockConfig
 
 from mcdist.errors import ConfigError
+from mcdist.model.backbones.convnext import convnext_backbone
 from mcdist.model.backbones.dilation import dilate
 from mcdist.model.backbones.efficientnet import efficientnet_lite0_network, efficientnet_lite0_weights
 from mcdist.model.backbones.fold import fold_norms
@@ -15,7 +17,7 @@ from mcdist.model.backbones.registry import make_backbone
 from mcdist.model.backbones.weights import load_weights
 
 
-@pytest.mark.parametrize(("name", "channels"), [("resnet18", 512), ("resnet50", 2048), ("efficientnet_lite0", 320)])
+@pytest.mark.parametrize(("name", "channels"), [("resnet18", 512), ("resnet34", 512), ("resnet50", 2048), ("convnext_tiny", 768), ("efficientnet_lite0", 320)])
 def test_every_backbone_has_stride_eight(name: str, channels: int) -> None:
     backbone = make_backbone(name).eval()
     with torch.inference_mode():
@@ -78,6 +80,19 @@ def test_dilation_keeps_what_a_classifier_computed_where_it_looked() -> None:
     features = torch.randn(1, 128, 64, 64, dtype=torch.float64)
     with torch.inference_mode():
         torch.testing.assert_close(dilated(features)[:, :, ::4, ::4][:, :, 6:-6, 6:-6], plain(features)[:, :, 6:-6, 6:-6])
+
+
+def test_a_dilated_convnext_has_the_cells_of_the_strided_one_among_its_own() -> None:
+    """At stride 16 every second cell, at stride 32 every fourth from the second on: an even kernel has no middle. Borders are padded differently."""
+    torch.manual_seed(0)
+    network = ConvNeXt([CNBlockConfig(8, 8, 1), CNBlockConfig(8, 8, 1), CNBlockConfig(8, 8, 1), CNBlockConfig(8, None, 1)], layer_scale=1.0).double().eval()
+    native, dilated = (convnext_backbone(copy.deepcopy(network), dilated=dilated) for dilated in (False, True))
+    image = torch.randn(1, 3, 512, 512, dtype=torch.float64)
+    with torch.inference_mode():
+        strided, whole = native.levels(image), dilated.levels(image)
+    assert [tuple(level.shape[2:]) for level in whole] == [(128, 128), (128, 128), (64, 64), (64, 64), (64, 64)]
+    torch.testing.assert_close(whole[3][:, :, ::2, ::2][:, :, 4:-4, 4:-4], strided[3][:, :, 4:-4, 4:-4])
+    torch.testing.assert_close(whole[4][:, :, 1::4, 1::4][:, :, 6:-6, 6:-6], strided[4][:, :, 6:-6, 6:-6])
 
 
 @pytest.mark.parametrize(("name", "head"), [("resnet18", None), ("efficientnet_lite0", 1280)])

@@ -103,7 +103,7 @@ def test_a_deeper_network_is_not_loaded_by_half(tmp_path: Path) -> None:
     """All tensors of ResNet-18 are in ResNet-34 too, in their shapes."""
     path = tmp_path / "resnet34.pth"
     torch.save(resnet34(weights=None).state_dict(), path)
-    with pytest.raises(ConfigError, match="has 96 tensors that the network does not .*; is it for another backbone"):
+    with pytest.raises(ConfigError, match="has 96 tensors that the network does not .*: is it for another backbone"):
         make_backbone("resnet18", weights=str(path))
 
 
