@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from torch.utils.data import Dataset
 
 from mcdist.config import Config, DataConfig, ModelConfig
+from mcdist.config.classes import find_classes
 from mcdist.data import loader
 from mcdist.data.batch import Batch
 from mcdist.data.division import num_micro_batches
@@ -280,6 +281,8 @@ def extract_settings(config: Config, *, kept: Kept, with_truth: bool) -> Extract
         decoded=kept.decoded,
         with_truth=with_truth,
         label_maps=kept.label_maps and with_truth,
+        input=evaluate.input,
+        mirrored=kept.mirrored,
     )
 
 
@@ -321,6 +324,8 @@ def judge_settings(config: Config) -> JudgeSettings:
         mean_embedding_pca_dim=evaluate.mean_embedding_pca_dim,
         num_clusters=evaluate.cluster_numbers,
         num_seeds=evaluate.num_seeds,
+        memory_size=evaluate.memory_size,
+        retrieval_classes=tuple(find_classes("voc7", key="evaluate.classes").ids)[1:],
     )
 
 

@@ -1,7 +1,7 @@
 """The story of an evaluation: a run's feature store, judged by protocols; then the panels and the report."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +9,8 @@ import numpy
 
 from mcdist import build
 from mcdist.config.classes import find_classes
-from mcdist.config.file import load_run_config
-from mcdist.data.loader import read_sample
+from mcdist.config.config import Config
+from mcdist.config.file import config_of, dump_config, load_run_config
 from mcdist.distributed import World
 from mcdist.errors import ConfigError
 from mcdist.evaluate.draw import even_places, make_panel
@@ -18,12 +18,14 @@ from mcdist.evaluate.judge import Judgement, judge
 from mcdist.evaluate.metrics.labels import LabelMap, label_map
 from mcdist.evaluate.nearest import nearest_objects
 from mcdist.evaluate.painting import Painting
+from mcdist.evaluate.protocols.photo_terms import check_photos
 from mcdist.evaluate.protocols.protocol import Need, Protocol
 from mcdist.evaluate.protocols.registry import WITH_GROUPS, WITH_TRUTH, WITHOUT_TRUTH, make_protocols
 from mcdist.evaluate.settings import Kept
+from mcdist.evaluate.table_names import SALIENCY
 from mcdist.evaluate.truth import read_truth
 from mcdist.evaluate.view import StoreView
-from mcdist.extraction import Looker, extracted, look_at, look_at_train, opened, photo_console
+from mcdist.extraction import Looker, extracted, look_at, look_at_backbone, look_at_train, opened, photo_console
 from mcdist.outputs import publish
 from mcdist.ranks.agree import lost_ranks_explained
 from mcdist.ranks.join import leave_world
@@ -34,18 +36,27 @@ from mcdist.report.pictures.clusters import save_clusters
 from mcdist.report.pictures.neighbours import ShownNeighbours, save_neighbours
 from mcdist.report.pictures.panels import save_panels
 from mcdist.run_dir import RunDir, write_atomically
+from mcdist.store.names import PHOTOS
 from mcdist.store.store import FeatureStore
 
 
 def evaluate_run(
-    run_dir: RunDir, *, overrides: list[str], which: str, protocols: Sequence[str] = (), store: Path | None = None, train_shards: str = ""
+    run_dir: RunDir,
+    *,
+    overrides: list[str],
+    which: str,
+    protocols: Sequence[str] = (),
+    store: Path | None = None,
+    train_shards: str = "",
+    transfer: str = "",
 ) -> Evaluation | None:
     """Judge the run's embeddings beside its baselines' on the validation shards; writes evaluation.json, panels and report.html.
 
     `protocols`: names; none: those that fit. Where the shards hold no ground truth, or `data.val` names none and the training shards serve, clusters are
     shown without a score. Under several ranks each one extracts its share and the first one judges: None on the others.
 
-    `store`: a feature store to judge instead of extracting one. `train_shards`: shards with ground truth to fit probes on.
+    `store`: a feature store to judge instead of extracting one. `train_shards`: shards with ground truth to fit probes on. `transfer`: the name of a folder
+    below RUN/transfer for what is written, where the photos are of another data set than the run's own.
 
     Raises:
         ConfigError: no such run, protocol or class, or a store of something else.
@@ -53,27 +64,62 @@ def evaluate_run(
         CheckpointError: no such checkpoint, or an embedding is not finite.
         MissingExtraError: a package is not installed.
     """
-    began_s = time.monotonic()
     config = load_run_config(run_dir, overrides=overrides)
+    judged = _judged(
+        config, run_dir, look=lambda kept: look_at(config, run_dir, which=which, kept=kept), protocols=protocols, store=store, train_shards=train_shards
+    )
+    if judged is None:
+        return None
+    _write(*judged, out=run_dir.transferred(transfer) if transfer else run_dir)
+    if not transfer:
+        publish(config, run_dir, judged[0].evaluation)
+    return judged[0].evaluation
+
+
+def evaluate_backbone(
+    out: RunDir, *, overrides: list[str], protocols: Sequence[str] = (), store: Path | None = None, train_shards: str = ""
+) -> Evaluation | None:
+    """Judge a backbone with published weights, without a run: model.backbone and model.weights on the shards of data.val, all given in `overrides`.
+
+    Its features are judged under the given masks: it predicts none. `out` gets config.yaml and what `evaluate_run` writes into a run; the rest as there.
+    """
+    config = config_of(["model.decoder=linear", "model.bank_size=0", *overrides])
+    if out.initial_checkpoint.exists():
+        raise ConfigError(f"--out {out.root} is the folder of a run, whose evaluation would be replaced; choose another one")
+    write_atomically(out.create().config, dump_config(config).encode())
+    judged = _judged(config, out, look=lambda kept: look_at_backbone(config, kept=kept), protocols=protocols, store=store, train_shards=train_shards)
+    if judged is None:
+        return None
+    _write(*judged, out=out)
+    return judged[0].evaluation
+
+
+def _judged(
+    config: Config, run_dir: RunDir, *, look: Callable[[Kept], Looker], protocols: Sequence[str], store: Path | None, train_shards: str
+) -> tuple[Judgement, Looker, StoreView] | None:
+    """Extract what is not there yet, in `run_dir`, and judge it; None on all ranks but the first."""
+    began_s = time.monotonic()
     chosen = make_protocols(protocols, settings=build.judge_settings(config))
+    check_photos(chosen, size_px=config.evaluate.size_px, photo_input=config.evaluate.input)
     world = build.build_world(config)
     try:
         with lost_ranks_explained(world=world):
             build.prepare_process(config, world=world)
-            looker = look_at(config, run_dir, which=which, kept=_kept(chosen))
+            looker = look(_kept(chosen))
             chosen = chosen or _fitting_protocols(looker)
             _check_train_shards(train_shards, protocols=chosen)
+            train_looker = look_at_train(looker, shards=train_shards) if train_shards else None
             labels = _labels(looker, protocols=chosen)
             with photo_console(looker, world=world) as console:
                 _announce(looker, run_dir, console=console)
                 found = opened(looker, store) if store is not None else extracted(looker, run_dir, out=None, world=world, console=console)
-                train = _extracted_train(looker, run_dir, shards=train_shards, world=world)
+                train = None if train_looker is None else _extracted_train(train_looker, run_dir, world=world)
                 leave_world()  # the rest is the first rank's work, and may take longer than a collective may
                 if found is None or not world.is_first:
                     return None
                 view = _view(looker, found, labels=labels)
-                if train is not None and labels is not None:
-                    view = replace(view, train=_view(train[0], train[1], labels=_train_labels(looker, labels=labels)))
+                if train_looker is not None and train is not None and labels is not None:
+                    view = replace(view, train=_view(train_looker, train, labels=_train_labels(looker, labels=labels)))
                 judged = judge(
                     view,
                     protocols=chosen,
@@ -82,11 +128,9 @@ def evaluate_run(
                     elapsed_s=lambda: time.monotonic() - began_s,
                     say=console.say,
                 )
+                return judged, looker, view
     finally:
         leave_world()
-    _write(judged, looker, view, run_dir)
-    publish(config, run_dir, judged.evaluation)
-    return judged.evaluation
 
 
 def _fitting_protocols(looker: Looker) -> tuple[Protocol, ...]:
@@ -115,7 +159,7 @@ def _train_labels(looker: Looker, *, labels: LabelMap) -> LabelMap:
 def _kept(protocols: Sequence[Protocol]) -> Kept:
     """What the stores have to keep for these protocols."""
     needs: set[Need] = set().union(*(protocol.needs for protocol in protocols))
-    return Kept(patches="patches" in needs, decoded="decoded" in needs, label_maps="label maps" in needs)
+    return Kept(patches="patches" in needs, decoded="decoded" in needs, label_maps="label maps" in needs, mirrored="mirrored patches" in needs)
 
 
 def _check_train_shards(shards: str, *, protocols: Sequence[Protocol]) -> None:
@@ -129,18 +173,15 @@ def _check_train_shards(shards: str, *, protocols: Sequence[Protocol]) -> None:
         )
 
 
-def _extracted_train(looker: Looker, run_dir: RunDir, *, shards: str, world: World) -> tuple[Looker, FeatureStore] | None:
-    """The photos that probes are fitted on, and their store; None without `shards`, and on all ranks but the first."""
-    if not shards:
-        return None
-    train = look_at_train(looker, shards=shards)
+def _extracted_train(train: Looker, run_dir: RunDir, *, world: World) -> FeatureStore | None:
+    """The store of the photos that probes are fitted on; None on all ranks but the first."""
     with photo_console(train, world=world) as console:
-        store = extracted(train, run_dir, out=None, world=world, console=console)
-    return None if store is None else (train, store)
+        return extracted(train, run_dir, out=None, world=world, console=console)
 
 
 def _announce(looker: Looker, run_dir: RunDir, *, console: Console) -> None:
-    console.say(f"evaluating {run_dir.root} after step {looker.step} on {looker.location}")
+    what = looker.trained.path if looker.lone else f"{run_dir.root} after step {looker.step}"
+    console.say(f"evaluating {what} on {looker.location}")
     if not looker.settings.with_truth:
         unset = "" if looker.config.data.val else " to evaluate with (data.val is not set)"
         console.say(f"{looker.location} holds no ground truth{unset}: clusters are shown without a score")
@@ -151,22 +192,25 @@ def _view(looker: Looker, store: FeatureStore, *, labels: LabelMap | None) -> St
     return StoreView(store, dataset=looker.location, truth=truth)
 
 
-def _write(judged: Judgement, looker: Looker, view: StoreView, run_dir: RunDir) -> None:
-    """The run's files: evaluation.json, panels, clusters, neighbours and the report."""
+def _write(judged: Judgement, looker: Looker, view: StoreView, *, out: RunDir) -> None:
+    """The files of an evaluation: evaluation.json, panels, clusters, neighbours and the report."""
     evaluation, painting = judged.evaluation, judged.painting
-    write_atomically(run_dir.evaluation, evaluation.to_json().encode())
+    write_atomically(out.evaluation, evaluation.to_json().encode())
     panels = [] if painting is None else _panels(looker, view, painting=painting)
-    save_panels(panels, run_dir.panels, classes=evaluation.classes)
+    save_panels(panels, out.panels, classes=evaluation.classes)
     examples = () if painting is None else painting.examples
-    save_clusters([[_shown(looker, example) for example in cluster] for cluster in examples], run_dir.clusters)
-    save_neighbours((_shown_neighbours(looker, one) for one in nearest_objects(view)), run_dir.neighbours)
-    write_report(run_dir)
+    save_clusters([[_shown(looker, example) for example in cluster] for cluster in examples], out.clusters)
+    save_neighbours((_shown_neighbours(looker, one) for one in nearest_objects(view)), out.neighbours)
+    write_report(out)
 
 
 def _panels(looker: Looker, view: StoreView, *, painting: Painting) -> list[Panel]:
+    """None without an encoder that predicts masks: a panel shows these."""
+    if not view.store.has(PHOTOS, SALIENCY):
+        return []
     places = even_places(looker.num_photos, num_wanted=looker.config.evaluate.num_panels)
-    photos = ((place, read_sample(looker.reader, place, with_segments=view.truth is not None)) for place in places)
-    return [make_panel(sample, photo=place, store=view, painting=painting) for place, sample in photos]
+    photos = looker.photos(with_truth=view.truth is not None)
+    return [make_panel(photos.read(place), photo=place, store=view, painting=painting) for place in places]
 
 
 def _shown_neighbours(looker: Looker, one: Neighbours) -> ShownNeighbours:
@@ -176,4 +220,4 @@ def _shown_neighbours(looker: Looker, one: Neighbours) -> ShownNeighbours:
 
 def _shown(looker: Looker, example: Example) -> tuple[numpy.ndarray, tuple[float, float, float, float]]:
     """An example's photo, and where the object is in it."""
-    return read_sample(looker.reader, example.sample).photo.permute(1, 2, 0).numpy(), example.box
+    return looker.photos(with_truth=False).read(example.sample).photo.permute(1, 2, 0).numpy(), example.box

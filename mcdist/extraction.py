@@ -17,13 +17,16 @@ from mcdist.data.shards.sample import SEGMENTS_MEMBER
 from mcdist.disk.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from mcdist.distributed import World
 from mcdist.errors import ConfigError, DataError
-from mcdist.evaluate.extract.encoders import EncoderPair, equal_weights
+from mcdist.evaluate.extract.encoders import EncoderPair, Encoders, LoneBackbone, equal_weights
 from mcdist.evaluate.extract.extract import EXTRACT_VERSION, extract, finish
 from mcdist.evaluate.extract.layout import aliases
 from mcdist.evaluate.extract.masks import logit_min_of
 from mcdist.evaluate.extract.photos import Photos
+from mcdist.evaluate.extract.treated import treated_photos
+from mcdist.evaluate.inputs import INPUTS, PLAIN
 from mcdist.evaluate.settings import ExtractSettings, Kept
 from mcdist.model.encoder import Encoder
+from mcdist.model.weights_digest import weights_digest
 from mcdist.ranks.agree import all_together, lost_ranks_explained, run_on_first
 from mcdist.ranks.join import leave_world
 from mcdist.report.console import Console
@@ -34,7 +37,7 @@ from mcdist.store.store import FeatureStore
 from mcdist.store.writer import StoreWriter, begin_store, find_store
 from mcdist.trained import encoder_of
 
-MAY_HAVE = ("patches", "decoded", "label_maps")
+MAY_HAVE = ("patches", "decoded", "label_maps", "mirrored")
 """A store that holds these serves who does not need them, too."""
 
 
@@ -50,6 +53,10 @@ class Looker:
     settings: ExtractSettings
     limit: int
     """Photos to look at, the first ones; 0 for all."""
+    augment: bool = False
+    """Whether they are looked at in the augmented passes of evaluate.input, which are for photos to fit on."""
+    lone: bool = False
+    """Of the encoder its backbone alone: there is no run, and both checkpoints are the published weights."""
 
     @property
     def step(self) -> int:
@@ -63,8 +70,17 @@ class Looker:
 
     @property
     def num_photos(self) -> int:
-        """Those of the data set, unless `limit` says fewer."""
-        return min(self.limit or len(self.reader), len(self.reader))
+        """Those of the data set, unless `limit` says fewer; in every pass."""
+        return self.photos(with_truth=False).num_photos
+
+    def photos(self, *, with_truth: bool) -> Photos:
+        """The photos as evaluate.input has them."""
+        return treated_photos(
+            partial(read_sample, self.reader, with_segments=with_truth),
+            num_photos=min(self.limit or len(self.reader), len(self.reader)),
+            treatment=INPUTS[self.settings.input],
+            augment=self.augment,
+        )
 
 
 def embed_run(run_dir: RunDir, *, overrides: list[str], which: str, shards: str = "", out: Path | None = None, patches: bool = False) -> FeatureStore | None:
@@ -112,6 +128,25 @@ def look_at(config: Config, run_dir: RunDir, *, which: str, shards: str = "", ke
     return looker
 
 
+def look_at_backbone(config: Config, *, kept: Kept) -> Looker:
+    """The backbone of `config` with its published weights, and the photos of data.val.
+
+    Raises:
+        ConfigError: no such backbone or weights, or no ground truth in data.val.
+    """
+    reader = build.open_reader(config.data.val, key="--shards", data=config.data)
+    encoder = build.build_encoder(config.model)
+    weights = Checkpoint(
+        path=Path(f"{config.model.backbone}:{config.model.weights}"),
+        tensors={f"query/{name}": tensor for name, tensor in encoder.state_dict().items()},
+        numbers={"step": 0, "sha256": weights_digest(encoder.backbone)},
+    )
+    settings = build.extract_settings(config, kept=kept, with_truth=reader.num_with(SEGMENTS_MEMBER) > 0)
+    return Looker(
+        config=config, reader=reader, location=config.data.val, trained=weights, initial=weights, settings=settings, limit=config.evaluate.limit, lone=True
+    )
+
+
 def look_at_train(looker: Looker, *, shards: str) -> Looker:
     """The same encoders on the photos of `shards`, whose ground truth a probe is fitted on.
 
@@ -121,8 +156,8 @@ def look_at_train(looker: Looker, *, shards: str) -> Looker:
     reader = build.open_reader(shards, key="--train-shards", data=looker.config.data)
     if not reader.num_with(SEGMENTS_MEMBER):
         raise ConfigError(f"--train-shards {shards} must hold ground truth to fit a probe on, it holds none; build them with labels, without --no-labels")
-    settings = replace(looker.settings, with_truth=True)
-    return replace(looker, reader=reader, location=shards, settings=settings, limit=looker.config.evaluate.train_limit)
+    settings = replace(looker.settings, with_truth=True, mirrored=False)
+    return replace(looker, reader=reader, location=shards, settings=settings, limit=looker.config.evaluate.train_limit, augment=True)
 
 
 def extracted(looker: Looker, run_dir: RunDir, *, out: Path | None, world: World, console: Console) -> FeatureStore | None:
@@ -140,7 +175,7 @@ def extracted(looker: Looker, run_dir: RunDir, *, out: Path | None, world: World
     run_on_first(lambda: begin_store(folder, plan=plan), world=world)
     writer = StoreWriter(folder, plan=begun(folder))
     console.say(f"embedding {looker.num_photos:,} photos of {looker.location} after step {looker.step:,} into {folder}")
-    photos = Photos(read=partial(read_sample, looker.reader, with_segments=looker.settings.with_truth), num_photos=looker.num_photos)
+    photos = looker.photos(with_truth=looker.settings.with_truth)
     all_together(
         lambda: extract(
             photos,
@@ -179,7 +214,10 @@ def photo_console(looker: Looker, *, world: World) -> Console:
     return Console(mode=looker.config.report.console if world.is_first else "off", total_steps=looker.num_photos, samples_per_step=1, noun="photo")
 
 
-def _encoders(looker: Looker, *, world: World) -> EncoderPair:
+def _encoders(looker: Looker, *, world: World) -> Encoders:
+    if looker.lone:
+        backbone = _encoder(looker.config, looker.trained.tensors, world=world).backbone
+        return LoneBackbone(backbone, device=world.device, mean=backbone.mean, std=INPUTS[looker.settings.input].std or backbone.std)
     trained, initial = (_encoder(looker.config, checkpoint.tensors, world=world) for checkpoint in (looker.trained, looker.initial))
     return EncoderPair(
         trained=trained,
@@ -187,7 +225,7 @@ def _encoders(looker: Looker, *, world: World) -> EncoderPair:
         step=looker.step,
         device=world.device,
         mean=trained.backbone.mean,
-        std=trained.backbone.std,
+        std=INPUTS[looker.settings.input].std or trained.backbone.std,
         shared_backbone=equal_weights(trained.backbone, initial.backbone),
         num_groups=tuple(looker.config.groups.num_groups) if looker.has_groups else (),
     )
@@ -204,7 +242,7 @@ def _plan(looker: Looker) -> StorePlan:
     settings = looker.settings
     chunk = settings.batch if settings.patches else max(looker.config.evaluate.chunk, settings.batch)
     return StorePlan(
-        checkpoint={"trained": looker.trained.numbers["sha256"], "initial": looker.initial.numbers["sha256"]},
+        checkpoint=_checkpoint(looker),
         data={
             "samples": content_of(looker.reader).digest,
             "bytes": bytes_digest(looker.reader.manifest),
@@ -223,11 +261,19 @@ def _plan(looker: Looker) -> StorePlan:
             "patches": settings.patches,
             "decoded": settings.decoded,
             "label_maps": settings.label_maps,
+            "mirrored": settings.mirrored,
+            **({} if settings.input == PLAIN else {"input": settings.input, "num_passes": INPUTS[settings.input].num_passes if looker.augment else 1}),
         },
         num_photos=looker.num_photos,
         chunk=chunk // settings.batch * settings.batch,
         about={"dataset": looker.location, "step": looker.step, "num_photos_in_dataset": len(looker.reader)},
     )
+
+
+def _checkpoint(looker: Looker) -> dict[str, str]:
+    if looker.lone:
+        return {"backbone": looker.trained.numbers["sha256"]}
+    return {"trained": looker.trained.numbers["sha256"], "initial": looker.initial.numbers["sha256"]}
 
 
 def _found(plan: StorePlan, run_dir: RunDir, *, out: Path | None, world: World) -> Path | None:

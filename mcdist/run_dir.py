@@ -118,6 +118,15 @@ class RunDir:
             raise ConfigError(f"expected a run at {self.root} (its {self.config.name}), found none; train first: mcdist train CONFIG run.dir={self.root}")
         return self
 
+    def transferred(self, name: str) -> "RunDir":
+        """The folder, made where it is missing, of an evaluation on the data set `name`, which is not the run's own. Raises MachineError where it cannot be."""
+        folder = self.root / "transfer" / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MachineError(f"cannot create {folder}: {error.strerror}; free some space, or check its permissions") from error
+        return RunDir(folder)
+
     def create(self) -> "RunDir":
         """Make the folder and `checkpoints/`; an existing one is kept as it is.
 

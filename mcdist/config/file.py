@@ -37,6 +37,11 @@ def load_config(path: Path, *, overrides: list[str] | None = None) -> Config:
         raise ConfigError(f"{error} (in {path} or an argument)") from error
 
 
+def config_of(overrides: list[str]) -> Config:
+    """Defaults < `overrides`, where there is no file; ConfigError as `load_config`."""
+    return _changed(Config(), map(_setting_of_argument, overrides))
+
+
 def load_run_config(run_dir: RunDir, *, overrides: list[str] | None = None) -> Config:
     """The configuration that a run saved, with overrides; ConfigError where `run_dir` is not a run."""
     return load_config(run_dir.require().config, overrides=overrides)

@@ -73,6 +73,7 @@ def _settings(store: StoreView, *, num_photos_in_dataset: int) -> dict[str, Any]
         "limit": plan.num_photos if plan.num_photos < num_photos_in_dataset else None,
         "device": plan.about.get("device"),
         "size_px": settings["size_px"],
+        **({"input": settings["input"]} if "input" in settings else {}),
         "objects": settings["objects"],
         "predicted_by": settings["predicted_by"],
         "component_area_min": settings["component_area_min"] if settings["objects"] == "components" else None,
@@ -88,9 +89,12 @@ def _train_settings(train: StoreView | None) -> dict[str, Any]:
     if train is None:
         return {}
     plan = train.store.manifest.plan
-    num_in_dataset = plan.about.get("num_photos_in_dataset", plan.num_photos)
-    subset = f" of {num_in_dataset:,} (a subset)" if plan.num_photos < num_in_dataset else ""
-    return {"fitted on": f"{plan.num_photos:,}{subset} photos of {train.dataset}"}
+    num_passes = plan.settings.get("num_passes", 1)
+    num_photos = plan.num_photos // num_passes
+    num_in_dataset = plan.about.get("num_photos_in_dataset", num_photos)
+    subset = f" of {num_in_dataset:,} (a subset)" if num_photos < num_in_dataset else ""
+    passes = f", in {num_passes} augmented passes" if num_passes > 1 else ""
+    return {"fitted on": f"{num_photos:,}{subset} photos of {train.dataset}{passes}"}
 
 
 def _truth_settings(store: StoreView) -> dict[str, Any]:

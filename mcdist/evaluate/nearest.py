@@ -20,6 +20,8 @@ def nearest_objects(store: StoreView) -> tuple[Neighbours, ...]:
 
     Of the masks that came with the photos, or of the predicted ones where those show fewer than two photos. Fewer where there are fewer.
     """
+    if not {BASELINE, TRAINED} <= set(store.encoders):
+        return ()  # a backbone alone: nothing was trained
     for masks in (PROPOSALS, PREDICTED):
         photo_of = store.store.column(masks, PHOTO).read() if store.num_objects(masks) else numpy.zeros(0, dtype=numpy.int64)
         if len(numpy.unique(photo_of)) > 1:

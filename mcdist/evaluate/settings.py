@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mcdist.choices import Objects, PredictedBy
+from mcdist.choices import Objects, PhotoInput, PredictedBy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,7 +11,8 @@ class ExtractSettings:
 
     `objects`: one predicted object a photo, or connected components of at least `component_area_min`, a share of the photo. `predicted_by`: the head
     whose logits predict them. `patches`: keep the feature maps too. `decoded`: keep the features that the trained embedding is linear in. `with_truth`: count
-    the ground truth's ids in each object. `label_maps`: keep the ground truth itself, of every pixel.
+    the ground truth's ids in each object. `label_maps`: keep the ground truth itself, of every pixel. `input`: what is done to photos before
+    (`mcdist.evaluate.inputs`). `mirrored`: keep the feature maps of the mirrored photos too.
     """
 
     size_px: int
@@ -23,6 +24,8 @@ class ExtractSettings:
     decoded: bool = False
     with_truth: bool = True
     label_maps: bool = False
+    input: PhotoInput = "plain"
+    mirrored: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +35,18 @@ class Kept:
     patches: bool = False
     decoded: bool = False
     label_maps: bool = False
+    mirrored: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeSettings:
-    """What the configuration says about protocols; each uses what concerns it. `num_clusters`: every K, the one to quote first; 0 as the protocol says."""
+    """What the configuration says about protocols; each uses what concerns it. `num_clusters`: every K, the one to quote first; 0 as the protocol says.
+    `memory_size`: patches that dense nearest neighbours keep."""
 
     pca_dim: int
     mean_embedding_pca_dim: int
     num_clusters: tuple[int, ...]
     num_seeds: int
+    memory_size: int = 102_400
+    retrieval_classes: tuple[str, ...] = ()
+    """Names of the seven classes of maskcontrast-retrieval-7."""

@@ -9,7 +9,7 @@ from mcdist.errors import DataError
 from mcdist.evaluate.metrics.confusion import foreground_iou
 from mcdist.evaluate.metrics.labels import LabelMap
 from mcdist.evaluate.table_names import BACKGROUND, HISTOGRAM, PHOTO
-from mcdist.records.names import MASKS, PREDICTED
+from mcdist.records.names import MASKS
 from mcdist.store.names import PHOTOS
 from mcdist.store.store import FeatureStore
 
@@ -60,7 +60,7 @@ class Truth:
     @property
     def absent(self) -> list[str]:
         """Classes that the ground truth never shows: they are in no mean. Background stays in the table even then, with IoU 0."""
-        shown = {name for name, seen in zip(self.classes, self.counts[PREDICTED].present, strict=True) if seen}
+        shown = {name for name, seen in zip(self.classes, next(iter(self.counts.values())).present, strict=True) if seen}
         return [name for name in self.labels.ids if name not in shown]
 
     @property
@@ -79,8 +79,8 @@ def read_truth(store: FeatureStore, *, labels: LabelMap, dataset: str) -> Truth:
     """
     if not store.num_photos:
         raise DataError(f"evaluation needs photos, {dataset} gave none; set data.val to shards with photos and labels")
-    counted = {masks: count_classes(store, masks=masks, labels=labels) for masks in MASKS}
-    histograms, background, photo_of = counted[PREDICTED]
+    counted = {masks: count_classes(store, masks=masks, labels=labels) for masks in MASKS if masks in store.tables}
+    histograms, background, photo_of = next(iter(counted.values()))  # each set of masks, with what is outside of it, has all pixels
     num_pixels = background.sum(axis=0) + histograms.sum(axis=0)
     if not num_pixels[1:].any():
         raise DataError(

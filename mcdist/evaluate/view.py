@@ -10,10 +10,10 @@ from torch import Tensor
 
 from mcdist.errors import DataError
 from mcdist.evaluate.label_maps import LabelMaps
-from mcdist.evaluate.table_names import BOX, DROPPED, ID, LABELS, LOST, PHOTO, SEGMENTS, patches_of, segments_of, vectors_of
+from mcdist.evaluate.table_names import BOX, DROPPED, ID, LABELS, LOST, PHOTO, SEGMENTS, mirrored_of, patches_of, segments_of, vectors_of
 from mcdist.evaluate.truth import Truth
 from mcdist.records import Example, Subject
-from mcdist.records.names import ENCODERS, MASKS, TRAINED_DECODER
+from mcdist.records.names import BACKBONE, ENCODERS, MASKS, TRAINED_DECODER, UNIT_MEAN
 from mcdist.store.names import PHOTOS
 from mcdist.store.store import Column, FeatureStore
 
@@ -31,6 +31,18 @@ class StoreView:
     train: "StoreView | None" = None
 
     @property
+    def masks(self) -> tuple[str, ...]:
+        """Sets of object masks that the store has vectors of."""
+        return tuple(masks for masks in MASKS if not self.store.num_photos or masks in self.store.tables)
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """Sources of features that the store has object vectors of: those of a run, or a backbone alone."""
+        if not self.store.num_photos:
+            return ENCODERS
+        return tuple(encoder for encoder in (*ENCODERS, BACKBONE) if self.store.has(self.masks[0], vectors_of(UNIT_MEAN, encoder)))
+
+    @property
     def known_truth(self) -> Truth:
         """The ground truth, for protocols that need it; DataError without."""
         if self.truth is None:
@@ -40,7 +52,7 @@ class StoreView:
     @property
     def has_patches(self) -> bool:
         """Whether the store holds the feature maps of all encoders."""
-        return all(self.store.has(PHOTOS, patches_of(encoder)) for encoder in ENCODERS)
+        return all(self.store.has(PHOTOS, patches_of(encoder)) for encoder in self.encoders)
 
     @property
     def known_train(self) -> "StoreView":
@@ -50,9 +62,14 @@ class StoreView:
         return self.train
 
     @property
+    def has_mirrored(self) -> bool:
+        """Whether the store holds the feature maps of the mirrored photos."""
+        return all(self.store.has(PHOTOS, mirrored_of(encoder)) for encoder in self.encoders)
+
+    @property
     def has_decoded(self) -> bool:
-        """Whether the store holds what the trained embedding is linear in."""
-        return self.store.has(PHOTOS, patches_of(TRAINED_DECODER))
+        """Whether the store holds what the trained embedding is linear in. A backbone alone has no embedding; its features are the nearest thing."""
+        return self.store.has(PHOTOS, patches_of(TRAINED_DECODER)) or (self.encoders == (BACKBONE,) and self.has_patches)
 
     @property
     def has_label_maps(self) -> bool:
@@ -75,7 +92,7 @@ class StoreView:
 
     def num_objects(self, masks: str) -> int:
         """Objects of a set of masks over all photos."""
-        return self.store.num_rows(masks) if self.store.num_photos else 0
+        return self.store.num_rows(masks) if masks in self.store.tables else 0
 
     def vectors(self, subject: Subject, *, pooling: str) -> Float[Tensor, "O D"]:
         """All object vectors of one kind, in photo order."""
@@ -95,11 +112,11 @@ class StoreView:
         if not self.store.num_photos:
             return {}
         counted = {}
-        for masks in MASKS:
+        for masks in self.masks:
             num_with = len(set(self.store.column(masks, PHOTO).read().tolist()))
             counted[f"{masks}: photos without an object"] = self.store.num_photos - num_with
             counted[f"{masks}: objects without a pixel after resizing"] = int(self.store.column(PHOTOS, f"{LOST}/{masks}").read().sum())
-        if self.store.manifest.plan.settings.get("objects") == "components":
+        if self.store.manifest.plan.settings.get("objects") == "components" and self.store.has(PHOTOS, DROPPED):
             counted["predicted: components below component_area_min"] = int(self.store.column(PHOTOS, DROPPED).read().sum())
         if self.truth is not None:
             counted["photos without an evaluated pixel"] = self.truth.num_photos_without

@@ -41,7 +41,7 @@ class Bank:
 
 
 def nearest_of_blocks(
-    queries: Float32[numpy.ndarray, "Q D"], *, blocks: Iterable[Float32[numpy.ndarray, "B D"]], num: int, metric: Metric
+    queries: Float32[numpy.ndarray, "Q D"], *, blocks: Iterable[Float32[numpy.ndarray, "_ D"]], num: int, metric: Metric
 ) -> tuple[Float32[numpy.ndarray, "Q k"], Int[numpy.ndarray, "Q k"]]:
     """(values, rows) of the `num` nearest keys of each query, nearest first, rows counted over all blocks; of equal ones the lower row is first.
 

@@ -8,6 +8,9 @@ INITIAL, INITIAL_BACKBONE = "initial", "initial backbone"
 ENCODERS = (TRAINED, TRAINED_BACKBONE, INITIAL, INITIAL_BACKBONE)
 """Sources of features: embeddings and backbone features, after training and before the first step."""
 
+BACKBONE = "backbone"
+"""The only source where an encoder is judged without a run."""
+
 TRAINED_DECODER = "trained decoder"
 """What the trained embedding is linear in: the decoder's features, or the backbone's where the embedding is computed from those."""
 
@@ -31,7 +34,31 @@ POOLINGS = (LOGIT_SUM, UNIT_MEAN)
 MASKCONTRAST_KMEANS, MEAN_EMBEDDING = "maskcontrast-kmeans", "mean-embedding"
 OBJECT_GRAPH, GROUP_SEGMENTS = "object-graph", "group-segments"
 UNLABELLED_CLUSTERS = "unlabelled-clusters"
-PROTOCOLS = (MASKCONTRAST_KMEANS, MEAN_EMBEDDING, OBJECT_GRAPH, GROUP_SEGMENTS, UNLABELLED_CLUSTERS)
+RETRIEVAL_21_PUBLISHED, RETRIEVAL_21_CLEAN = "maskcontrast-retrieval-21/published", "maskcontrast-retrieval-21/clean"
+RETRIEVAL_7_PUBLISHED, RETRIEVAL_7_CLEAN = "maskcontrast-retrieval-7/published", "maskcontrast-retrieval-7/clean"
+LINEAR_PUBLISHED, LINEAR_CLEAN, LINEAR_FAST = "maskcontrast-linear/published", "maskcontrast-linear/clean", "maskcontrast-linear-fast"
+OBJECT_ACCURACY = "object-accuracy"
+OVERCLUSTER = tuple(f"overcluster-{number}" for number in ("classes", "21", "300", "500"))
+LINEAR_100, HUMMINGBIRD, KNN_PROBE, LOGREG_PROBE, SCENE_PROBES = "linear-100", "hummingbird", "knn-probe", "logreg-probe", "scene-probes"
+PUBLISHED, CLEAN = "/published", "/clean"
+"""Ends of the names of a protocol with the slips of its released code, and without them."""
+PATCH_PROTOCOLS = tuple(name + end for name in (*OVERCLUSTER, LINEAR_100, HUMMINGBIRD, KNN_PROBE, LOGREG_PROBE, SCENE_PROBES) for end in (PUBLISHED, CLEAN))
+PROTOCOLS = (
+    MASKCONTRAST_KMEANS,
+    MEAN_EMBEDDING,
+    OBJECT_GRAPH,
+    GROUP_SEGMENTS,
+    UNLABELLED_CLUSTERS,
+    OBJECT_ACCURACY,
+    RETRIEVAL_21_PUBLISHED,
+    RETRIEVAL_21_CLEAN,
+    RETRIEVAL_7_PUBLISHED,
+    RETRIEVAL_7_CLEAN,
+    LINEAR_PUBLISHED,
+    LINEAR_CLEAN,
+    LINEAR_FAST,
+    *PATCH_PROTOCOLS,
+)
 
-MIOU, SILHOUETTE = "mIoU", "silhouette"
-"""Metrics: mean IoU over the classes in %, and how clear clusters are, -1..1."""
+MIOU, SILHOUETTE, ACCURACY = "mIoU", "silhouette", "accuracy"
+"""Metrics: mean IoU over the classes in %, how clear clusters are, -1..1, and the share of objects that are right in %."""

@@ -54,6 +54,9 @@ class ColourEncoder(nn.Module):
         embedding = features - features.mean(1, keepdim=True)
         return Embedded(features=torch.ones_like(embedding) if self.blind else embedding, saliency=saliency)
 
+    def before_embedding(self, features: torch.Tensor) -> torch.Tensor:
+        return features
+
 
 class GroupEncoder(ColourEncoder):
     """With a group head of two sets: of three groups, one a colour, whose margin over background is `how far from grey`; and of one group for all."""
@@ -130,10 +133,23 @@ def make_store(folder: Path, *, samples: Sequence[Sample], settings: ExtractSett
     return finish(writer, encoders=encoders, settings=settings)
 
 
-def judge_store(store: FeatureStore, *, classes: dict[str, list[int]] | None, protocols: Sequence[str] = (), **changes) -> tuple[Judgement, StoreView]:
-    """Judge a store; `classes` None: no ground truth. `changes` are of JUDGE."""
-    truth = None if classes is None else read_truth(store, labels=label_map(classes), dataset="colours")
+def judge_store(
+    store: FeatureStore,
+    *,
+    classes: dict[str, list[int]] | None,
+    protocols: Sequence[str] = (),
+    has_background: bool = True,
+    train: FeatureStore | None = None,
+    train_classes: dict[str, list[int]] | None = None,
+    **changes,
+) -> tuple[Judgement, StoreView]:
+    """Judge a store; `classes` None: no ground truth. `train`: what probes are fitted on, with `classes` unless it has others. `changes` are of JUDGE."""
+    labels = None if classes is None else label_map(classes, has_background=has_background)
+    truth = None if labels is None else read_truth(store, labels=labels, dataset="colours")
     view = StoreView(store, dataset="colours", truth=truth)
+    if train is not None and labels is not None:
+        train_labels = labels if train_classes is None else label_map(train_classes, has_background=has_background).matched_to(labels)
+        view = replace(view, train=StoreView(train, dataset="other colours", truth=read_truth(train, labels=train_labels, dataset="other colours")))
     names = protocols or (WITHOUT_TRUTH if classes is None else WITH_TRUTH)
     chosen = make_protocols(names, settings=replace(JUDGE, **changes))
     return judge(view, protocols=chosen, step=7, num_photos_in_dataset=12), view

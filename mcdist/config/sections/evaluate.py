@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from mcdist.choices import Objects, PredictedBy
+from mcdist.choices import Objects, PhotoInput, PredictedBy
 from mcdist.config.checks import at_least, check_fields, require, share
 
 
@@ -17,6 +17,9 @@ class EvaluateConfig:
     """As `classes`, of the ground truth of `--train-shards` where its ids differ; a class is the same where its name is. Empty: as `classes`."""
     size_px: int = 512
     """Photos are resized to size_px x size_px (the paper: 512), a multiple of the backbone's stride."""
+    input: PhotoInput = "plain"
+    """What is done to photos before: plain (the whole photo, squared) | leopart | hummingbird | capi | stego (as the published protocols of these do it:
+    docs/protocols/patches.md)."""
     batch: int = 8
     chunk: int = 128
     """Photos in a chunk of the feature store, in whole batches: a killed extraction repeats at most these."""
@@ -32,6 +35,8 @@ class EvaluateConfig:
     num_clusters: int | list[int] = 0
     """K of the clustering protocols; 0: classes without background. Of several, such as [0, 12, 25], each has rows of its own and the first is quoted."""
     num_seeds: int = 5
+    memory_size: int = 102_400
+    """Patches in the memory of the protocol hummingbird (published: 102,400, 1,024,000 and 10,240,000)."""
     num_panels: int = 12
     """Photos shown side by side in the report."""
     limit: int = 0
@@ -43,7 +48,7 @@ class EvaluateConfig:
         check_fields(self, section="evaluate")
         at_least("evaluate.size_px", self.size_px, 1)
         share("evaluate.component_area_min", self.component_area_min)
-        for name in ("batch", "chunk", "num_seeds"):
+        for name in ("batch", "chunk", "num_seeds", "memory_size"):
             at_least(f"evaluate.{name}", getattr(self, name), 1)
         for name in ("pca_dim", "mean_embedding_pca_dim", "num_panels", "limit", "train_limit"):
             at_least(f"evaluate.{name}", getattr(self, name), 0)

@@ -9,24 +9,27 @@ from torch.nn.functional import interpolate
 
 from mcdist.choices import PredictedBy
 from mcdist.data.views.normalise import normalise
-from mcdist.evaluate.extract.encoders import EncoderPair
+from mcdist.evaluate.extract.encoders import Encoders, LoneBackbone
 from mcdist.evaluate.extract.segments import foreground_margin
+from mcdist.records.names import BACKBONE
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedPhotos:
-    """At stride, float32: `features` by the names of `EncoderPair.names`; of the trained encoder `saliency`, the logits that masks are predicted from, and
-    `groups`, those of its group head, None without one, and `decoded`, what its embedding is linear in, None unless asked for."""
+    """At stride, float32: `features` by the names of the encoders; of the trained encoder `saliency`, the logits that masks are predicted from, and `groups`,
+    those of its group head, None without one, and `decoded`, what its embedding is linear in, None unless asked for. A lone backbone has features only."""
 
     features: dict[str, Float[Tensor, "B _ _ _"]]
-    saliency: Float[Tensor, "B h w"]
+    saliency: Float[Tensor, "B h w"] | None
     groups: Float[Tensor, "B G h w"] | None
     decoded: Float[Tensor, "B C h w"] | None = None
 
 
-def embed(images: UInt8[Tensor, "B 3 S S"], *, encoders: EncoderPair, predicted_by: PredictedBy, decoded: bool = False) -> EmbeddedPhotos:
+def embed(images: UInt8[Tensor, "B 3 S S"], *, encoders: Encoders, predicted_by: PredictedBy, decoded: bool = False) -> EmbeddedPhotos:
     """Each encoder once over the photos; a backbone that both share runs once. Nothing here waits for the device."""
     inputs = normalise(images, mean=encoders.mean, std=encoders.std)
+    if isinstance(encoders, LoneBackbone):
+        return EmbeddedPhotos(features={BACKBONE: encoders.backbone(inputs).float()}, saliency=None, groups=None)
     trained: Any = encoders.trained  # attributes of a module have no static type
     initial: Any = encoders.initial
     trained_backbone = trained.backbone(inputs)

@@ -1,4 +1,4 @@
-"""EncoderPair: the two encoders that an evaluation compares."""
+"""The encoders of an evaluation: the two of a run that it compares, or a backbone alone."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from mcdist.records.names import ENCODERS, INITIAL_BACKBONE, TRAINED_BACKBONE
+from mcdist.records.names import BACKBONE, ENCODERS, INITIAL_BACKBONE, MASKS, PROPOSALS, TRAINED_BACKBONE
 from mcdist.types import Rgb
 
 
@@ -37,6 +37,50 @@ class EncoderPair:
     def names(self) -> tuple[str, ...]:
         """Names of ENCODERS whose features are computed."""
         return tuple(name for name in ENCODERS if name not in self.aliases)
+
+    @property
+    def masks(self) -> tuple[str, ...]:
+        """Sets of object masks: those that the trained encoder predicts too."""
+        return MASKS
+
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """All that has to be in evaluation mode."""
+        return self.trained, self.initial
+
+
+@dataclass(frozen=True, slots=True)
+class LoneBackbone:
+    """A backbone with published weights, judged without a run: it predicts no masks and has no embedding. Its one source of features is BACKBONE."""
+
+    backbone: nn.Module
+    device: torch.device
+    mean: Rgb
+    std: Rgb
+    num_groups: tuple[int, ...] = ()
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """None."""
+        return {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One."""
+        return (BACKBONE,)
+
+    @property
+    def masks(self) -> tuple[str, ...]:
+        """The given ones."""
+        return (PROPOSALS,)
+
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """All that has to be in evaluation mode."""
+        return (self.backbone,)
+
+
+Encoders = EncoderPair | LoneBackbone
 
 
 def equal_weights(one: nn.Module, other: nn.Module) -> bool:

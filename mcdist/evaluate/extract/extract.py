@@ -4,16 +4,20 @@ from collections.abc import Callable
 from contextlib import closing
 from itertools import islice
 
+import numpy
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
-from mcdist.evaluate.extract.embed import embed, upsampled
-from mcdist.evaluate.extract.encoders import EncoderPair, evaluating
+from mcdist.evaluate.extract.embed import EmbeddedPhotos, embed, upsampled
+from mcdist.evaluate.extract.encoders import Encoders, evaluating
 from mcdist.evaluate.extract.layout import layout
 from mcdist.evaluate.extract.masks import ObjectMasks, logit_min_of, predicted_objects
 from mcdist.evaluate.extract.measure import Batch, Columns, concatenated
 from mcdist.evaluate.extract.photos import Photos, Prepared, prepared_batches
 from mcdist.evaluate.extract.pool import pool_objects
 from mcdist.evaluate.extract.segments import group_maps
+from mcdist.evaluate.inputs import INPUTS
 from mcdist.evaluate.settings import ExtractSettings
 from mcdist.records.names import PREDICTED, PROPOSALS
 from mcdist.store.store import FeatureStore
@@ -27,7 +31,7 @@ def extract(
     photos: Photos,
     *,
     writer: StoreWriter,
-    encoders: EncoderPair,
+    encoders: Encoders,
     settings: ExtractSettings,
     part: int = 0,
     num_parts: int = 1,
@@ -53,8 +57,9 @@ def extract(
         size_px=settings.size_px,
         with_truth=settings.with_truth,
         num_workers=num_workers,
+        interpolation=INPUTS[settings.input].interpolation,
     )
-    with closing(prepared), evaluating(encoders.trained, encoders.initial):
+    with closing(prepared), evaluating(*encoders.modules):
         for place, chunk in batches.items():
             tables = []
             for batch, ready in zip(chunk, islice(prepared, len(chunk)), strict=True):
@@ -64,35 +69,46 @@ def extract(
             writer.write(place, concatenated(tables))
 
 
-def finish(writer: StoreWriter, *, encoders: EncoderPair, settings: ExtractSettings) -> FeatureStore:
+def finish(writer: StoreWriter, *, encoders: Encoders, settings: ExtractSettings) -> FeatureStore:
     """The complete store, when all parts have written their chunks."""
     return writer.finish(layout(encoders, settings=settings))
 
 
-def extract_batch(photos: list[Prepared], *, first: int, encoders: EncoderPair, settings: ExtractSettings) -> dict[str, Columns]:
+def extract_batch(photos: list[Prepared], *, first: int, encoders: Encoders, settings: ExtractSettings) -> dict[str, Columns]:
     """The rows of one batch, whose first photo has index `first`: features, then masks, then vectors."""
     images = torch.stack([photo.image for photo in photos]).to(encoders.device)
     proposals = _stacked_proposals(photos, device=encoders.device)
     embedded = embed(images, encoders=encoders, predicted_by=settings.predicted_by, decoded=settings.decoded)
-    saliency = upsampled(embedded.saliency, size_px=settings.size_px)
-    logit_min = logit_min_of(settings.predicted_by)
-    predicted, num_dropped = predicted_objects(saliency, objects=settings.objects, area_min=settings.component_area_min, logit_min=logit_min)
-    masks = {PREDICTED: predicted, PROPOSALS: proposals}
+    masks, saliency, num_dropped = _masks(embedded, proposals=proposals, settings=settings)
     vectors = pool_objects(embedded.features, masks=masks, saliency=saliency)
     batch = Batch(photos, first=first, masks=masks)
     batch.add_photos(embedded, num_dropped=num_dropped)
     batch.add_vectors(vectors)
     batch.add_objects()
     if embedded.groups is not None and settings.with_truth:
-        foreground = saliency > logit_min if settings.predicted_by == "saliency" else None
+        foreground = saliency > logit_min_of(settings.predicted_by) if settings.predicted_by == "saliency" else None
         batch.add_segments(group_maps(embedded.groups, num_groups=encoders.num_groups, size_px=settings.size_px, foreground=foreground))
     if settings.patches:
         batch.add_patches(embedded)
+    if settings.mirrored:
+        batch.add_mirrored(embed(images.flip(-1), encoders=encoders, predicted_by=settings.predicted_by))
     if embedded.decoded is not None:
         batch.add_decoded(embedded.decoded)
     if settings.label_maps:
         batch.add_label_maps()
     return batch.tables
+
+
+def _masks(
+    embedded: EmbeddedPhotos, *, proposals: ObjectMasks, settings: ExtractSettings
+) -> tuple[dict[str, ObjectMasks], Float[Tensor, "B S S"], Int[numpy.ndarray, " B"]]:
+    """(sets of masks, logits at the photos' size, components too small). Without a head that predicts any, the given masks alone, and logits of 1."""
+    if embedded.saliency is None:
+        return {PROPOSALS: proposals}, torch.ones_like(proposals.objects, dtype=torch.float32), numpy.zeros(len(proposals.objects), dtype=numpy.int64)
+    saliency = upsampled(embedded.saliency, size_px=settings.size_px)
+    logit_min = logit_min_of(settings.predicted_by)
+    predicted, num_dropped = predicted_objects(saliency, objects=settings.objects, area_min=settings.component_area_min, logit_min=logit_min)
+    return {PREDICTED: predicted, PROPOSALS: proposals}, saliency, num_dropped
 
 
 def _batches(photos: range, *, size: int) -> list[list[int]]:

@@ -27,6 +27,7 @@ from mcdist.evaluate.table_names import (
     PHOTO,
     SALIENCY,
     WIDTH,
+    mirrored_of,
     patches_of,
     segments_of,
     vectors_of,
@@ -47,22 +48,30 @@ class Batch:
         self.tables: dict[str, Columns] = {PHOTOS: {}, **{name: {} for name in masks}}
 
     def add_photos(self, embedded: EmbeddedPhotos, *, num_dropped: Int[numpy.ndarray, " B"]) -> None:
-        """Sizes, saliency logits, and components that were too small."""
+        """Sizes; where an encoder predicts masks, its logits and the components that were too small."""
         shapes = [tuple(photo.instances.shape) for photo in self.photos]
+        columns = {HEIGHT: [height for height, _ in shapes], WIDTH: [width for _, width in shapes]}
+        self._add(PHOTOS, {name: numpy.asarray(values, dtype=numpy.int32) for name, values in columns.items()})
+        if embedded.saliency is None:
+            return
         saliency = embedded.saliency.cpu().numpy()
         self._require_finite(bool(numpy.isfinite(saliency).all()), encoder=TRAINED)
         self._require_finite(embedded.groups is None or bool(torch.isfinite(embedded.groups).all()), encoder=TRAINED)
-        columns = {HEIGHT: [height for height, _ in shapes], WIDTH: [width for _, width in shapes], DROPPED: num_dropped}
-        self._add(PHOTOS, {name: numpy.asarray(values, dtype=numpy.int32) for name, values in columns.items()} | {SALIENCY: saliency})
+        self._add(PHOTOS, {DROPPED: numpy.asarray(num_dropped, dtype=numpy.int32), SALIENCY: saliency})
 
     def add_patches(self, embedded: EmbeddedPhotos) -> None:
         """The feature maps in fp16, channels last: [h, w, D] a photo."""
         for encoder, features in embedded.features.items():
-            self._add_patches(features, encoder=encoder)
+            self._add_patches(features, encoder=encoder, column=patches_of(encoder))
+
+    def add_mirrored(self, embedded: EmbeddedPhotos) -> None:
+        """The feature maps of the mirrored photos, mirrored back."""
+        for encoder, features in embedded.features.items():
+            self._add_patches(features.flip(-1), encoder=encoder, column=mirrored_of(encoder))
 
     def add_decoded(self, decoded: Float[Tensor, "B C h w"]) -> None:
         """What the trained embedding is linear in, as `add_patches` has feature maps."""
-        self._add_patches(decoded, encoder=TRAINED_DECODER)
+        self._add_patches(decoded, encoder=TRAINED_DECODER, column=patches_of(TRAINED_DECODER))
 
     def add_label_maps(self) -> None:
         """The ground truth itself, of every pixel."""
@@ -70,10 +79,10 @@ class Batch:
             assert photo.truth is not None, "photos were prepared with their ground truth"
             self._add(LABELS, {ID: photo.truth.numpy().ravel()})
 
-    def _add_patches(self, features: Float[Tensor, "B _ h w"], *, encoder: str) -> None:
+    def _add_patches(self, features: Float[Tensor, "B _ h w"], *, encoder: str, column: str) -> None:
         patches = features.permute(0, 2, 3, 1).half()
         self._require_finite(bool(torch.isfinite(patches).all()), encoder=encoder)
-        self._add(PHOTOS, {patches_of(encoder): patches.cpu().numpy()})
+        self._add(PHOTOS, {column: patches.cpu().numpy()})
 
     def add_segments(self, maps: dict[int, Int16[Tensor, "B S S"]]) -> None:
         """Pixels by group and id of the ground truth, at the photo's own size, of each set of groups."""
@@ -90,11 +99,12 @@ class Batch:
 
     def add_objects(self) -> None:
         """Photo, number, area and box of every object that has a pixel, and the ground truth's ids in it, all at the photo's own size."""
-        predicted = self.masks[PREDICTED].objects.cpu().numpy()
+        predicted = self.masks[PREDICTED].objects.cpu().numpy() if PREDICTED in self.masks else None
         for place, photo in enumerate(self.photos):
             height, width = photo.instances.shape
             for masks in self.masks:
-                own_size = resize_nearest(predicted[place], height=height, width=width) if masks == PREDICTED else photo.instances.numpy()
+                is_predicted = masks == PREDICTED and predicted is not None
+                own_size = resize_nearest(predicted[place], height=height, width=width) if is_predicted else photo.instances.numpy()
                 self._add_objects(photo, masks=masks, place=place, objects=own_size)
 
     def _add_objects(self, photo: Prepared, *, masks: str, place: int, objects: Shaped[numpy.ndarray, "H W"]) -> None:

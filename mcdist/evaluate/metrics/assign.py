@@ -50,3 +50,8 @@ def assign_unmatched_to_first(confusion: Int[numpy.ndarray, "R C"], *, by: Liter
     class_of = numpy.zeros(len(confusion), dtype=numpy.int64)
     class_of[rows] = classes
     return class_of
+
+
+def assign_by_precision(confusion: Int[numpy.ndarray, "R C"]) -> Int[numpy.ndarray, " R"]:
+    """The class of each row: the one with the largest share of the row's pixels, the first of several; class 0 for a row without pixels."""
+    return confusion.argmax(axis=1)

@@ -22,7 +22,9 @@ _EXACT_BELOW = 2**53
 """Whole numbers that float64 has all of."""
 
 
-def draws_of_miou(counts: Sequence[Int[numpy.ndarray, "P C 3"]], *, absent: Absent = "left out", num_draws: int = NUM_DRAWS, seed: int = SEED) -> tuple[float, ...]:
+def draws_of_miou(
+    counts: Sequence[Int[numpy.ndarray, "P C 3"]], *, absent: Absent = "left out", num_draws: int = NUM_DRAWS, seed: int = SEED
+) -> tuple[float, ...]:
     """mIoU in % of each resampling, mean over the repetitions: the `draws` of a Row.
 
     Args:
@@ -46,8 +48,7 @@ def draws_of_mean(values: Float[numpy.ndarray, " P"], *, num_draws: int = NUM_DR
     if not len(values):
         return ()
     pieces = [
-        (weights @ numpy.where(known, values, 0.0), weights @ known.astype(numpy.float64))
-        for weights in _weights(len(values), num_draws=num_draws, seed=seed)
+        (weights @ numpy.where(known, values, 0.0), weights @ known.astype(numpy.float64)) for weights in _weights(len(values), num_draws=num_draws, seed=seed)
     ]
     sums, num_known = (numpy.concatenate(parts) for parts in zip(*pieces, strict=True))
     return _as_draws(numpy.divide(sums, num_known, out=numpy.full(len(sums), numpy.nan), where=num_known > 0))

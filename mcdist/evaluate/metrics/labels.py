@@ -43,7 +43,6 @@ class LabelMap:
         """Class index of every pixel, VOID_CLASS where the raw id belongs to no class."""
         return self.index_of[segments]
 
-
     def matched_to(self, other: "LabelMap") -> "LabelMap":
         """These ids under the class indices of `other`, by name: for photos of another data set. A class that `other` does not have is void.
 
@@ -68,7 +67,7 @@ def label_map(classes: dict[str, list[int]], *, has_background: bool = True) -> 
     if len(classes) < 2:
         raise ConfigError(
             f"evaluate.classes must name background and at least one more class, got {list(classes) or 'none'}; "
-            "set it in the configuration, as in: evaluate.classes={background: [0], cat: [8], dog: [12]}"
+            "set it in the configuration, as in: evaluate.classes={background: [0], cat: [8], dog: [12]}, or name a description: evaluate.classes=voc21"
         )
     index_of = numpy.full(256, VOID_CLASS, dtype=numpy.uint8)
     names = tuple(classes) if has_background else (NO_CLASS, *classes)

@@ -18,9 +18,7 @@ def rare_first(presence: Bool[numpy.ndarray, "P C"], *, num: int, random: numpy.
     return numpy.argsort(score, kind="stable")[: min(num, int(some.sum()))]
 
 
-def soft_vote(
-    cosines: Float[numpy.ndarray, "Q k"], *, labels: Float[numpy.ndarray, "Q k C"], temperature: float
-) -> Float32[numpy.ndarray, "Q C"]:
+def soft_vote(cosines: Float[numpy.ndarray, "Q k"], *, labels: Float[numpy.ndarray, "Q k C"], temperature: float) -> Float32[numpy.ndarray, "Q C"]:
     """Sum of the neighbours' class frequencies, weighted by softmax(cosine / temperature) over the k neighbours."""
     weights = numpy.exp((cosines - cosines.max(axis=1, keepdims=True)).astype(numpy.float32) / numpy.float32(temperature))
     weights /= weights.sum(axis=1, keepdims=True)

@@ -86,9 +86,7 @@ class LinearProbe:
         return LinearClassifier(self._weights.detach().clone(), self._bias.detach().clone())
 
 
-def train_linear(
-    batches: Callable[[int], Iterator[Batch]], *, num_dims: int, num_classes: int, schedule: Schedule, seed: int
-) -> Iterator[LinearClassifier]:
+def train_linear(batches: Callable[[int], Iterator[Batch]], *, num_dims: int, num_classes: int, schedule: Schedule, seed: int) -> Iterator[LinearClassifier]:
     """The classifier after each epoch; `batches(epoch)` gives the epoch's photos. Memory: one batch with its upsampled logits."""
     probe = LinearProbe(num_dims=num_dims, num_classes=num_classes, schedule=schedule, seed=seed)
     for epoch in range(schedule.num_epochs):

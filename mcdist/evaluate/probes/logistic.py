@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy
 import torch
@@ -67,7 +68,7 @@ def fit_logistic(
         return (loss + 0.5 * float(penalised @ flat[:num_weights])) / num_vectors, gradient / num_vectors
 
     begin = numpy.zeros(num_weights + num_classes) if start is None else torch.cat([start.weights.ravel(), start.bias]).double().numpy()
-    options = {"maxiter": max_iterations, "maxfun": 4 * max_iterations, "gtol": gradient_max, "ftol": 0.0, "maxcor": HISTORY}
+    options: Any = {"maxiter": max_iterations, "maxfun": 4 * max_iterations, "gtol": gradient_max, "ftol": 0.0, "maxcor": HISTORY}
     found = minimize(objective, begin, jac=True, method="L-BFGS-B", options=options)
     best = torch.from_numpy(found.x).float()
     weights, bias = best[:num_weights].reshape(num_dims, num_classes), best[num_weights:]

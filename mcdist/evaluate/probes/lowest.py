@@ -15,7 +15,7 @@ class Lowest:
         """Empty."""
         self.size, self.seed = size, seed
         self.numbers: Float[numpy.ndarray, " R"] = numpy.zeros(0)
-        self.rows: Shaped[numpy.ndarray, "R *row"] | None = None
+        self.rows: Shaped[numpy.ndarray, R * row] | None = None
         self.num_seen = 0
 
     def add_photo(self, rows: Shaped[numpy.ndarray, "P *row"], *, photo: int) -> None:

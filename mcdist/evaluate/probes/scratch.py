@@ -19,7 +19,7 @@ class Scratch:
     def __init__(self, num_dims: int) -> None:
         """Empty. Used in a `with` statement."""
         self.num_dims, self.num_rows = num_dims, 0
-        self._file = tempfile.TemporaryFile(prefix="mcdist_")
+        self._file = tempfile.TemporaryFile(prefix="mcdist_")  # noqa: SIM115 -- closed by __exit__
 
     def __enter__(self) -> "Scratch":
         return self
@@ -37,7 +37,8 @@ class Scratch:
             self._file.write(numpy.ascontiguousarray(vectors).tobytes())
         except OSError as error:
             raise MachineError(
-                f"cannot write {vectors.nbytes:,} bytes of scratch vectors to {tempfile.gettempdir()} ({error.strerror}); free space, or set TMPDIR to another disk"
+                f"cannot write {vectors.nbytes:,} bytes of scratch vectors to {tempfile.gettempdir()} ({error.strerror}); "
+                "free space, or set TMPDIR to another disk"
             ) from error
         self.num_rows += len(vectors)
 

@@ -21,8 +21,9 @@ ClustersOfSeed = Callable[[int], Int[numpy.ndarray, " O"]]
 
 
 def quoted_place(rows: Sequence[Row]) -> int:
-    """The place of the first row of the trained encoder on the masks that it predicts."""
-    return [row.subject for row in rows].index(Subject(TRAINED, PREDICTED))
+    """The place of the first row of the trained encoder on the masks that it predicts; the first row where there is no such encoder."""
+    subjects = [row.subject for row in rows]
+    return subjects.index(Subject(TRAINED, PREDICTED)) if Subject(TRAINED, PREDICTED) in subjects else 0
 
 
 def cluster_numbers(asked: tuple[int, ...], *, store: StoreView) -> tuple[int, ...]:
@@ -95,6 +96,4 @@ def given_classes(class_of_object: Int[numpy.ndarray, " O"], class_of_background
 def matched_painting(clusters: Int[numpy.ndarray, " O"], *, row: Row, truth: Truth) -> Painting:
     """The class of each object behind `row`, of one clustering."""
     matched = match_clusters(clusters, counts=truth.counts[row.subject.masks], num_clusters=row.num_clusters)
-    return Painting(
-        classes=truth.classes, masks=row.subject.masks, class_of_object=matched.class_of_object, class_of_background=matched.class_of_background
-    )
+    return Painting(classes=truth.classes, masks=row.subject.masks, class_of_object=matched.class_of_object, class_of_background=matched.class_of_background)

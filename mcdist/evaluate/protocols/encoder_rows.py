@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mcdist.errors import ConfigError
 from mcdist.evaluate.metrics.confusion import Absent
 from mcdist.evaluate.protocols.patch_pieces import judged_encoders
 from mcdist.evaluate.protocols.pixel_row import PixelCounts, pixel_row
@@ -36,16 +35,3 @@ def encoder_rows(protocol: str, *, store: StoreView, absent: Absent, judge: Call
 def _row(protocol: str, encoder: str, found: Judged, *, absent: Absent, store: StoreView) -> Row:
     row = pixel_row(protocol, encoder, found=found.repetitions, absent=absent, truth=store.known_truth, facts=found.facts)
     return replace(row, metric=found.metric)
-
-
-def check_size(protocol: str, *, size_px: int | None, store: StoreView) -> None:
-    """Raise ConfigError unless all photos were embedded at `size_px` squared; None: any size will do."""
-    for view in (store, store.train):
-        if view is None or size_px is None:
-            continue
-        found = view.store.manifest.plan.settings["size_px"]
-        if found != size_px:
-            raise ConfigError(
-                f"{protocol} is defined at {size_px} x {size_px} px, the photos of {view.dataset} were embedded at {found}; "
-                f"set evaluate.size_px={size_px}, or judge by {protocol.split('/')[0]}/clean, which takes any size"
-            )

@@ -8,7 +8,7 @@ photo's own size.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy
 from jaxtyping import Float16, UInt8
@@ -17,8 +17,9 @@ from mcdist.evaluate.metrics.assign import assign_unmatched_to_first
 from mcdist.evaluate.probes.label_transfer import rare_first, soft_vote
 from mcdist.evaluate.probes.patch_labels import class_frequencies, patch_counts
 from mcdist.evaluate.probes.upsampled import pixel_classes
-from mcdist.evaluate.protocols.encoder_rows import Judged, check_size, encoder_rows
+from mcdist.evaluate.protocols.encoder_rows import Judged, encoder_rows
 from mcdist.evaluate.protocols.patch_pieces import PatchPieces, patch_pieces
+from mcdist.evaluate.protocols.photo_terms import PhotoTerms
 from mcdist.evaluate.protocols.pixel_row import counts_of, matched_counts, trained_place
 from mcdist.evaluate.protocols.protocol import Need
 from mcdist.evaluate.protocols.ten_switches import NO_FLIP_NO_CRF, NO_LABEL_CHOICE, TenSwitches
@@ -40,6 +41,8 @@ class HummingbirdSwitches(TenSwitches):
     temperature: float = 0.02
     void_as_first_class: bool = False
     match_predictions: bool = False
+    own_size: bool = True
+    """Compare at the photo's own size, else at that of the embedded photos."""
     seed: int = 0
 
 
@@ -57,12 +60,12 @@ class Hummingbird:
 
     name: str
     switches: HummingbirdSwitches
-    size_px: int | None = None
+    terms: PhotoTerms = PhotoTerms()
     needs: ClassVar[frozenset[Need]] = frozenset({"patches", "truth", "label maps", "train labels"})
 
     def judge(self, store: StoreView) -> list[Row]:
         """A row for each encoder."""
-        check_size(self.name, size_px=self.size_px, store=store)
+        self.terms.check_store(self.name, store=store)
         return encoder_rows(self.name, store=store, absent=self.switches.absent_classes, judge=partial(self._judge, store))
 
     def quote(self, rows: Sequence[Row]) -> int:
@@ -73,12 +76,11 @@ class Hummingbird:
         num_classes = len(store.known_truth.labels.names)
         memory = self._memory(patch_pieces(store.known_train, encoder=encoder), num_classes=num_classes)
         source = patch_pieces(store, encoder=encoder)
-        maps, facts = partial(self._maps, source, memory), {"num_memory": len(memory.bank), "half_precision_keys": memory.bank.half}
+        maps = partial(self._maps, source, memory)
+        facts: dict[str, Any] = {"num_memory": len(memory.bank), "half_precision_keys": memory.bank.half}
         if not self.switches.match_predictions:
             return [Judged([counts_of(maps, num_photos=len(source.maps), num_classes=num_classes)], facts)]
-        counts, class_of = matched_counts(
-            maps, num_photos=len(source.maps), num_classes=num_classes, num_clusters=num_classes, match=assign_unmatched_to_first
-        )
+        counts, class_of = matched_counts(maps, num_photos=len(source.maps), num_classes=num_classes, num_clusters=num_classes, match=assign_unmatched_to_first)
         names = store.known_truth.labels.names
         facts["classes_renamed_by_matching"] = {names[one]: names[other] for one, other in enumerate(class_of.tolist()) if one != other}
         return [Judged([counts], facts)]
@@ -111,7 +113,7 @@ class Hummingbird:
                 queries = unit(piece.features[place].reshape(height * width, -1))[0]
                 cosines, rows = memory.bank.nearest(queries, num=self.switches.num_neighbours)
                 votes = soft_vote(cosines, labels=memory.frequencies[rows], temperature=self.switches.temperature)
-                truth = source.maps.squares([photo], size_px=source.size_px)[0] if self.size_px is not None else source.maps.own_size(photo)
+                truth = source.maps.squares([photo], size_px=source.size_px)[0] if not self.switches.own_size else source.maps.own_size(photo)
                 yield photo, pixel_classes(votes.reshape(height, width, -1), size_px=(truth.shape[0], truth.shape[1])), truth
 
 
@@ -131,8 +133,9 @@ def hummingbird_published(settings: JudgeSettings) -> Hummingbird:
         memory_size=settings.memory_size,
         void_as_first_class=True,
         match_predictions=True,
+        own_size=False,
     )
-    return Hummingbird("hummingbird/published", switches, size_px=PUBLISHED_PX)
+    return Hummingbird("hummingbird/published", switches, terms=PhotoTerms(input="hummingbird", size_px=PUBLISHED_PX))
 
 
 def hummingbird_clean(settings: JudgeSettings) -> Hummingbird:

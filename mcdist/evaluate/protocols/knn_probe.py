@@ -16,9 +16,10 @@ from mcdist.evaluate.metrics.labels import VOID_CLASS
 from mcdist.evaluate.probes.label_transfer import pixel_mode
 from mcdist.evaluate.probes.moments import LinearMap
 from mcdist.evaluate.probes.patch_labels import joined_patches, label_patches
-from mcdist.evaluate.protocols.encoder_rows import Judged, check_size, encoder_rows
+from mcdist.evaluate.protocols.encoder_rows import Judged, encoder_rows
 from mcdist.evaluate.protocols.held_out import held_out, known, patch_classes
 from mcdist.evaluate.protocols.patch_pieces import PatchPieces, Piece, patch_pieces
+from mcdist.evaluate.protocols.photo_terms import PhotoTerms
 from mcdist.evaluate.protocols.pixel_row import PixelCounts, trained_place
 from mcdist.evaluate.protocols.protocol import Need
 from mcdist.evaluate.protocols.ten_switches import NO_FLIP_NO_CRF, NO_LABEL_CHOICE, TenSwitches
@@ -49,12 +50,12 @@ class KnnProbe:
 
     name: str
     switches: KnnProbeSwitches
-    size_px: int | None = None
+    terms: PhotoTerms = PhotoTerms()
     needs: ClassVar[frozenset[Need]] = frozenset({"patches", "truth", "label maps", "train labels"})
 
     def judge(self, store: StoreView) -> list[Row]:
         """A row for each encoder."""
-        check_size(self.name, size_px=self.size_px, store=store)
+        self.terms.check_store(self.name, store=store)
         return encoder_rows(self.name, store=store, absent=self.switches.absent_classes, judge=partial(self._judge, store))
 
     def quote(self, rows: Sequence[Row]) -> int:
@@ -151,7 +152,9 @@ def _make(settings: JudgeSettings, *, published: bool) -> KnnProbe:
         label_choice=NO_LABEL_CHOICE,
         void_predicted=published,
     )
-    return KnnProbe(f"knn-probe/{'published' if published else 'clean'}", switches, size_px=PUBLISHED_PX if published else None)
+    if not published:
+        return KnnProbe("knn-probe/clean", switches)
+    return KnnProbe("knn-probe/published", switches, terms=PhotoTerms(input="capi", size_px=PUBLISHED_PX))
 
 
 def knn_probe_published(settings: JudgeSettings) -> KnnProbe:

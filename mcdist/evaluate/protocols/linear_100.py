@@ -16,8 +16,9 @@ from jaxtyping import UInt8
 from mcdist.evaluate.probes.linear_probe import Batch, Schedule, batches_of, train_linear
 from mcdist.evaluate.probes.logistic import LinearClassifier
 from mcdist.evaluate.probes.upsampled import pixel_classes
-from mcdist.evaluate.protocols.encoder_rows import Judged, check_size, encoder_rows
+from mcdist.evaluate.protocols.encoder_rows import Judged, encoder_rows
 from mcdist.evaluate.protocols.patch_pieces import PatchPieces, patch_pieces
+from mcdist.evaluate.protocols.photo_terms import PhotoTerms
 from mcdist.evaluate.protocols.pixel_row import counts_of, trained_place
 from mcdist.evaluate.protocols.protocol import Need
 from mcdist.evaluate.protocols.ten_switches import NO_FLIP_NO_CRF, NO_LABEL_CHOICE, TenSwitches
@@ -46,12 +47,12 @@ class Linear100:
 
     name: str
     switches: Linear100Switches
-    size_px: int | None = None
+    terms: PhotoTerms = PhotoTerms()
     needs: ClassVar[frozenset[Need]] = frozenset({"patches", "truth", "label maps", "train labels"})
 
     def judge(self, store: StoreView) -> list[Row]:
         """A row for each encoder."""
-        check_size(self.name, size_px=self.size_px, store=store)
+        self.terms.check_store(self.name, store=store)
         return encoder_rows(self.name, store=store, absent=self.switches.absent_classes, judge=partial(self._judge, store))
 
     def quote(self, rows: Sequence[Row]) -> int:
@@ -115,7 +116,7 @@ def linear_100_published(settings: JudgeSettings) -> Linear100:
         truth_px=LABEL_PX,
         best_epoch=True,
     )
-    return Linear100("linear-100/published", switches, size_px=PUBLISHED_PX)
+    return Linear100("linear-100/published", switches, terms=PhotoTerms(input="leopart", size_px=PUBLISHED_PX))
 
 
 def linear_100_clean(settings: JudgeSettings) -> Linear100:

@@ -15,9 +15,10 @@ from mcdist.data.pictures.resize import resize_nearest
 from mcdist.evaluate.probes.logistic import LinearClassifier, fit_logistic
 from mcdist.evaluate.probes.moments import LinearMap
 from mcdist.evaluate.probes.scratch import Scratch
-from mcdist.evaluate.protocols.encoder_rows import Judged, check_size, encoder_rows
+from mcdist.evaluate.protocols.encoder_rows import Judged, encoder_rows
 from mcdist.evaluate.protocols.held_out import held_out, known, patch_classes
 from mcdist.evaluate.protocols.patch_pieces import PatchPieces, patch_pieces
+from mcdist.evaluate.protocols.photo_terms import PhotoTerms
 from mcdist.evaluate.protocols.pixel_row import PixelCounts, trained_place
 from mcdist.evaluate.protocols.protocol import Need
 from mcdist.evaluate.protocols.ten_switches import NO_FLIP_NO_CRF, NO_LABEL_CHOICE, TenSwitches
@@ -46,12 +47,12 @@ class LogregProbe:
 
     name: str
     switches: LogregProbeSwitches
-    size_px: int | None = None
+    terms: PhotoTerms = PhotoTerms()
     needs: ClassVar[frozenset[Need]] = frozenset({"patches", "truth", "label maps", "train labels"})
 
     def judge(self, store: StoreView) -> list[Row]:
         """A row for each encoder."""
-        check_size(self.name, size_px=self.size_px, store=store)
+        self.terms.check_store(self.name, store=store)
         return encoder_rows(self.name, store=store, absent=self.switches.absent_classes, judge=partial(self._judge, store))
 
     def quote(self, rows: Sequence[Row]) -> int:
@@ -134,7 +135,9 @@ def _make(settings: JudgeSettings, *, published: bool) -> LogregProbe:
         label_choice=NO_LABEL_CHOICE,
         void_majority_left_out=published,
     )
-    return LogregProbe(f"logreg-probe/{'published' if published else 'clean'}", switches, size_px=PUBLISHED_PX if published else None)
+    if not published:
+        return LogregProbe("logreg-probe/clean", switches)
+    return LogregProbe("logreg-probe/published", switches, terms=PhotoTerms(input="capi", size_px=PUBLISHED_PX))
 
 
 def logreg_probe_published(settings: JudgeSettings) -> LogregProbe:

@@ -25,7 +25,7 @@ from mcdist.groups.graph.rows import ArrayRows
 from mcdist.groups.graph.spectrum import Spectrum, leading_spectrum
 from mcdist.groups.settings import GroupSettings
 from mcdist.records import Row, Subject
-from mcdist.records.names import ENCODERS, MASKS, OBJECT_GRAPH, UNIT_MEAN
+from mcdist.records.names import OBJECT_GRAPH, UNIT_MEAN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +65,12 @@ class ObjectGraph:
     def judge(self, store: StoreView) -> list[Row]:
         """Rows by masks, then number of clusters, then encoder."""
         rows = []
-        for masks in MASKS:
-            objects_of = {encoder: self._objects(store, subject=Subject(encoder, masks)) for encoder in ENCODERS}
+        for masks in store.masks:
+            objects_of = {encoder: self._objects(store, subject=Subject(encoder, masks)) for encoder in store.encoders}
             for num_clusters in cluster_numbers(self.switches.num_clusters, store=store):
-                rows += [self._row(store, subject=Subject(encoder, masks), objects=objects_of[encoder], num_clusters=num_clusters) for encoder in ENCODERS]
+                rows += [
+                    self._row(store, subject=Subject(encoder, masks), objects=objects_of[encoder], num_clusters=num_clusters) for encoder in store.encoders
+                ]
         return rows
 
     def quote(self, rows: Sequence[Row]) -> int:

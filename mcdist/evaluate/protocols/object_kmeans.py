@@ -31,16 +31,12 @@ from mcdist.evaluate.whiten import whiten
 from mcdist.groups.clustering.kmeans import NUM_ITERATIONS, NUM_STARTS, kmeans
 from mcdist.records import Row, Subject
 from mcdist.records.names import (
-    ENCODERS,
     FLOORS,
     LOGIT_SUM,
     MASKCONTRAST_KMEANS,
-    MASKS,
     MEAN_EMBEDDING,
-    PREDICTED,
     RANDOM_LABELS,
     RANDOM_VECTORS,
-    TRAINED,
     TRUE_MASKS,
     UNIT_MEAN,
     UPPER_BOUND,
@@ -57,6 +53,7 @@ class ObjectKMeansSwitches:
     num_seeds: int
     num_iterations: int = NUM_ITERATIONS
     num_starts: int = NUM_STARTS
+    fitted_on: str = "the judged objects"
     floors: bool = False
     """Also rows of random vectors, of random labels (on the true masks too) and of the majority class of each mask."""
 
@@ -71,12 +68,12 @@ class ObjectKMeans:
 
     def judge(self, store: StoreView) -> list[Row]:
         """Rows by masks, then number of clusters, then encoder."""
-        groups = [(masks, num_clusters) for masks in MASKS for num_clusters in cluster_numbers(self.switches.num_clusters, store=store)]
+        groups = [(masks, num_clusters) for masks in store.masks for num_clusters in cluster_numbers(self.switches.num_clusters, store=store)]
         if not self.switches.floors:
-            return [self._row(store, subject=Subject(encoder, masks), num_clusters=number) for masks, number in groups for encoder in ENCODERS]
+            return [self._row(store, subject=Subject(encoder, masks), num_clusters=number) for masks, number in groups for encoder in store.encoders]
         rows = []
         for masks, number in groups:
-            rows += [self._row(store, subject=Subject(encoder, masks), num_clusters=number) for encoder in (*ENCODERS, *FLOORS)]
+            rows += [self._row(store, subject=Subject(encoder, masks), num_clusters=number) for encoder in (*store.encoders, *FLOORS)]
             rows.append(self._upper_bound(store, masks=masks, num_clusters=number))
         return rows + [self._true_masks_floor(store, num_clusters=number) for number in cluster_numbers(self.switches.num_clusters, store=store)]
 
@@ -110,7 +107,7 @@ class ObjectKMeans:
         return lambda seed: kmeans(points, num_clusters=num_clusters, seed=seed), {"num_dims": points.shape[1]}
 
     def _points(self, store: StoreView, *, subject: Subject) -> Float[numpy.ndarray, "O d"]:
-        trained = subject if subject.encoder != RANDOM_VECTORS else replace(subject, encoder=TRAINED)
+        trained = subject if subject.encoder != RANDOM_VECTORS else replace(subject, encoder=store.encoders[0])
         vectors = store.vectors(trained, pooling=self.switches.pooling)
         if subject.encoder == RANDOM_VECTORS:
             vectors = torch.from_numpy(random_vectors(len(vectors), num_dims=vectors.shape[1], seed=0))
@@ -123,7 +120,7 @@ class ObjectKMeans:
         return matched_row(self.name, Subject(UPPER_BOUND, masks), counts=counts, found=[found], facts={"num_clusters": num_clusters, "matching": MAJORITY})
 
     def _true_masks_floor(self, store: StoreView, *, num_clusters: int) -> Row:
-        counts = true_masks(store.known_truth.counts[PREDICTED])
+        counts = true_masks(store.known_truth.counts[store.masks[0]])
         return miou_row(
             self.name,
             Subject(RANDOM_LABELS, TRUE_MASKS),
@@ -137,9 +134,7 @@ class ObjectKMeans:
 
 def maskcontrast_kmeans(settings: JudgeSettings) -> ObjectKMeans:
     """K-means of whitened object vectors, weighted by the saliency logit, as the paper's released code does it."""
-    switches = ObjectKMeansSwitches(
-        pooling=LOGIT_SUM, pca_dim=settings.pca_dim, num_clusters=settings.num_clusters, num_seeds=settings.num_seeds, floors=True
-    )
+    switches = ObjectKMeansSwitches(pooling=LOGIT_SUM, pca_dim=settings.pca_dim, num_clusters=settings.num_clusters, num_seeds=settings.num_seeds, floors=True)
     return ObjectKMeans(MASKCONTRAST_KMEANS, switches)
 
 

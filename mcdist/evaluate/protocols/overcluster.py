@@ -13,12 +13,13 @@ import numpy
 from jaxtyping import Float32, UInt8, UInt16
 
 from mcdist.data.pictures.resize import resize_nearest
-from mcdist.evaluate.metrics.assign import assign_unmatched_to_first
+from mcdist.evaluate.metrics.assign import assign_by_precision, assign_unmatched_to_first
 from mcdist.evaluate.probes.lowest import Lowest
 from mcdist.evaluate.probes.moments import Moments, principal
 from mcdist.evaluate.probes.scratch import Scratch
-from mcdist.evaluate.protocols.encoder_rows import Judged, check_size, encoder_rows
+from mcdist.evaluate.protocols.encoder_rows import Judged, encoder_rows
 from mcdist.evaluate.protocols.patch_pieces import PatchPieces, patch_pieces
+from mcdist.evaluate.protocols.photo_terms import PhotoTerms
 from mcdist.evaluate.protocols.pixel_row import PixelCounts, matched_counts, trained_place
 from mcdist.evaluate.protocols.protocol import Need
 from mcdist.evaluate.protocols.ten_switches import NO_FLIP_NO_CRF, NO_LABEL_CHOICE, TenSwitches
@@ -53,14 +54,14 @@ class Overcluster:
 
     name: str
     switches: OverclusterSwitches
-    size_px: int | None = None
+    terms: PhotoTerms = PhotoTerms()
     one_to_one: bool = True
     """Hungarian on IoU, unmatched clusters are the first class; else each cluster is the class with most of its pixels (the highest precision)."""
     needs: ClassVar[frozenset[Need]] = frozenset({"patches", "truth", "label maps"})
 
     def judge(self, store: StoreView) -> list[Row]:
         """A row for each encoder."""
-        check_size(self.name, size_px=self.size_px, store=store)
+        self.terms.check_store(self.name, store=store)
         return encoder_rows(self.name, store=store, absent=self.switches.absent_classes, judge=partial(self._judge, store))
 
     def quote(self, rows: Sequence[Row]) -> int:
@@ -116,7 +117,7 @@ class Overcluster:
             num_photos=len(source.maps),
             num_classes=num_classes,
             num_clusters=len(centres),
-            match=assign_unmatched_to_first if self.one_to_one else partial(numpy.argmax, axis=1),
+            match=assign_unmatched_to_first if self.one_to_one else assign_by_precision,
         )[0]
 
     def _maps(
@@ -144,15 +145,17 @@ def _by_photo(source: PatchPieces, blocks: Iterator[numpy.ndarray]) -> Iterator[
         rest = rest[whole * num :]
 
 
-def overcluster(num_clusters: int | str, *, published: bool) -> Callable[[JudgeSettings], Overcluster]:
+def overcluster(number: str, *, published: bool) -> Callable[[JudgeSettings], Overcluster]:
     """The maker of `overcluster-K/published` or `/clean`."""
-    variant = "published" if published else "clean"
+    variant, num_clusters = "published" if published else "clean", number if number == AS_CLASSES else int(number)
 
     def make(settings: JudgeSettings) -> Overcluster:
         one_to_one = num_clusters in (AS_CLASSES, 21)
         switches = OverclusterSwitches(
             resize=f"photo {PUBLISHED_PX} x {PUBLISHED_PX}, bilinear" if published else "photo evaluate.size_px squared, bilinear",
-            scored_at=f"clusters and truth nearest to {TRUTH_PX} x {TRUTH_PX}, by way of {PUBLISHED_PX}" if published else "the photo's own size, clusters nearest",
+            scored_at=f"clusters and truth nearest to {TRUTH_PX} x {TRUTH_PX}, by way of {PUBLISHED_PX}"
+            if published
+            else "the photo's own size, clusters nearest",
             fitted_on="the judged photos",
             subsampling=f"at most {CAPPED_PER_CENTROID} patches a cluster, at random" if published else "all patches",
             scaling="each dimension standardised, PCA, no whitening",
@@ -165,7 +168,8 @@ def overcluster(num_clusters: int | str, *, published: bool) -> Callable[[JudgeS
             points_per_centroid=CAPPED_PER_CENTROID if published else None,
             truth_px=TRUTH_PX if published else None,
         )
-        return Overcluster(f"overcluster-{num_clusters}/{variant}", switches, size_px=PUBLISHED_PX if published else None, one_to_one=one_to_one)
+        terms = PhotoTerms(size_px=PUBLISHED_PX) if published else PhotoTerms()
+        return Overcluster(f"overcluster-{num_clusters}/{variant}", switches, terms=terms, one_to_one=one_to_one)
 
     how = "as Leopart's code: 256 patches a cluster, compared at 100 x 100" if published else "all patches, compared at the photos' own size"
     make.__doc__ = f"K-means of patches, K = {num_clusters}, {how}."

@@ -7,9 +7,8 @@ import numpy
 from jaxtyping import Float32, Int
 
 from mcdist.evaluate.label_maps import LabelMaps
-from mcdist.evaluate.table_names import mirrored_of, patches_of
+from mcdist.evaluate.table_names import mirrored_of
 from mcdist.evaluate.view import StoreView
-from mcdist.records.names import ENCODERS
 from mcdist.store.names import PHOTOS
 from mcdist.store.store import Column
 
@@ -94,12 +93,17 @@ class PatchPieces:
 
 def patch_pieces(store: StoreView, *, encoder: str) -> PatchPieces:
     """All photos of a store."""
-    size_px = int(store.store.manifest.plan.settings["size_px"])
-    return PatchPieces(store.patches(encoder), store.label_maps, numpy.arange(store.store.num_photos), size_px=size_px)
+    settings = store.store.manifest.plan.settings
+    return PatchPieces(
+        store.patches(encoder),
+        store.label_maps,
+        numpy.arange(store.store.num_photos),
+        size_px=int(settings["size_px"]),
+        num_passes=int(settings.get("num_passes", 1)),
+    )
 
 
 def judged_encoders(store: StoreView) -> dict[str, str]:
-    """Each encoder whose feature maps the store holds -> the first encoder with the very same maps, which is judged once for both."""
-    held = [encoder for encoder in ENCODERS if store.store.has(PHOTOS, patches_of(encoder))]
+    """Each encoder of the store -> the first encoder with the very same feature maps, which is judged once for both."""
     first_of: dict[str, str] = {}
-    return {encoder: first_of.setdefault(store.patches(encoder).file_name, encoder) for encoder in held}
+    return {encoder: first_of.setdefault(store.patches(encoder).file_name, encoder) for encoder in store.encoders}

@@ -10,10 +10,10 @@ from mcdist.evaluate.painting import Painting
 from mcdist.evaluate.view import StoreView
 from mcdist.records import Row
 
-Need = Literal["objects", "patches", "decoded", "groups", "truth", "label maps", "train labels", "video"]
-"""objects: object vectors. patches: feature maps. decoded: the features that the trained embedding is linear in. groups: segments of a group head.
-truth: the ground truth of the judged photos, counted. label maps: the same, pixel by pixel. train labels: a second store, of other photos with ground truth,
-which holds the same. video: photos that are frames in order."""
+Need = Literal["objects", "patches", "mirrored patches", "decoded", "groups", "truth", "label maps", "train labels", "video"]
+"""objects: object vectors. patches: feature maps. mirrored patches: those of the mirrored photos too. decoded: the features that the trained embedding is
+linear in. groups: segments of a group head. truth: the ground truth of the judged photos, counted. label maps: the same, pixel by pixel. train labels: a
+second store, of other photos with ground truth, which holds the same. video: photos that are frames in order."""
 
 
 @typing.runtime_checkable

@@ -19,8 +19,9 @@ from mcdist.evaluate.probes.centroid_probe import CentroidProbe, Centroids
 from mcdist.evaluate.probes.linear_probe import Batch, LinearProbe, Schedule, batches_of
 from mcdist.evaluate.probes.logistic import LinearClassifier
 from mcdist.evaluate.probes.upsampled import pixel_classes
-from mcdist.evaluate.protocols.encoder_rows import Judged, check_size, encoder_rows
+from mcdist.evaluate.protocols.encoder_rows import Judged, encoder_rows
 from mcdist.evaluate.protocols.patch_pieces import PatchPieces, patch_pieces
+from mcdist.evaluate.protocols.photo_terms import PhotoTerms
 from mcdist.evaluate.protocols.pixel_row import PixelCounts, counts_of, matched_counts, trained_place
 from mcdist.evaluate.protocols.protocol import Need
 from mcdist.evaluate.protocols.ten_switches import NO_LABEL_CHOICE, TenSwitches
@@ -61,12 +62,12 @@ class SceneProbes:
 
     name: str
     switches: SceneProbesSwitches
-    size_px: int | None = None
+    terms: PhotoTerms = PhotoTerms()
     needs: ClassVar[frozenset[Need]] = frozenset({"patches", "mirrored patches", "truth", "label maps", "train labels"})
 
     def judge(self, store: StoreView) -> list[Row]:
         """Rows by probe, without and with the mirrored photo, then encoder."""
-        check_size(self.name, size_px=self.size_px, store=store)
+        self.terms.check_store(self.name, store=store)
         return encoder_rows(self.name, store=store, absent=self.switches.absent_classes, judge=partial(self._judge, store))
 
     def quote(self, rows: Sequence[Row]) -> int:
@@ -126,12 +127,10 @@ class SceneProbes:
     def _linear_counts(self, source: PatchPieces, probes: Probes, *, num_classes: int) -> PixelCounts:
         return counts_of(partial(self._maps, source, probes.classifier), num_photos=len(source.maps), num_classes=num_classes)
 
-    def _maps(
-        self, source: PatchPieces, probe: Centroids | LinearClassifier
-    ) -> Iterator[tuple[int, UInt8[numpy.ndarray, "H W"], UInt8[numpy.ndarray, "H W"]]]:
+    def _maps(self, source: PatchPieces, probe: Centroids | LinearClassifier) -> Iterator[tuple[int, UInt8[numpy.ndarray, "H W"], UInt8[numpy.ndarray, "H W"]]]:
         for piece in source.pieces():
             logits: Float32[numpy.ndarray, "N C"] = probe.logits(torch.from_numpy(piece.vectors)).numpy()
-            for place, (photo, own) in enumerate(zip(piece.photos.tolist(), logits.reshape(len(piece.photos), *source.grid, -1), strict=True)):
+            for photo, own in zip(piece.photos.tolist(), logits.reshape(len(piece.photos), *source.grid, -1), strict=True):
                 truth = source.maps.own_size(photo) if self.switches.own_size else source.maps.squares([photo], size_px=source.size_px)[0]
                 yield photo, pixel_classes(own, size_px=(truth.shape[0], truth.shape[1])), truth
 
@@ -156,7 +155,9 @@ def _make(settings: JudgeSettings, *, published: bool) -> SceneProbes:
         own_size=not published,
         best_round=published,
     )
-    return SceneProbes(f"scene-probes/{'published' if published else 'clean'}", switches, size_px=PUBLISHED_PX if published else None)
+    if not published:
+        return SceneProbes("scene-probes/clean", switches)
+    return SceneProbes("scene-probes/published", switches, terms=PhotoTerms(input="stego", size_px=PUBLISHED_PX))
 
 
 def scene_probes_published(settings: JudgeSettings) -> SceneProbes:

@@ -17,11 +17,11 @@ from mcdist.evaluate.whiten import whiten
 from mcdist.groups.clustering.agreement import adjusted_rand
 from mcdist.groups.clustering.kmeans import kmeans
 from mcdist.records import Row, Subject
-from mcdist.records.names import ENCODERS, LOGIT_SUM, MASKS, POOLINGS, PREDICTED, PROPOSALS, SILHOUETTE, TRAINED, UNIT_MEAN, UNLABELLED_CLUSTERS
+from mcdist.records.names import BACKBONE, LOGIT_SUM, POOLINGS, PREDICTED, PROPOSALS, SILHOUETTE, TRAINED, UNIT_MEAN, UNLABELLED_CLUSTERS
 
-QUOTED = (Subject(TRAINED, PREDICTED), Subject(TRAINED, PROPOSALS))
-"""The row to show: the second where the encoder predicts fewer than two objects, as after a short training. Of the unit means: whitening, as the
-scores have it, turns the few hundred objects of a small folder into noise, in which no two seeds agree."""
+QUOTED = (Subject(TRAINED, PREDICTED), Subject(TRAINED, PROPOSALS), Subject(BACKBONE, PROPOSALS))
+"""The row to show, the first that there is: the second where the encoder predicts fewer than two objects, as after a short training. Of the unit means:
+whitening, as the scores have it, turns the few hundred objects of a small folder into noise, in which no two seeds agree."""
 TRIED_CLUSTERS = (4, 6, 8, 12, 16, 24, 32)
 MAX_CLUSTERS = 253
 """A panel's map has a byte a pixel: background, the clusters, void."""
@@ -59,15 +59,15 @@ class UnlabelledClusters:
         num_clusters = self.switches.num_clusters or self._choose(self._points(store, subject=quoted, pooling=UNIT_MEAN))
         return [
             self._row(store, subject=Subject(encoder, masks), pooling=pooling, num_clusters=num_clusters)
-            for masks in MASKS
+            for masks in store.masks
             for pooling in POOLINGS
-            for encoder in ENCODERS
+            for encoder in store.encoders
         ]
 
     def quote(self, rows: Sequence[Row]) -> int:
         """The trained encoder's unit means, on predicted masks where there are at least two."""
         places = {row.subject: place for place, row in enumerate(rows) if row.details["pooling"] == UNIT_MEAN}
-        return next(places[subject] for subject in QUOTED if rows[places[subject]].details["num_objects"] >= 2)
+        return next(places[subject] for subject in QUOTED if subject in places and rows[places[subject]].details["num_objects"] >= 2)
 
     def paint(self, store: StoreView, *, row: Row) -> Painting:
         """Clusters of the first seed by number, from the largest down, and for each the objects nearest to its mean."""
@@ -83,7 +83,7 @@ class UnlabelledClusters:
         )
 
     def _quoted(self, store: StoreView) -> Subject:
-        quoted = next((subject for subject in QUOTED if store.num_objects(subject.masks) >= 2), None)
+        quoted = next((subject for subject in QUOTED if subject.encoder in store.encoders and store.num_objects(subject.masks) >= 2), None)
         if quoted is None:
             raise DataError(f"clustering needs at least two objects, {store.dataset} gave fewer, predicted or proposed; give more photos")
         return quoted

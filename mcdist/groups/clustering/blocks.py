@@ -80,14 +80,14 @@ def fit_centres_of_blocks(
         running = [start for start in starts if not start.settled]
         if not running:
             break
-        for start, (sums, sizes, objective) in zip(running, _passed(blocks, starts=running, survey=survey, world=world), strict=True):
-            start.settled = objective >= start.objective and not start.refilled
+        for start, own in zip(running, _passed(blocks, starts=running, survey=survey, world=world), strict=True):
+            start.settled = own.objective >= start.objective and not start.refilled
             if not start.settled:
-                moved = _moved(sums, sizes=sizes)
-                start.objective, start.centres, start.refilled = objective, _unit(moved) if spherical else moved, bool((sizes == 0).any())
+                moved = _moved(own.sums, sizes=own.sizes)
+                start.objective, start.centres, start.refilled = own.objective, _unit(moved) if spherical else moved, bool((own.sizes == 0).any())
     last = _passed(blocks, starts=starts, survey=survey, world=world)
-    best = min(range(num_starts), key=lambda place: last[place][2])
-    return Centres(centres=starts[best].centres, objective=last[best][2])
+    best = min(range(num_starts), key=lambda place: last[place].objective)
+    return Centres(centres=starts[best].centres, objective=last[best].objective)
 
 
 def _survey(blocks: Blocks, *, world: World | None) -> _Survey:
@@ -103,10 +103,17 @@ def _survey(blocks: Blocks, *, world: World | None) -> _Survey:
     return _Survey(int(numbers.sum()), int(numbers[: world.rank].sum()), float(mosts.max()))
 
 
-def _passed(
-    blocks: Blocks, *, starts: list[_Start], survey: _Survey, world: World | None
-) -> list[tuple[Float[numpy.ndarray, "K D"], Int[numpy.ndarray, " K"], float]]:
-    """For each start (sum of the vectors of each cluster, their number, sum of squared distances) in one pass over the vectors of all ranks."""
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """What one pass found: the sum of the vectors of each cluster, their number, and the sum of squared distances."""
+
+    sums: Float[numpy.ndarray, "K D"]
+    sizes: Int[numpy.ndarray, " K"]
+    objective: float
+
+
+def _passed(blocks: Blocks, *, starts: list[_Start], survey: _Survey, world: World | None) -> list[_Pass]:
+    """All starts in one pass over the vectors of all ranks."""
     num_clusters, num_dims = starts[0].centres.shape
     reach = survey.largest + max(float(numpy.abs(start.centres).max()) for start in starts)
     scale, far_scale = survey.scale(largest=survey.largest), survey.scale(largest=num_dims * reach**2)
@@ -119,7 +126,7 @@ def _passed(
             _add_sums(sums[place], fixed, cluster=cluster[:, 0])
             far[place] += _fixed(distance, scale=far_scale).sum()
     sums, far = _over_ranks(sums, world=world), _over_ranks(far, world=world)
-    return [(sums[place, :, :-1] / scale, sums[place, :, -1], float(far[place]) / far_scale) for place in range(len(starts))]
+    return [_Pass(sums[place, :, :-1] / scale, sizes=sums[place, :, -1], objective=float(far[place]) / far_scale) for place in range(len(starts))]
 
 
 def _add_sums(sums: Int64[numpy.ndarray, "K D1"], fixed: Int64[numpy.ndarray, "B D"], *, cluster: Int[numpy.ndarray, " B"]) -> None:

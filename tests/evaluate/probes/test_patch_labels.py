@@ -21,9 +21,7 @@ def naive_counts(labels: numpy.ndarray, *, height: int, width: int, num_classes:
 def test_counts_are_those_of_a_loop_on_ragged_sizes_too(seed: int, height: int, width: int, more: int, wider: int) -> None:
     random = numpy.random.default_rng(seed)
     labels = random.choice(numpy.array([0, 1, 2, VOID_CLASS], dtype=numpy.uint8), size=(2, height + more, width + wider))
-    assert numpy.array_equal(
-        patch_counts(labels, height=height, width=width, num_classes=3), naive_counts(labels, height=height, width=width, num_classes=3)
-    )
+    assert numpy.array_equal(patch_counts(labels, height=height, width=width, num_classes=3), naive_counts(labels, height=height, width=width, num_classes=3))
 
 
 def test_frequencies_leave_void_out_or_take_it_for_a_class() -> None:
