@@ -135,7 +135,8 @@ def caption(evaluation: Evaluation) -> str:
     photos = f"{evaluation.num_photos:,} of {evaluation.num_photos_in_dataset:,} photos (a subset)" if subset else f"{evaluation.num_photos:,} photos"
     what = f"{len(evaluation.classes)} classes" if evaluation.has_truth else f"no ground truth, {len(evaluation.classes) - 1} clusters"
     fitted = f", probes fitted on {found}" if (found := evaluation.settings.get("fitted on")) else ""
-    return f"{evaluation.dataset}, {photos}, {what}, after step {evaluation.step:,}{fitted}"
+    chosen = f" (chosen by {found})" if (found := evaluation.settings.get("checkpoint chosen by")) else ""
+    return f"{evaluation.dataset}, {photos}, {what}, after step {evaluation.step:,}{chosen}{fitted}"
 
 
 def mean_and_std(row: Row) -> str:
