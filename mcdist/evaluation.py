@@ -136,6 +136,7 @@ def _judged(
                     protocols=chosen,
                     step=looker.step,
                     num_photos_in_dataset=len(looker.reader),
+                    chosen_by=looker.chosen_by,
                     elapsed_s=lambda: time.monotonic() - began_s,
                     say=console.say,
                 )

@@ -60,6 +60,8 @@ class Looker:
     """Whether they are looked at in the augmented passes of evaluate.input, which are for photos to fit on."""
     lone: bool = False
     """Of the encoder its backbone alone: there is no run, and both checkpoints are the published weights."""
+    chosen_by: str = ""
+    """By what the best checkpoint was chosen; empty where another one is looked at."""
 
     @property
     def step(self) -> int:
@@ -122,6 +124,7 @@ def look_at(config: Config, run_dir: RunDir, *, which: str, shards: str = "", ke
         initial=load_checkpoint(run_dir.initial_checkpoint),
         settings=build.extract_settings(config, kept=kept or Kept(), with_truth=with_truth),
         limit=config.evaluate.limit,
+        chosen_by=_chosen_by(config) if which == "best" else "",
     )
     if config.evaluate.predicted_by == "groups" and not looker.has_groups:
         raise ConfigError(
@@ -129,6 +132,13 @@ def look_at(config: Config, run_dir: RunDir, *, which: str, shards: str = "", ke
             "train with groups.num_groups=[25], or set evaluate.predicted_by=saliency"
         )
     return looker
+
+
+def _chosen_by(config: Config) -> str:
+    if config.checkpoint.best_by == "loss":
+        return "the training loss"
+    reads = "reads the labels" if config.evaluate.every_by == "mean-embedding" else "reads no label"
+    return f"{config.evaluate.every_by} on {config.evaluate.every_photos} photos of {config.data.val}, which {reads}"
 
 
 def look_at_backbone(config: Config, *, kept: Kept) -> Looker:

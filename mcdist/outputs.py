@@ -31,7 +31,7 @@ from mcdist.report.console import Console
 from mcdist.report.jsonl import MetricsFile
 from mcdist.report.mlflow_sink import MlflowSink, default_tracking_uri
 from mcdist.resilience.claim import Claim
-from mcdist.run_dir import RunDir, list_checkpoints, name_of
+from mcdist.run_dir import META_NAME, RunDir, list_checkpoints, name_of
 from mcdist.train.monitor import group_collapse
 from mcdist.train.state import TrainState
 
@@ -51,8 +51,10 @@ class Outputs:
         self.world = state.world
         self.state, self.num_steps = state, num_steps
         self.saver = Saver(asynchronous=config.checkpoint.asynchronous)
-        self.best_loss = float("inf")
+        self.best = -math.inf
+        """Of the checkpoints so far: the highest held-out score, or the lowest loss with its sign changed."""
         self.losses: list[float] = []
+        self.held_out: float | None = None
         self.collapsed_steps = 0
         self.num_skipped = state.counters["nonfinite_steps"]
         self.metrics: MetricsFile | None = None
@@ -71,7 +73,7 @@ class Outputs:
     def _open(self, claim: Claim) -> None:
         claim.note(began_step=self.state.step)
         for path in list_checkpoints(self.run_dir.checkpoints):
-            self.best_loss = min(self.best_loss, _loss_of(path))
+            self.best = max(self.best, self._worth(_numbers_of(path)))
         with claim.fenced() as folder:
             self.metrics = self._files.enter_context(MetricsFile(self.run_dir.metrics, after_step=self.state.step, folder=folder))
             self.bad_samples = self._files.enter_context(closing(BadSamplesFile(self.run_dir.bad_samples, after_step=self.state.step, folder=folder)))
@@ -115,6 +117,16 @@ class Outputs:
         if self.mlflow is not None and not self.is_replaced:
             self.mlflow.log(records)
 
+    def log_held_out(self, records: list[Record], *, judged_by: str) -> None:
+        """What a held-out slice gave, its score first: to the metrics, the console and MLflow, and for the next checkpoint."""
+        assert self.metrics is not None
+        self.metrics.write(records)
+        score = records[0]
+        self.held_out = score.value
+        self.console.say(f"held out after step {score.step}: {score.value:.4g}{score.unit and ' ' + score.unit} ({judged_by})")
+        if self.mlflow is not None and not self.is_replaced:
+            self.mlflow.log(records)
+
     def _warn_of_skipped_steps(self, *, step: int) -> None:
         """Say how many steps were skipped since the last log step; nothing where none was."""
         total = self.state.counters["nonfinite_steps"]
@@ -147,17 +159,25 @@ class Outputs:
             self.console.warn(f"{len(lines)} samples could not be read and took part void everywhere, all in {self.run_dir.bad_samples}; the first: {reason}")
 
     def save(self, state: TrainState) -> None:
-        """A checkpoint of this step, written beside the training; the newest few and the one with the lowest training loss since the last save stay."""
+        """A checkpoint of this step, written beside the training; the newest few stay, and the best by the loss or the held-out score since the last save."""
         tensors = state.tensors()
         if self.claim is None:
             return
         loss = sum(self.losses) / len(self.losses) if self.losses else None
-        is_best, self.losses = loss is not None and loss < self.best_loss, []
-        if is_best and loss is not None:
-            self.best_loss = loss
+        scores = {"loss": loss, "held_out": self.held_out}
+        worth = self._worth(scores)
+        is_best, self.best = worth > self.best, max(worth, self.best)
+        self.losses, self.held_out = [], None
         assert self.content is not None
-        numbers = copy.deepcopy({**state.numbers(), "loss": loss, "data": asdict(self.content)})
+        numbers = copy.deepcopy({**state.numbers(), **scores, "data": asdict(self.content)})
         self.saver.save(tensors, write=partial(self._write, numbers=numbers, is_best=is_best))
+
+    def _worth(self, scores: Mapping[str, Any]) -> float:
+        """By what the best checkpoint is chosen, larger is better; the least where that was not measured."""
+        value = scores.get(self.config.checkpoint.best_by)
+        if value is None:
+            return -math.inf
+        return float(value) if self.config.checkpoint.best_by == "held_out" else -float(value)
 
     def must_stop(self) -> bool:
         """Whether going on is of no use: a checkpoint could not be written, or a newer attempt holds the run folder. `finish_saving` says which."""
@@ -296,9 +316,10 @@ def _starts(run_dir: RunDir) -> list[dict[str, Any]]:
     return [start for start in starts if isinstance(start, dict)] if isinstance(starts, list) else []
 
 
-def _loss_of(path: Path) -> float:
+def _numbers_of(path: Path) -> dict[str, Any]:
+    """A checkpoint's numbers; none where they cannot be read."""
     try:
-        loss = json.loads((path / "meta.json").read_text()).get("loss")
+        numbers = json.loads((path / META_NAME).read_text())
     except (OSError, ValueError):
-        return float("inf")
-    return float(loss) if loss is not None else float("inf")
+        return {}
+    return numbers if isinstance(numbers, dict) else {}

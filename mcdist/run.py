@@ -12,6 +12,7 @@ from mcdist.data.readers.content import Content, content_of
 from mcdist.disk.checkpoint import Checkpoint, load_newest, save_checkpoint
 from mcdist.distributed import World
 from mcdist.errors import ConfigError
+from mcdist.held_out import open_held_out
 from mcdist.outputs import Outputs, header_facts
 from mcdist.preparation import prepare_groups
 from mcdist.ranks.agree import agreed_exit_code, all_together, lost_ranks_explained, run_on_first
@@ -78,6 +79,7 @@ def _train(config: Config, *, world: World, stop: StopWish) -> int:
         cached = cache_views(config, reader, state=state, run_dir=run_dir, content=content, should_stop=stop, console=console)
         if world.begin_any(stop.signal_number != 0)():
             return leave_early(stop, state=state, num_steps=loop.num_steps, claim=claim, console=console)
+        held_out = all_together(lambda: open_held_out(config, world=world), world=world)
         outputs = stack.enter_context(Outputs(config, run_dir, state, num_steps=loop.num_steps, content=content, claim=claim, console=console))
         loader = build.build_batches(config, reader, world=world, consumed=state.samples_consumed, num_steps=loop.num_steps - state.step, cached=cached)
         batches = stack.enter_context(closing(iter(loader)))
@@ -95,6 +97,9 @@ def _train(config: Config, *, world: World, stop: StopWish) -> int:
         for now in progress:
             watchdog.beat()
             outputs.log(now.records)
+            if held_out is not None and now.step % config.evaluate.every == 0:
+                held_out.judge_now(state, outputs=outputs)
+                watchdog.beat()
             if now.stopped or now.step == loop.num_steps or now.step % config.checkpoint.every_steps == 0:
                 outputs.save(state)
         outputs.finish_saving()

@@ -48,6 +48,7 @@ class Config:
             f"the section deepspeed ({', '.join(self.deepspeed)}) needs optim.engine=deepspeed, got {self.optim.engine}; remove the section or set the engine",
         )
         self._check_groups()
+        self._check_held_out()
         require(not (self.model.recompute and self.optim.compile), "model.recompute=true needs optim.compile=false, got true")
         require(
             not (self.views.cached and self.model.recompute),
@@ -65,6 +66,16 @@ class Config:
             f"data.num_lanes must divide optim.global_batch {batch}, got {self.data.num_lanes}; "
             f"use one of {[n for n in range(1, min(batch, 1024) + 1) if batch % n == 0]}",
         )
+
+    def _check_held_out(self) -> None:
+        every = self.evaluate.every
+        require(not every or bool(self.data.val), f"evaluate.every={every} needs photos that the training does not see: set data.val, got none")
+        require(not every or self.data.val != self.data.train, f"evaluate.every={every} needs photos that the training does not see, data.val is data.train")
+        require(
+            not every or self.evaluate.every_by != "mean-embedding" or bool(self.evaluate.classes),
+            "evaluate.every_by=mean-embedding needs evaluate.classes, got none; name the classes, or use every_by=silhouette, which reads no label",
+        )
+        require(self.checkpoint.best_by != "held_out" or every > 0, "checkpoint.best_by=held_out needs evaluate.every > 0, got 0")
 
     def _check_groups(self) -> None:
         weights = {f"loss.{name}": getattr(self.loss, name) for name in ("group_weight", "group_contrast_weight")}

@@ -26,10 +26,12 @@ def judge(
     protocols: Sequence[Protocol],
     step: int,
     num_photos_in_dataset: int,
+    chosen_by: str = "",
     elapsed_s: Callable[[], float] = lambda: 0.0,
     say: Callable[[str], None] = lambda text: None,
 ) -> Judgement:
-    """All rows of all protocols; the first protocol says which of its own to quote. `say` hears which one begins.
+    """All rows of all protocols; the first protocol says which of its own to quote. `say` hears which one begins. `chosen_by`: what the
+    checkpoint was chosen by of several, which the table repeats.
 
     Raises:
         ConfigError: a protocol needs what the store does not hold.
@@ -56,7 +58,7 @@ def judge(
         rows=tuple(row for found in judged for row in found),
         headline=quoted,
         protocols={protocol.name: switches_of(protocol) for protocol in protocols},
-        settings=_settings(store, num_photos_in_dataset=num_photos_in_dataset),
+        settings={**_settings(store, num_photos_in_dataset=num_photos_in_dataset), **({"checkpoint chosen by": chosen_by} if chosen_by else {})},
         wall_s=elapsed_s(),
         photos=str(store.store.manifest.plan.data.get("samples", "")),
     )

@@ -141,7 +141,8 @@ def caption(evaluation: Evaluation) -> str:
     what = f"{len(evaluation.classes)} classes" if evaluation.has_truth else f"no ground truth, {len(evaluation.classes) - 1} clusters"
     subject = evaluation.settings.get("backbone") or f"after step {evaluation.step:,}"
     fitted = f", probes fitted on {found}" if (found := evaluation.settings.get("fitted on")) else ""
-    return f"{evaluation.dataset}, {photos}, {what}, {subject}{fitted}"
+    chosen = f" (chosen by {found})" if (found := evaluation.settings.get("checkpoint chosen by")) else ""
+    return f"{evaluation.dataset}, {photos}, {what}, {subject}{chosen}{fitted}"
 
 
 def mean_and_std(row: Row) -> str:

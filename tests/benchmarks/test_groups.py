@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy
 import pytest
 
-from benchmarks.groups import graph
+from benchmarks.groups import graph, kmeans
 from benchmarks.harness.measurement import run
 from mcdist.errors import DataError
 from mcdist.groups.settings import GroupSettings
@@ -44,3 +44,25 @@ def test_a_graph_that_differs_from_the_dense_one_is_not_timed(tmp_path: Path, mo
     monkeypatch.setattr(graph, "normalised", lambda matrix: 1.01 * matrix)
     with pytest.raises(DataError, match="the graph differs from the dense one by .*, expected at most 1e-4"):
         graph.check(vectors, source_of=source_of, settings=GroupSettings())
+
+
+def test_kmeans_in_blocks_is_timed_and_its_memory_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kmeans, "SMALL", 400)
+    monkeypatch.setattr(kmeans, "BLOCK", 500)
+    monkeypatch.setattr(
+        sys, "argv", ["kmeans.py", "--vectors", "1200", "--dims", "4", "--clusters", "8", "--passes", "2", "--json", str(tmp_path / "rows.json")]
+    )
+    with pytest.raises(SystemExit) as leaving:
+        run(kmeans.main)
+    assert leaving.value.code == 0
+    found = {(row["mode"], row["metric"]): row for row in json.loads((tmp_path / "rows.json").read_text())}
+    assert found["400 vectors", "objective against FAISS in memory"]["median"] <= kmeans.WORSE_MAX
+    assert found["a pass", "vectors"]["median"] == pytest.approx(3 * 1200 / found["whole", "time"]["median"] / 1e6)
+    assert "1,200 vectors of 4 dimensions, K = 8" in found["whole", "time"]["shape"]
+
+
+def test_kmeans_that_ends_worse_than_in_memory_is_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kmeans, "SMALL", 400)
+    monkeypatch.setattr(kmeans, "WORSE_MAX", 0.5)
+    with pytest.raises(DataError, match="times the objective of FAISS in memory, expected at most 0.5"):
+        kmeans.check(tmp_path, num_dims=4, num_clusters=8)

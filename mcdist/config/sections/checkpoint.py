@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from mcdist.choices import BestBy
 from mcdist.config.checks import at_least, check_fields, written_out
 
 
@@ -11,7 +12,9 @@ class CheckpointConfig:
 
     every_steps: int = 200
     keep: int = 3
-    """Newest checkpoints kept; the best one (lowest mean loss over an interval) is kept besides."""
+    """Newest checkpoints kept; the best one is kept besides."""
+    best_by: BestBy = "loss"
+    """What the best one has: loss (the lowest mean training loss over an interval) | held_out (the highest score of evaluate.every)."""
     asynchronous: bool = True
     """Written beside the training from a copy in host memory; false: training waits until it is on the disk."""
     init_from: str = ""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from mcdist.choices import Objects, PhotoInput, PredictedBy
+from mcdist.choices import HeldOutScore, Objects, PhotoInput, PredictedBy
 from mcdist.config.checks import at_least, check_fields, require, share
 
 
@@ -45,14 +45,20 @@ class EvaluateConfig:
     """Evaluate only this many photos, the first ones, which the table states; 0 for all."""
     train_limit: int = 0
     """Fit probes on only this many photos of `--train-shards`, the first ones, which the table states; 0 for all."""
+    every: int = 0
+    """While training, judge the first photos of data.val after every so many steps, on the given masks; 0 for never. Not a bit of the training changes."""
+    every_photos: int = 64
+    """How many of them."""
+    every_by: HeldOutScore = "silhouette"
+    """silhouette (how clear K-means clusters are; reads no label) | mean-embedding (mIoU of that protocol, by the labels of these photos)."""
 
     def __post_init__(self) -> None:
         check_fields(self, section="evaluate")
         at_least("evaluate.size_px", self.size_px, 1)
         share("evaluate.component_area_min", self.component_area_min)
-        for name in ("batch", "chunk", "num_seeds", "memory_size"):
+        for name in ("batch", "chunk", "num_seeds", "memory_size", "every_photos"):
             at_least(f"evaluate.{name}", getattr(self, name), 1)
-        for name in ("pca_dim", "mean_embedding_pca_dim", "num_panels", "limit", "train_limit"):
+        for name in ("pca_dim", "mean_embedding_pca_dim", "num_panels", "limit", "train_limit", "every"):
             at_least(f"evaluate.{name}", getattr(self, name), 0)
         require(self.crf_alpha >= 0, f"evaluate.crf_alpha must be at least 0, got {self.crf_alpha}")
         numbers = self.cluster_numbers
