@@ -34,6 +34,7 @@ from mcdist.catalogue.clusters import Clusters
 from mcdist.catalogue.fit import fit_clusters
 from mcdist.catalogue.names import Names
 from mcdist.config import Config
+from mcdist.config.classes import find_classes
 from mcdist.config.file import load_run_config
 from mcdist.data.loader import read_sample
 from mcdist.errors import ConfigError
@@ -201,7 +202,8 @@ def main(
     config = load_run_config(run_dir, overrides=[f"evaluate.classes={classes}"] if classes else [])
     if not config.evaluate.classes:
         raise ConfigError("expected the classes of the ground truth, got none; name them with --classes '{background: [0], cat: [8]}'")
-    labels = label_map({name: list(ids) for name, ids in config.evaluate.classes.items()})
+    described = find_classes(config.evaluate.classes, key="evaluate.classes")
+    labels = label_map(described.ids, has_background=described.has_background)
     names = labels.names
     train_store, probe_store, val_store = (
         _store(run_dir, shards=shards, limit=limit, patches=patches)

@@ -44,7 +44,7 @@ class Voc:
 
     def finish(self) -> None:
         """The lists of photos of each split, and the classes' names by id."""
-        lists: dict[str, list[str]] = {**self._keys, "trainval": sorted(self._keys["train"] + self._keys["val"])}
+        lists: dict[str, list[str]] = {**{str(split): keys for split, keys in self._keys.items()}, "trainval": sorted(self._keys["train"] + self._keys["val"])}
         for task in ("Segmentation", "Main"):
             for split, keys in lists.items():
                 write_file(self._root / "ImageSets" / task / f"{split}.txt", "".join(f"{key}\n" for key in keys).encode())

@@ -7,7 +7,7 @@ As in Leopart (Ziegler and Asano, CVPR 2022) and NeCo (Pariza et al., ICLR 2025)
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy
 from jaxtyping import Float32, UInt8, UInt16
@@ -102,7 +102,12 @@ class Overcluster:
         """With no more patches than clusters, each patch is one."""
         if source.num_patches <= num_clusters:
             return numpy.concatenate(list(scratch.blocks()))
-        fit = {"num_clusters": num_clusters, "seed": seed, "num_starts": self.switches.num_starts, "num_iterations": self.switches.num_iterations}
+        fit: dict[str, Any] = {
+            "num_clusters": num_clusters,
+            "seed": seed,
+            "num_starts": self.switches.num_starts,
+            "num_iterations": self.switches.num_iterations,
+        }
         if self._num_clustered(source, num_clusters=num_clusters) == source.num_patches:
             return fit_centres_of_blocks(scratch.blocks, **fit).centres
         sample = Lowest(self._num_clustered(source, num_clusters=num_clusters), seed=seed)

@@ -97,7 +97,7 @@ def test_large_values_do_not_overflow_and_a_value_that_is_not_finite_is_refused(
 
 def fit_on_rank(rank: int, num_ranks: int, folder: Path) -> None:
     """Rank r has the blocks from r / num_ranks on; one rank of five has none at all."""
-    world = join_world(device="cpu", timeout_s=60.0, collective_timeout_s=60.0, network_interface="")
+    world = join_world(device="cpu", timeout_s=60, collective_timeout_s=60, network_interface="")
     try:
         own = numpy.array_split(numpy.arange(4), num_ranks)[rank]
         blocks = [in_blocks(blobs(num=400, seed=11), 100)[place] for place in own]
