@@ -11,6 +11,7 @@ import typer
 
 from mcdist.cli.main import app
 from mcdist.config import Config
+from mcdist.config.classes import find_classes
 from mcdist.config.file import load_config
 from mcdist.config.keys import as_flat, known_keys
 from mcdist.proposals.registry import options_of
@@ -185,7 +186,8 @@ def test_every_configuration_that_is_named_exists():
 
 
 def test_every_setting_in_a_documented_command_is_one():
-    given = {word.partition("=")[0] for words in words_after("mcdist") for before, word in pairwise(words) if "=" in word and before != "--option"}
+    others = ("--option", "--transfer")
+    given = {word.partition("=")[0] for words in words_after("mcdist") for before, word in pairwise(words) if "=" in word and before not in others}
     assert given
     assert given <= set(known_keys())
 
@@ -212,7 +214,7 @@ def test_every_configuration_loads_and_opens_with_command_expected_score_and_cos
     assert all(line.startswith("#") for line in head.splitlines())
     assert all(f"# {word} " in head for word in ("Command", "Expected", "Cost"))
     assert (f"configs/{path.name}" in head) and ("mcdist demo" in head) == (path.stem == "demo")
-    assert next(iter(config.evaluate.classes), "background") == "background"
+    assert next(iter(find_classes(config.evaluate.classes, key="evaluate.classes").ids), "background") == "background"
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -225,7 +227,7 @@ def test_a_configuration_holds_only_differences_from_the_defaults(path):
 def test_the_demos_classes_are_those_the_builder_draws():
     from mcdist.building.sources.demo.source import CLASSES
 
-    classes = load_config(ROOT / "configs" / "demo.yaml").evaluate.classes
+    classes = find_classes(load_config(ROOT / "configs" / "demo.yaml").evaluate.classes, key="evaluate.classes").ids
     assert tuple(classes) == CLASSES
     assert list(classes.values()) == [[index] for index in range(len(CLASSES))]
 
