@@ -126,13 +126,9 @@ def _is_whole(path: Path) -> bool:
 
 
 def _put(path: Path, content: bytes) -> None:
+    """In a folder that is made where it is missing; several threads and processes may write into one at the same time."""
     try:
-        write_atomically(path, content, flush=False)
-    except MachineError:
-        if path.parent.is_dir():
-            raise
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise MachineError(f"cannot make the folder {path.parent}: {error.strerror}; free some space, and run the same command again") from error
-        write_atomically(path, content, flush=False)
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineError(f"cannot make the folder {path.parent}: {error.strerror}; free some space, and run the same command again") from error
+    write_atomically(path, content, flush=False)
