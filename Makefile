@@ -64,6 +64,6 @@ $(VENV)/.docs-installed: $(VENV)/.demo-installed
 
 $(VENV)/.test-installed: $(VENV)/.demo-installed .ci/install-ffcv
 	@echo "installing what the tests need into $(VENV) (once)"
-	@$(PIP) --editable '.[coco,deepspeed,faiss-cpu,mlflow,motion,saliency,slurm,vit,dev]'
+	@$(PIP) --editable '.[coco,deepspeed,faiss-cpu,mlflow,motion,saliency,slurm,view,vit,dev]'
 	@sh .ci/install-ffcv "$(BIN)/python"
 	@touch $@

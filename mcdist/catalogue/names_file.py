@@ -56,6 +56,14 @@ class NamesFile:
             why = str(error).split("\n")[0][:200] or type(error).__name__
             raise DataError(f"{self.path} is damaged ({why}); repair it, or move it away to start with no names") from error
 
+    def stamp(self) -> tuple[int, ...] | None:
+        """Something that differs whenever the file was replaced; None without a file."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
     def change(self, action: Callable[[Names], Names], *, revision: int) -> Names:
         """Do `action` to the names and save them; whoever else saves at the same time waits. Returns the names as they are then.
 

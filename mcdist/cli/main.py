@@ -26,6 +26,7 @@ from mcdist.cli.search import search_command
 from mcdist.cli.segment import segment_command
 from mcdist.cli.shards.app import shards
 from mcdist.cli.train import train_command
+from mcdist.cli.view import view_command
 from mcdist.cli.zoom import zoom_command
 from mcdist.errors import in_plain_words
 
@@ -58,6 +59,7 @@ app.command("zoom")(zoom_command)
 app.command("group")(group_command)
 app.command("evaluate")(evaluate_command)
 app.command("cluster")(cluster_command)
+app.command("view")(view_command)
 app.command("segment")(segment_command)
 app.command("search")(search_command)
 app.command("compare")(compare_command)
