@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -102,6 +103,43 @@ def test_names_of_another_catalogue_are_refused(tmp_path: Path):
 GOOD = {"format": "mcdist names 1", "catalogue": "key", "revision": 1, "names": {"0": "cat"}}
 
 
+HOSTILE_CHANGES: list[dict[str, Any]] = [
+    {"revision": -1},
+    {"revision": 1.5},
+    {"revision": True},
+    {"revision": "1"},
+    {"revision": 10**40},
+    {"surprise": 1},
+    {"names": {"7": "cat"}},
+    {"names": {"-1": "cat"}},
+    {"names": {"00": "cat"}},
+    {"names": {"٣": "cat"}},
+    {"names": {"9" * 5000: "cat"}},
+    {"names": {"0": ["cat"]}},
+    {"names": {"0": ""}},
+    {"names": {"0": "a\u0000"}},
+    {"names": {"0": "x" * 5000}},
+    {"names": []},
+    {"merged": {"1": 1}},
+    {"merged": {"1": 9}},
+    {"merged": {"0": 1}},
+    {"merged": {"1": 2, "2": 3}},
+    {"rejected": [20]},
+    {"rejected": ["1"]},
+    {"rejected": {"1": 2}},
+    {"splits": [{"cluster": 1, "into": [5, 6], "centroids": [[0] * 6]}]},
+    {"splits": [{"cluster": 1, "into": [5, 6], "centroids": [[0] * 5, [0] * 5]}]},
+    {"splits": [{"cluster": 1, "into": [5, 6], "centroids": [[float("nan")] * 6, [0] * 6]}]},
+    {"splits": [{"cluster": 1, "into": [5, 5], "centroids": [[0] * 6, [0] * 6]}]},
+    {"splits": [{"cluster": 9, "into": [5, 6], "centroids": [[0] * 6, [0] * 6]}]},
+    {"splits": [{"cluster": 1, "into": [50, 51], "centroids": [[0] * 6, [0] * 6]}]},
+    {"undo": [{"what": "x", "names": [[7, "cat"]]}]},
+    {"undo": [{"what": "x", "surprise": 1}]},
+    {"redo": [{"what": "x", "rejected_added": [99]}]},
+    {"redo": [{}]},
+]
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -111,44 +149,7 @@ GOOD = {"format": "mcdist names 1", "catalogue": "key", "revision": 1, "names": 
         b'{"format": "mcdist names 1", "catalogue": "key", "revision": 1, "names": {"0": "a", "0": "b"}}',
         b"[]",
         b"null",
-        *(
-            json.dumps(GOOD | change).encode()
-            for change in (
-                {"revision": -1},
-                {"revision": 1.5},
-                {"revision": True},
-                {"revision": "1"},
-                {"revision": 10**40},
-                {"surprise": 1},
-                {"names": {"7": "cat"}},
-                {"names": {"-1": "cat"}},
-                {"names": {"00": "cat"}},
-                {"names": {"٣": "cat"}},
-                {"names": {"9" * 5000: "cat"}},
-                {"names": {"0": ["cat"]}},
-                {"names": {"0": ""}},
-                {"names": {"0": "a\u0000"}},
-                {"names": {"0": "x" * 5000}},
-                {"names": []},
-                {"merged": {"1": 1}},
-                {"merged": {"1": 9}},
-                {"merged": {"0": 1}},
-                {"merged": {"1": 2, "2": 3}},
-                {"rejected": [20]},
-                {"rejected": ["1"]},
-                {"rejected": {"1": 2}},
-                {"splits": [{"cluster": 1, "into": [5, 6], "centroids": [[0] * 6]}]},
-                {"splits": [{"cluster": 1, "into": [5, 6], "centroids": [[0] * 5, [0] * 5]}]},
-                {"splits": [{"cluster": 1, "into": [5, 6], "centroids": [[float("nan")] * 6, [0] * 6]}]},
-                {"splits": [{"cluster": 1, "into": [5, 5], "centroids": [[0] * 6, [0] * 6]}]},
-                {"splits": [{"cluster": 9, "into": [5, 6], "centroids": [[0] * 6, [0] * 6]}]},
-                {"splits": [{"cluster": 1, "into": [50, 51], "centroids": [[0] * 6, [0] * 6]}]},
-                {"undo": [{"what": "x", "names": [[7, "cat"]]}]},
-                {"undo": [{"what": "x", "surprise": 1}]},
-                {"redo": [{"what": "x", "rejected_added": [99]}]},
-                {"redo": [{}]},
-            )
-        ),
+        *(json.dumps(GOOD | change).encode() for change in HOSTILE_CHANGES),
     ],
 )
 def test_a_hostile_file_is_refused_with_one_sentence(tmp_path: Path, content: bytes):

@@ -52,6 +52,8 @@ PLANTED = [
     ("mcdist/model/backbones/weights.py", "mcdist.model.backbones.registry", "In backbones the registry alone knows"),
     ("mcdist/evaluate/planted.py", "onnxruntime", "onnxruntime lives in"),
     ("mcdist/data/planted.py", "cv2", "cv2 lives in"),
+    ("mcdist/gallery/thumbnails.py", "mcdist.gallery.pictures", "In gallery the routes know the parts"),
+    ("mcdist/evaluate/planted.py", "fastapi", "fastapi and uvicorn live in"),
     ("mcdist/model/planted.py", "segment_anything", "segment_anything and sam2 live in"),
 ]
 """(module, what it must not import, the contract that forbids it)"""
