@@ -1,6 +1,7 @@
 """Makes the pictures of README and documentation from a run of the demo: python docs/pictures/make_pictures.py runs/demo
 
-Needs Chromium for the report's screenshot. All data in the pictures is generated; each file stays below 200 kB.
+Needs Chromium for the screenshots, and playwright for that of `mcdist view`; the run must have a catalogue (mcdist cluster), and shows the names that it has.
+All data in the pictures is generated; each file stays below 200 kB.
 """
 
 import shutil
@@ -43,6 +44,7 @@ def main(
     (HERE / "method.svg").write_text(method_svg(sample[0], sample[1], encoder=load_encoder(run)))
     _write_panels(run, places=[int(place) for place in panels.split(",")])
     _write_screenshot(RunDir(run).report, chromium=chromium)
+    write_view(RunDir(run), chromium=chromium)
     too_large = [path.name for path in HERE.iterdir() if path.stat().st_size > MAX_BYTES]
     if too_large:
         sys.exit(f"above {MAX_BYTES:,} bytes: {', '.join(too_large)}")
@@ -98,6 +100,25 @@ def _write_screenshot(report: Path, *, chromium: str) -> None:
         ]
         subprocess.run([*command, f"--screenshot={target}", report.resolve().as_uri()], check=True, capture_output=True, timeout=120)
         Image.open(target).convert("RGB").save(HERE / "report.webp", quality=82, method=6)
+
+
+def write_view(run: RunDir, *, chromium: str) -> None:
+    """The first screen of `mcdist view`, once all of its pictures have come."""
+    from playwright.sync_api import sync_playwright
+
+    from mcdist.gallery.serve import served
+    from mcdist.viewing import make_view
+
+    with served(make_view(run, overrides=[], say=print)) as address, sync_playwright() as driver, tempfile.TemporaryDirectory() as folder:
+        browser = driver.chromium.launch(executable_path=shutil.which(chromium), args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 1280, "height": 840}, device_scale_factor=1.25)
+        tab.goto(address)
+        tab.wait_for_selector("body[data-ready]")
+        tab.wait_for_function("[...document.images].filter((image) => image.getBoundingClientRect().top < innerHeight).every((image) => image.complete)")
+        target = Path(folder) / "view.png"
+        tab.screenshot(path=target)
+        browser.close()
+        Image.open(target).convert("RGB").save(HERE / "naming.webp", quality=74, method=6)
 
 
 if __name__ == "__main__":
