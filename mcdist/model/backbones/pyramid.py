@@ -101,7 +101,8 @@ class Pyramid(Backbone):
         maps = self.network.forward_intermediates(padded, indices=wanted, stop_early=True, intermediates_only=True, output_fmt="NCHW")
         return [self._on_grid(level, stride=stride, size=(height, width)) for level, stride in zip(maps, self.map_strides, strict=False)]
 
-    def _on_grid(self, level: Tensor, *, stride: int, size: tuple[int, int]) -> Tensor:
+    def _on_grid(self, level: Tensor, *, stride: int, size: tuple[Any, Any]) -> Tensor:
+        """Upsampled where it is coarser, and without what was added to the photo. `size`: two numbers, or a trace's symbols."""
         if not self.native and stride > self.stride:
             level = interpolate(level, scale_factor=stride // self.stride, mode="bilinear", align_corners=False)
             stride = self.stride

@@ -32,8 +32,8 @@ class _Places:
     def __init__(self, rotary: Any) -> None:
         self.rotary = rotary
 
-    def __call__(self, feat_shape: Sequence[int], no_aug: bool = False) -> Float[Tensor, "N D"]:
-        """Sines and cosines of every cell; cells' middles are at -1..1 along each side."""
+    def __call__(self, feat_shape: Sequence[Any], no_aug: bool = False) -> Float[Tensor, "N D"]:
+        """Sines and cosines of every cell; cells' middles are at -1..1 along each side. The shape is of numbers, or of a trace's symbols."""
         height, width = feat_shape
         device, offset = self.rotary.periods.device, 0.5 + self.rotary.grid_offset
         rows = (torch.arange(height, device=device, dtype=torch.float32) + offset) / height
