@@ -15,9 +15,8 @@ from jaxtyping import Float, Float32, Int
 from mcdist.errors import DataError
 from mcdist.evaluate.label_maps import LabelMaps
 from mcdist.evaluate.metrics.bootstrap import draws_of_miou
-from mcdist.evaluate.metrics.confusion import class_counts, counts_iou
+from mcdist.evaluate.metrics.confusion import class_counts, counts_iou, pixel_confusion
 from mcdist.evaluate.metrics.labels import VOID_CLASS
-from mcdist.evaluate.metrics.pixels import pixel_confusion
 from mcdist.evaluate.probes.linear_probe import Batch, Schedule, batches_of, train_linear
 from mcdist.evaluate.probes.logistic import LinearClassifier, fit_logistic
 from mcdist.evaluate.probes.lowest import Lowest

@@ -7,8 +7,7 @@ import numpy
 from jaxtyping import Int, Shaped, UInt8
 
 from mcdist.evaluate.metrics.bootstrap import draws_of_miou
-from mcdist.evaluate.metrics.confusion import PREDICTED_PX, RIGHT, TRUE_PX, Absent, counts_iou, mean_iou
-from mcdist.evaluate.metrics.pixels import pixel_confusion
+from mcdist.evaluate.metrics.confusion import PREDICTED_PX, RIGHT, TRUE_PX, Absent, counts_iou, mean_iou, pixel_confusion
 from mcdist.evaluate.protocols.class_maps import first_class
 from mcdist.evaluate.truth import Truth
 from mcdist.records import Row, Subject
