@@ -70,8 +70,12 @@ def evaluate_run(
     )
     if judged is None:
         return None
-    _write(*judged, out=run_dir.transferred(transfer) if transfer else run_dir)
-    if not transfer:
+    if transfer:
+        out = run_dir.transferred(transfer)
+        write_atomically(out.config, dump_config(config).encode())
+        _write(*judged, out=out)
+    else:
+        _write(*judged, out=run_dir)
         publish(config, run_dir, judged[0].evaluation)
     return judged[0].evaluation
 

@@ -266,8 +266,12 @@ def _plan(looker: Looker) -> StorePlan:
         },
         num_photos=looker.num_photos,
         chunk=chunk // settings.batch * settings.batch,
-        about={"dataset": looker.location, "step": looker.step, "num_photos_in_dataset": len(looker.reader)},
+        about={"dataset": looker.location, "step": looker.step, "num_photos_in_dataset": len(looker.reader), **_lone(looker)},
     )
+
+
+def _lone(looker: Looker) -> dict[str, str]:
+    return {"backbone": str(looker.trained.path)} if looker.lone else {}
 
 
 def _checkpoint(looker: Looker) -> dict[str, str]:

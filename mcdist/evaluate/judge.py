@@ -69,6 +69,7 @@ def _settings(store: StoreView, *, num_photos_in_dataset: int) -> dict[str, Any]
     settings = plan.settings
     return {
         **_truth_settings(store),
+        **({"backbone": plan.about["backbone"]} if "backbone" in plan.about else {}),
         **_train_settings(store.train),
         "limit": plan.num_photos if plan.num_photos < num_photos_in_dataset else None,
         "device": plan.about.get("device"),

@@ -139,8 +139,9 @@ def caption(evaluation: Evaluation) -> str:
     subset = evaluation.num_photos < evaluation.num_photos_in_dataset
     photos = f"{evaluation.num_photos:,} of {evaluation.num_photos_in_dataset:,} photos (a subset)" if subset else f"{evaluation.num_photos:,} photos"
     what = f"{len(evaluation.classes)} classes" if evaluation.has_truth else f"no ground truth, {len(evaluation.classes) - 1} clusters"
+    subject = evaluation.settings.get("backbone") or f"after step {evaluation.step:,}"
     fitted = f", probes fitted on {found}" if (found := evaluation.settings.get("fitted on")) else ""
-    return f"{evaluation.dataset}, {photos}, {what}, after step {evaluation.step:,}{fitted}"
+    return f"{evaluation.dataset}, {photos}, {what}, {subject}{fitted}"
 
 
 def mean_and_std(row: Row) -> str:

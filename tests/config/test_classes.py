@@ -80,5 +80,5 @@ def test_what_is_no_description_is_refused(tmp_path: Path, text: str, said: str)
 
 
 def test_a_name_that_is_none_names_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"evaluate.classes must be a mapping, the path of a description or one of camvid11, .*got 'voc_animal'; did you mean 'voc_ani"):
+    with pytest.raises(ConfigError, match="evaluate.classes must be a mapping, .* or one of camvid11, .*got 'voc_animal'; did you mean 'voc_animals'"):
         find_classes("voc_animal", key="evaluate.classes")

@@ -186,7 +186,8 @@ def test_every_configuration_that_is_named_exists():
 
 
 def test_every_setting_in_a_documented_command_is_one():
-    given = {word.partition("=")[0] for words in words_after("mcdist") for before, word in pairwise(words) if "=" in word and before not in ("--option", "--transfer")}
+    others = ("--option", "--transfer")
+    given = {word.partition("=")[0] for words in words_after("mcdist") for before, word in pairwise(words) if "=" in word and before not in others}
     assert given
     assert given <= set(known_keys())
 
@@ -226,7 +227,7 @@ def test_a_configuration_holds_only_differences_from_the_defaults(path):
 def test_the_demos_classes_are_those_the_builder_draws():
     from mcdist.building.sources.demo.source import CLASSES
 
-    classes = load_config(ROOT / "configs" / "demo.yaml").evaluate.classes
+    classes = find_classes(load_config(ROOT / "configs" / "demo.yaml").evaluate.classes, key="evaluate.classes").ids
     assert tuple(classes) == CLASSES
     assert list(classes.values()) == [[index] for index in range(len(CLASSES))]
 

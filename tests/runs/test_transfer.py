@@ -58,7 +58,7 @@ def test_one_command_judges_on_other_data_sets_too(trained: RunDir) -> None:
     (folder,) = (trained.root / "transfer").iterdir()
     other, own = read(RunDir(folder)), read(trained)
     assert own.classes == ("background", "one", "two") and other.classes == ("no class", "two", "one")
-    assert RunDir(folder).report.is_file() and str(folder / "report.html") in result.output.replace("\n", "")
+    assert "for 1 steps" in RunDir(folder).report.read_text() and str(folder / "report.html") in result.output.replace("\n", "")
     assert len(list(trained.features.iterdir())) <= before + 1, "the same photos are embedded once"
 
 
@@ -74,6 +74,10 @@ def test_a_backbone_is_judged_without_a_run(trained: RunDir, tmp_path: Path) -> 
     assert {row.subject.masks for row in found.rows} == {"proposals", "true", ""}
     assert found.rows[found.headline].subject.encoder == "backbone"
     assert (tmp_path / "out" / "report.html").is_file()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "The backbone <b>resnet18:none</b> as it was published; nothing was trained." in page and "trained without labels" not in page
+    assert "Probes and memories were fitted on 8 photos of" in page
+    assert "resnet18:none, probes fitted on 8 photos" in " ".join(result.output.split()) and found.settings["backbone"] == "resnet18:none"
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,14 @@ from typing import ClassVar, Literal
 
 import numpy
 import torch
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Bool, Float, Float32, Int
+from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from mcdist.errors import DataError
 from mcdist.evaluate.label_maps import LabelMaps
 from mcdist.evaluate.metrics.bootstrap import draws_of_miou
-from mcdist.evaluate.metrics.confusion import class_counts, counts_iou, pixel_confusion
+from mcdist.evaluate.metrics.confusion import TRUE_PX, class_counts, counts_iou, mean_iou, pixel_confusion
 from mcdist.evaluate.metrics.labels import VOID_CLASS
 from mcdist.evaluate.probes.linear_probe import Batch, Schedule, batches_of, train_linear
 from mcdist.evaluate.probes.logistic import LinearClassifier, fit_logistic
@@ -48,6 +50,8 @@ PHOTOS_AT_ONCE = 8
 CELL_BYTES = 2**28
 """Sampled cells in memory."""
 MAX_CELLS = 50_000
+HELD_OUT_EVERY = 10
+"""Of so many training photos the last one chooses the weight decay."""
 
 PUBLISHED_SCHEDULE = Schedule(optimizer="sgd", lr=0.1, num_epochs=60, batch=16, momentum=0.9, weight_decay=1e-4, drops=(25,))
 
@@ -71,9 +75,13 @@ class SgdSwitches:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FastSwitches:
-    """`weight_decay`: of the mean loss, on standardised features, as the published probe has it on plain ones."""
+    """`weight_decays`: of the mean loss on standardised features, from the strongest; that of the least loss on every tenth training photo is taken.
 
-    weight_decay: float = 1e-4
+    SGD is stopped long before it has the least loss, which keeps it from fitting few photos too well; L-BFGS needs a penalty that fits their number.
+    """
+
+    weight_decays: tuple[float, ...] = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0001)
+    num_trial_iterations: int = 25
     num_iterations: int = 60
     max_cells: int = MAX_CELLS
     seed: int = 0
@@ -88,11 +96,12 @@ class FastSwitches:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A probe, and which of its epochs it is; 0 where it has none."""
+    """A probe, and which of its epochs it is, or which weight decay was chosen; 0 where it has none."""
 
     probe: LinearClassifier
     before: LinearMap | None
     epoch: int = 0
+    weight_decay: float = 0.0
 
     def logits(self, features: Float[numpy.ndarray, "h w D"]) -> Float32[numpy.ndarray, "h w L"]:
         """Of one photo's cells."""
@@ -127,17 +136,17 @@ class Linear:
         return 0
 
     def _row(self, store: StoreView, *, encoder: str) -> Row:
-        """Details: the epoch, IoU of each class, and the confusion, row = predicted class."""
+        """Details: the epoch or the weight decay, IoU of each class, and the confusion, row = predicted class."""
         fitted = self._fitted(store, encoder=encoder)
-        confusions = photo_confusions(fitted, features=store.patches(encoder), maps=store.label_maps, size_px=_size_px(store))
-        by_photo = class_counts(confusions)
-        total = by_photo.sum(axis=0)
-        iou_percent, present = 100 * counts_iou(total), total[:, 2] > 0
+        confusion, by_photo = probe_counts(fitted, features=store.patches(encoder), maps=store.label_maps, size_px=_size_px(store))
+        total = class_counts(confusion)
+        iou_percent, present = 100 * counts_iou(total), total[:, TRUE_PX] > 0
         kept = store.known_truth.kept
         details = {
             "class_iou_percent": iou_percent[kept].tolist(),
-            "confusion": confusions.sum(axis=0)[numpy.ix_(kept, kept)].tolist(),
+            "confusion": confusion[numpy.ix_(kept, kept)].tolist(),
             **({"epoch": fitted.epoch} if fitted.epoch else {}),
+            **({"weight_decay": fitted.weight_decay} if fitted.weight_decay else {}),
         }
         value = float(iou_percent[present].mean())
         return Row(self.name, Subject(encoder), MIOU, "%", (value,), details, draws=draws_of_miou([by_photo[:, present]]))
@@ -152,7 +161,7 @@ class Linear:
         if self.switches.checkpoint == "the last epoch":
             return list(epochs)[-1]
         judged, truth = store.patches(encoder), store.label_maps
-        return max(epochs, key=lambda fitted: _miou(photo_confusions(fitted, features=judged, maps=truth, size_px=size_px)))
+        return max(epochs, key=lambda fitted: _miou(probe_counts(fitted, features=judged, maps=truth, size_px=size_px)[0]))
 
 
 def fit_sgd(features: Column, *, maps: LabelMaps, num_classes: int, size_px: int, switches: SgdSwitches) -> Iterator[Fitted]:
@@ -199,14 +208,53 @@ def fit_fast(features: Column, *, maps: LabelMaps, num_classes: int, size_px: in
     moments.add(vectors)
     before = standardiser(moments)
     inputs, targets = torch.from_numpy(before.apply(vectors)), torch.from_numpy(classes)
-    probe = fit_logistic(
+    held_out = torch.from_numpy(cells[:, 0] % HELD_OUT_EVERY == HELD_OUT_EVERY - 1)
+    weight_decay, start = _chosen_decay(inputs, targets, held_out=held_out, num_classes=num_classes, switches=switches)
+    probe = _fit(inputs, targets, num_classes=num_classes, weight_decay=weight_decay, start=start, num_iterations=switches.num_iterations)
+    return Fitted(probe, before, weight_decay=weight_decay)
+
+
+def _chosen_decay(
+    inputs: Float32[Tensor, "N D"], targets: Int[Tensor, " N"], *, held_out: Bool[Tensor, " N"], num_classes: int, switches: FastSwitches
+) -> tuple[float, LinearClassifier | None]:
+    """The weight decay with the least cross-entropy on the held-out cells, tried from the strongest on until it rises, and its probe of the other cells."""
+    if not held_out.any() or held_out.all():
+        return switches.weight_decays[-1], None
+    best: tuple[float, LinearClassifier | None] = (switches.weight_decays[0], None)
+    least = float("inf")
+    for weight_decay in switches.weight_decays:
+        probe = _fit(
+            inputs[~held_out],
+            targets[~held_out],
+            num_classes=num_classes,
+            weight_decay=weight_decay,
+            start=best[1],
+            num_iterations=switches.num_trial_iterations,
+        )
+        loss = float(cross_entropy(probe.logits(inputs[held_out]), targets[held_out]))
+        if loss >= least:
+            break
+        best, least = (weight_decay, probe), loss
+    return best
+
+
+def _fit(
+    inputs: Float32[Tensor, "N D"],
+    targets: Int[Tensor, " N"],
+    *,
+    num_classes: int,
+    weight_decay: float,
+    start: LinearClassifier | None,
+    num_iterations: int,
+) -> LinearClassifier:
+    return fit_logistic(
         lambda: [(inputs, targets)],
-        num_dims=num_dims,
+        num_dims=inputs.shape[1],
         num_classes=num_classes,
-        inverse_penalty=1 / (switches.weight_decay * len(targets)),
-        max_iterations=switches.num_iterations,
+        inverse_penalty=1 / (weight_decay * len(targets)),
+        start=start,
+        max_iterations=num_iterations,
     )
-    return Fitted(probe, before)
 
 
 def _sampled_cells(features: Column, *, maps: LabelMaps, num_classes: int, size_px: int, switches: FastSwitches) -> Int[numpy.ndarray, "N 3"]:
@@ -234,21 +282,23 @@ def _features_of(cells: Int[numpy.ndarray, "N 3"], *, features: Column) -> tuple
     return vectors, cells[:, 2].copy()
 
 
-def photo_confusions(fitted: Fitted, *, features: Column, maps: LabelMaps, size_px: int) -> Int[numpy.ndarray, "P L L"]:
-    """Pixels of each photo by predicted class (row) and true class, at its own size; void counts nowhere."""
+def probe_counts(fitted: Fitted, *, features: Column, maps: LabelMaps, size_px: int) -> tuple[Int[numpy.ndarray, "L L"], Int[numpy.ndarray, "P L 3"]]:
+    """(pixels of all photos by predicted class (row) and true class, class counts of each photo), at the photos' own sizes; void counts nowhere."""
     num_classes = len(fitted.probe.bias)
-    found = []
+    total = numpy.zeros((num_classes, num_classes), dtype=numpy.int64)
+    by_photo = numpy.zeros((len(maps), num_classes, 3), dtype=numpy.int64)
     for first in range(0, len(maps), PHOTOS_AT_ONCE):
         photos = range(first, min(first + PHOTOS_AT_ONCE, len(maps)))
         for photo, own in zip(photos, features.take(numpy.arange(photos.start, photos.stop)), strict=True):
             predicted = maps.at_own_size(photo, square=pixel_classes(fitted.logits(own), size_px=(size_px, size_px)))
-            found.append(pixel_confusion(predicted, truth=maps.own_size(photo), num_rows=num_classes, num_classes=num_classes))
-    return numpy.stack(found)
+            confusion = pixel_confusion(predicted, truth=maps.own_size(photo), num_rows=num_classes, num_classes=num_classes)
+            total += confusion
+            by_photo[photo] = class_counts(confusion)
+    return total, by_photo
 
 
-def _miou(confusions: Int[numpy.ndarray, "P L L"]) -> float:
-    total = class_counts(confusions.sum(axis=0))
-    return float(counts_iou(total)[total[:, 2] > 0].mean())
+def _miou(confusion: Int[numpy.ndarray, "L L"]) -> float:
+    return float(mean_iou(class_counts(confusion), absent="left out"))
 
 
 def _standardiser(features: Column) -> LinearMap:

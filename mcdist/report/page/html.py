@@ -71,10 +71,11 @@ def _content(run_dir: RunDir) -> dict[str, Any]:
     records = read_metrics(run_dir.metrics)
     config_text = _text(run_dir.config)
     starts = _starts(run_dir.environment)
+    evaluation = _evaluation(run_dir.evaluation)
     return {
         "name": run_dir.root.resolve().name,
         "setup": _setup(_sections(config_text)),
-        "last_step": max((record.step for record in records), default=0),
+        "last_step": max((record.step for record in records), default=evaluation.step if evaluation else 0),
         "curves": [Markup(svg) for svg in figures.curves_svg(records)],
         "last_values": _last_values(records),
         "counts": _counts(records),
@@ -86,7 +87,7 @@ def _content(run_dir: RunDir) -> dict[str, Any]:
         "neighbours": [Picture(path.stem.removeprefix("object_").lstrip("0"), _png(path)) for path in neighbour_files(run_dir.neighbours)],
         "rounds": round_lines(run_dir.groups),
         "START": BASELINE,
-        **_evaluated(_evaluation(run_dir.evaluation)),
+        **_evaluated(evaluation),
     }
 
 

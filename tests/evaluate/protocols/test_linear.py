@@ -66,6 +66,13 @@ def test_the_fast_probe_is_near_the_slow_one(stores, monkeypatch: pytest.MonkeyP
     assert fast == pytest.approx(slow, abs=4)
 
 
+def test_the_fast_probe_chooses_its_penalty_on_training_photos(stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = first_row(view_of(stores), FastSwitches(), monkeypatch)
+    assert row.details["weight_decay"] in FastSwitches().weight_decays[1:], "colours are easy, so the strongest penalty is too strong"
+    few = (stores[0], stores[0])  # six photos: none is held out
+    assert first_row(view_of(few), FastSwitches(), monkeypatch).details["weight_decay"] == FastSwitches().weight_decays[-1]
+
+
 def test_published_takes_the_best_epoch_and_clean_the_last(stores, monkeypatch: pytest.MonkeyPatch) -> None:
     best = first_row(view_of(stores), replace(CLEAN, checkpoint="the best epoch on the judged photos"), monkeypatch)
     last = first_row(view_of(stores), CLEAN, monkeypatch)
