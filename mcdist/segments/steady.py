@@ -70,7 +70,7 @@ def _objects_of(labels: Float[Tensor, "C h w"], *, seen: SeenFrame[Frame], segme
     foreground = interpolate(1 - labels[None, :1], size=(side, side), mode="bilinear", align_corners=False)[:, 0]
     masks, _ = predicted_objects(foreground, objects=settings.objects, area_min=settings.component_area_min, logit_min=FOREGROUND_MIN)
     vectors = segmenter.pool(seen.looked, masks=masks, logits=foreground)[0]
-    share = adaptive_avg_pool2d((masks.objects[0][None] == _numbers(masks)[:, None, None]).float(), labels.shape[1:])
+    share = adaptive_avg_pool2d((masks.objects[0][None] == _numbers(masks)[:, None, None]).float(), (labels.shape[1], labels.shape[2]))
     clusters = torch.einsum("mhw,lhw->ml", share, labels[1:])
     probabilities = clusters / clusters.sum(dim=1, keepdim=True).clamp(min=torch.finfo(clusters.dtype).tiny)
     return FoundObjects(masks.objects[0].cpu().numpy().astype(numpy.int16), vectors, probabilities.cpu().numpy())
