@@ -248,13 +248,14 @@ def trained_maps(looker: Looker, *, places: Sequence[int]) -> list[numpy.ndarray
     """The trained encoder's feature map [h, w, D] of a few photos, by this process alone, on the CPU; of a lone backbone its own."""
     encoder = encoder_of(looker.config, looker.trained.tensors, device=torch.device("cpu"))
     photos, treatment = looker.photos(with_truth=False), INPUTS[looker.settings.input]
-    maps = []
+    maps: list[numpy.ndarray] = []
     with evaluating(encoder):
-        for place in places:
-            image = prepare(photos.read(place), size_px=looker.settings.size_px, with_truth=False, interpolation=treatment.interpolation).image
-            features = encoder.backbone(normalise(image[None], mean=encoder.backbone.mean, std=treatment.std or encoder.backbone.std))
+        for few in (places[start : start + looker.settings.batch] for start in range(0, len(places), looker.settings.batch)):
+            prepared = (prepare(photos.read(place), size_px=looker.settings.size_px, with_truth=False, interpolation=treatment.interpolation) for place in few)
+            images = torch.stack([photo.image for photo in prepared])
+            features = encoder.backbone(normalise(images, mean=encoder.backbone.mean, std=treatment.std or encoder.backbone.std))
             found = features if looker.lone else encoder.head(features).features
-            maps.append(found[0].permute(1, 2, 0).float().numpy())
+            maps += list(found.permute(0, 2, 3, 1).float().numpy())
     return maps
 
 

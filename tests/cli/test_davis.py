@@ -62,5 +62,6 @@ def test_a_backbone_names_its_weights():
     assert name_and_weights("efficientnet_lite0") == ("efficientnet_lite0", "imagenet")
     assert name_and_weights("timm/vit_small_patch16_224") == ("timm/vit_small_patch16_224", "hub")
     assert name_and_weights("resnet50:/a/b.pth") == ("resnet50", "/a/b.pth")
-    with pytest.raises(ConfigError, match="no weights of resnet50 are packaged"):
-        name_and_weights("resnet50")
+    assert name_and_weights("resnet50") == ("resnet50", "hub")
+    with pytest.raises(ConfigError, match="no weights of moco_v3_vit_small are packaged"):
+        name_and_weights("moco_v3_vit_small")

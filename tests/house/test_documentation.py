@@ -17,6 +17,7 @@ from mcdist.config.keys import as_flat, known_keys
 from mcdist.proposals.registry import options_of
 from mcdist.run_dir import RunDir
 from mcdist.yaml_text import read_yaml
+from tests.catalogue.catalogued_run import catalogued_run
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -80,24 +81,30 @@ def python_blocks(path: Path) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
 
 
-def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
-    """In a folder that has what the text says: a run, and a photo of any size."""
+def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, capsys, shards_at):
+    """In a folder that has what the text says: runs, one of them with a catalogue, and a photo of any size."""
     from PIL import Image
 
     from mcdist.build import build_encoder
     from mcdist.disk.checkpoint import save_checkpoint
 
+    (tmp_path / "made").mkdir()
+    catalogued = catalogued_run(tmp_path / "made", shards_at=shards_at)
     run = RunDir(tmp_path / "runs" / "demo").create()
     run.config.write_text("model: {backbone: resnet18, num_stages: 3, decoder: linear, weights: none, embedding_dim: 8}\n")
     tensors = {f"query/{name}": tensor for name, tensor in build_encoder(load_config(run.config).model).state_dict().items()}
     save_checkpoint(run.checkpoints / "step_00000001", tensors=tensors, numbers={"step": 1})
-    Image.new("RGB", (70, 50), "olive").save(tmp_path / "photo.jpg")
+    catalogued.root.rename(tmp_path / "runs" / "mine")
+    Image.new("RGB", (170, 150), "olive").save(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
 
-    embeds, contrasts = python_blocks(ROOT / "README.md")
+    gives_back, embeds, contrasts = python_blocks(ROOT / "README.md")
     found: dict[str, Any] = {}
+    exec(compile(gives_back, "README.md", "exec"), found)
+    assert found["segmented"].instances.shape == (150, 170) and len(found["found"].hits) > 0
+    capsys.readouterr()
     exec(compile(embeds, "README.md", "exec"), found)
-    assert found["pixels"].shape == (1, 8, 7, 9) and found["is_object"].shape == (1, 1, 7, 9)
+    assert found["pixels"].shape == (1, 8, 19, 22) and found["is_object"].shape == (1, 1, 19, 22)
     exec(compile(contrasts, "README.md", "exec"), found)
     assert re.fullmatch(r"loss \d\.\d\d, \d+ of 20000 pixels pick their own object\n", capsys.readouterr().out)
     assert found["features"].grad.abs().sum() > 0

@@ -135,7 +135,7 @@ def test_a_second_start_on_a_run_that_is_held_is_refused_and_changes_nothing(con
 
 
 def test_a_run_that_is_replaced_while_it_trains_saves_nothing_more(configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
-    config = configure("checkpoint.every_steps=2")
+    config = configure("checkpoint.every_steps=2", "checkpoint.asynchronous=false")  # else step 2 may still be on its way when the newer attempt comes
     run_dir = RunDir(Path(config.run.dir))
     original = run.train
     newer: list[Claim] = []

@@ -66,13 +66,13 @@ class ViTFeatures:
 
 
 def make_extractor(backbone: str, *, weights: str, feature: PatchFeature = "keys", device: torch.device) -> Extractor:
-    """The extractor named `backbone`: one of ours (resnet18, resnet50, efficientnet_lite0), or a ViT's name in timm with or without timm/ before it.
+    """The extractor named `backbone`: one of ours (BACKBONES), or a network of timm, with or without timm/ before it.
 
     Args:
         backbone: the network.
         weights: a file (.pth or .safetensors; DINO's own files fit timm's `vit_*`), "hub" (timm fetches its weights), "imagenet" (packaged, for
             efficientnet_lite0: **supervised** weights) or "none" (random: for tests).
-        feature: "keys" or "tokens" of a ViT; our own networks have their last block only.
+        feature: "keys" or "tokens" of a ViT; other networks have their last block only.
         device: where the network runs.
 
     Raises:

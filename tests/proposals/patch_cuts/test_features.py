@@ -91,16 +91,22 @@ def test_weights_of_another_network_are_refused(tmp_path):
     ("backbone", "options", "message"),
     [
         ("vit_smal_patch16_224", {}, "unknown backbone 'timm/vit_smal_patch16_224': .* did you mean 'timm/vit_small_patch16_224'"),
-        ("test_resnet", {}, "takes photos of one size only|has no row of attention blocks"),
         (TINY, {"weights": "imagenet"}, "packaged for efficientnet_lite0 only"),
         (TINY, {"weights": "nowhere.pth"}, "weights=nowhere.pth: there is no file nowhere.pth"),
-        ("efficientnet_lite0", {"weights": "hub"}, "weights=hub is for networks of timm"),
+        ("efficientnet_lite0", {"weights": "hub"}, "weights=hub is for networks of torchvision and timm"),
     ],
 )
 def test_what_cannot_be_had_is_named(backbone, options, message):
     pytest.importorskip("timm", reason="pip install 'mcdist[vit]'")
     with pytest.raises(ConfigError, match=message):
         make_extractor(backbone, **{"weights": "none", "device": CPU, **options})
+
+
+def test_a_convolutional_network_of_timm_gives_its_last_feature_map():
+    pytest.importorskip("timm", reason="pip install 'mcdist[vit]'")
+    extractor = make_extractor("test_resnet", weights="none", device=CPU)
+    found = extractor(torch.zeros(1, 3, 64, 96, dtype=torch.uint8))
+    assert found.attention is None and tuple(found.values.shape[2:]) == (64 // extractor.stride, 96 // extractor.stride)
 
 
 def test_without_timm_the_install_line_is_given(monkeypatch):
