@@ -16,7 +16,8 @@ from tests.evaluate.colour_world import EXTRACT, JUDGE, judge_store, make_sample
 def test_every_name_has_a_protocol_with_switches_and_a_summary() -> None:
     assert tuple(registry.MAKERS) == PROTOCOLS
     for protocol in registry.make_protocols(PROTOCOLS, settings=JUDGE):
-        own = 5 if protocol.name.startswith("overcluster") and protocol.name.endswith("/published") else 2  # its source fixes them; others have JUDGE's, or no seeds
+        fixed = protocol.name.startswith("overcluster") and protocol.name.endswith("/published")  # by their source; others have JUDGE's, or no seeds
+        own = 5 if fixed else 2
         assert switches_of(protocol).get("num_seeds", own) == own
         assert registry.summary_of(protocol.name).endswith((".", "truth."))
 
