@@ -22,7 +22,7 @@ from mcdist.groups.settings import GroupSettings
 
 CLUSTERS_A_GROUP = 3
 """Overclustering: a cluster that holds two things cannot be named, two clusters with one name cost a second name."""
-CLUSTERS_MIN, OBJECTS_A_CLUSTER = 10, 4
+CLUSTERS_MIN, OBJECTS_A_CLUSTER = 10, 10
 CLUSTERS_MAX = 253
 """A segment map has a byte a pixel: background, the clusters, void."""
 GRAPH_OBJECTS_MAX = 5_000
