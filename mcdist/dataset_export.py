@@ -181,6 +181,8 @@ def _class_list(source: NameSource, *, seen: Sequence[tuple[str, list[Named]]], 
     written = {named.class_id: named.name for named in everything if named.class_id is not None and named.name is not None}
     unnamed = {named.cluster for named in everything if named.name is None} if rule.unnamed == "classes" else ()
     classes = class_list(written if source.classes is None else source.classes, unnamed_clusters=unnamed)
+    if reserved := sorted(set(kind.reserved) & set(classes.names.values())):
+        raise ConfigError(f"the format {kind.name} has a meaning of its own for {', '.join(reserved)}; give the class another name in mcdist view")
     if kind.max_classes is not None and max(classes.names) > kind.max_classes:
         raise ConfigError(f"the format {kind.name} has room for {kind.max_classes} classes, there are {len(classes.names)}; choose coco, or merge clusters")
     return classes

@@ -277,7 +277,7 @@ def _say_built(built: Built, *, stages: Stages) -> None:
 
 
 def _config(places: _Places, record: Record) -> Config:
-    folders = [f"data.train={places.shards}", f"run.dir={places.root}"]
+    folders = [f"data.train={places.shards.resolve()}", f"run.dir={places.root}"]
     return load_config(_preset(), overrides=[*record.overrides, *record.plan.overrides, *folders])
 
 

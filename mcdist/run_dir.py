@@ -212,4 +212,6 @@ def write_atomically(path: Path, content: bytes, *, folder: Path | None = None, 
         beside.replace(path)
     except OSError as error:
         beside.unlink(missing_ok=True)
+        if isinstance(error, FileNotFoundError):
+            raise MachineError(f"cannot write {path}: there is no folder {beside.parent}; make it, or choose another") from error
         raise MachineError(f"cannot write {path}: {error.strerror}; free some space or choose another folder; the earlier file is untouched") from error

@@ -141,7 +141,7 @@ def _parse(content: dict[str, Any], *, folder: Path) -> Parts:
         centroids=tables["clusters/centroids"],
         temperature=float(content["temperature"]),
     )
-    if not (clusters.temperature > 0 and all(numpy.isfinite(tables[name]).all() for name in tables if tables[name].dtype.kind == "f")):
+    if not (0 < clusters.temperature < float("inf") and all(numpy.isfinite(tables[name]).all() for name in tables if tables[name].dtype.kind == "f")):
         raise ValueError("it holds numbers that are not finite")
     facts = CatalogueFacts(**{one.name: content[one.name] for one in fields(CatalogueFacts)})
     return facts, clusters, CataloguedObjects(**columns), photos, tables["photos/size"]

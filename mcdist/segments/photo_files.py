@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from mcdist.data.loader import load_requests
 from mcdist.data.pictures.header import read_photo_header
 from mcdist.data.pictures.photo import decode_upright
+from mcdist.data.pictures.regular_file import read_regular
 from mcdist.segments.windows import canvas_size
 
 PREFETCH = 2
@@ -83,7 +84,7 @@ def read_image(path: Path, *, sizes: Sizes) -> PhotoImage | NoPhoto:
 def read_pixels(path: Path) -> UInt8[numpy.ndarray, "H W 3"] | NoPhoto:
     """The photo at `path`, upright, RGB: a JPEG or PNG of any size that a photo may have, grey, palette, CMYK or with opacity."""
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
         read_photo_header(content)
     except OSError as error:
         return NoPhoto(f"cannot be read ({error.strerror}); check the file and its permissions")

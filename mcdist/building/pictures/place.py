@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from mcdist.data.pictures.regular_file import read_regular
 from mcdist.errors import DataError
 
 
@@ -32,7 +33,7 @@ def read_place(place: Place, *, what: str) -> bytes:
     try:
         if isinstance(place, TarMember):
             return _read_member(place, what=what)
-        return Path(place).read_bytes()
+        return read_regular(place)
     except FileNotFoundError as error:
         raise DataError(f"expected a {what} at {place}, found none there; put it back or take it off the list") from error
     except (OSError, ValueError) as error:

@@ -38,7 +38,8 @@ class Format(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A format that can be asked for. `how_to_open`: a few lines of Python that read it, for the data card. `void`: what became of void segments."""
+    """A format that can be asked for. `how_to_open`: a few lines of Python that read it, for the data card. `void`: what became of void segments.
+    `reserved`: names that mean something to its readers, so that no class may have them."""
 
     name: str
     summary: str
@@ -47,6 +48,7 @@ class Kind:
     void: str
     jpeg_only: bool = False
     max_classes: int | None = None
+    reserved: tuple[str, ...] = ()
 
 
 @runtime_checkable

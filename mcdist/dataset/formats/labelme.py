@@ -15,6 +15,7 @@ from mcdist.dataset.photo import LabelledPhoto, LabelledSegment
 
 VOID_LABEL = "__ignore__"
 """labelme's own word for pixels that are not to count."""
+BACKGROUND_LABEL = "_background_"
 _VERSION = "5.5.0"
 
 _HOW_TO_OPEN = """\
@@ -47,7 +48,7 @@ class Labelme:
 
     def finish(self) -> None:
         """labels.txt, as labelme's own tools read it: ignored pixels, background, then the classes in the order of their ids."""
-        names = [VOID_LABEL, "_background_", *self._target.names.values()]
+        names = [VOID_LABEL, BACKGROUND_LABEL, *self._target.names.values()]
         write_file(self._target.folder / "labels.txt", "".join(f"{name}\n" for name in names).encode())
 
     def _shapes(self, segment: LabelledSegment) -> list[dict[str, Any]]:
@@ -86,5 +87,6 @@ KIND = Kind(
     summary="labelme: a JSON file beside each photo, to correct the labels by hand",
     begin=_begin,
     how_to_open=_HOW_TO_OPEN,
+    reserved=(VOID_LABEL, BACKGROUND_LABEL),
     void=f"Void segments are labelled {VOID_LABEL}, which labelme's converters turn into void.",
 )

@@ -10,6 +10,7 @@ from PIL import Image
 from mcdist.data.pictures.header import PictureHeader, read_photo_header
 from mcdist.data.pictures.jpeg import is_plain_jpeg
 from mcdist.data.pictures.photo import decode_upright
+from mcdist.data.pictures.regular_file import read_regular
 from mcdist.proposals.proposal import CannotProposeError, Pixels
 
 UNREADABLE = "unreadable"
@@ -47,7 +48,7 @@ def read_photo(path: Path, *, max_side_px: int | None) -> ReadPhoto:
         CannotProposeError: missing, empty, damaged, neither JPEG nor PNG, 16 bits a channel, or larger than MAX_PIXELS.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
         header = read_photo_header(content)
     except OSError as error:
         raise _unreadable(path, reason=f"cannot be read ({error.strerror}); check the file and its permissions") from error
