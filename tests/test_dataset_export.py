@@ -198,6 +198,16 @@ def test_what_is_wrong_is_one_sentence(made, tmp_path):
         refused(made, tmp_path, out=tmp_path / "mine" / "thesis.txt")
 
 
+def test_a_class_with_a_name_that_the_format_reserves_is_refused(tmp_path):
+    _, folder = made_segments(tmp_path)
+    for path in folder.rglob("*.json"):
+        path.write_text(path.read_text().replace('"cat"', '"__ignore__"'))
+    with pytest.raises(ConfigError, match="the format labelme has a meaning of its own for __ignore__; give the class another name in mcdist view"):
+        export_dataset(folder, format="labelme", out=tmp_path / "labelme", rule=RULE)
+    assert not (tmp_path / "labelme").exists()
+    export_dataset(folder, format="coco", out=tmp_path / "coco", rule=RULE)
+
+
 def test_a_photo_that_changed_since_is_refused(tmp_path):
     photos, folder = made_segments(tmp_path)
     write_photo(photos / "trip" / "1.jpg", height=41, width=52, seed=9)
