@@ -11,7 +11,8 @@ from jaxtyping import Float, Int32, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from mcdist.data.pictures.palette_png import encode_palette_png
+from mcdist.data.pictures.bit_colours import bit_colours
+from mcdist.data.pictures.png import encode_palette_png
 from mcdist.data.videos import Video, read_annotation, read_frame
 from mcdist.errors import DataError
 from mcdist.evaluate.metrics.davis import DavisYear, SequenceScorer, num_objects_of
@@ -65,7 +66,7 @@ def follow(
         features = encoder.features(_scaled(pixels, size=upsampled, device=encoder.device))
         found = {name: _found(propagations[name], features[name], first=numbers, num_objects=num_objects, upsampled=upsampled) for name in encoder.names}
         for name, mask in found.items():
-            write_atomically(folder.masks(name, video.name) / f"{frame.stem}.png", encode_palette_png(mask))
+            write_atomically(folder.masks(name, video.name) / f"{frame.stem}.png", encode_palette_png(mask.astype(numpy.uint8), colours=bit_colours()))
         if video.is_annotated:
             truth = read_annotation(_known(video, place=place))
             for name, scorer in scorers.items():

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy
 from PIL import Image
 
-from mcdist.data.pictures.palette_png import encode_palette_png
+from mcdist.data.pictures.bit_colours import bit_colours
+from mcdist.data.pictures.png import encode_palette_png
 
 HEIGHT, WIDTH = 48, 80
 NAMES = ("goose", "otter")
@@ -19,7 +20,7 @@ def tiny_davis(root: Path, *, num_frames: int = 5, year: int = 2017, num_objects
             write(root / "JPEGImages" / "480p" / name / f"{place:05d}.png", photo)
             path = root / "Annotations" / "480p" / name / f"{place:05d}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(encode_palette_png(numbers if year == 2017 else 255 * (numbers > 0)))
+            path.write_bytes(encode_palette_png((numbers if year == 2017 else 255 * (numbers > 0)).astype(numpy.uint8), colours=bit_colours()))
     path = root / "ImageSets" / str(year) / "val.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(NAMES) + "\n")

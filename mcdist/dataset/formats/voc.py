@@ -1,12 +1,11 @@
 """PASCAL VOC 2012's layout: JPEGImages, SegmentationClass, SegmentationObject, Annotations and ImageSets below VOCdevkit/VOC2012."""
 
-import io
 from xml.etree import ElementTree
 
 import numpy
-from PIL import Image
+from jaxtyping import UInt8
 
-from mcdist.data.pictures.png import STORED_VOID
+from mcdist.data.pictures.png import STORED_VOID, encode_palette_png
 from mcdist.dataset.formats.format import Format, Kind, Target, write_file
 from mcdist.dataset.photo import LabelledPhoto, Split
 
@@ -52,17 +51,13 @@ class Voc:
         write_file(self._root / "labels.txt", "".join(f"{names.get(class_id, '')}\n" for class_id in range(max(names) + 1)).encode())
 
     def _png(self, values: numpy.ndarray) -> bytes:
-        picture = Image.fromarray(values, mode="P")
-        picture.putpalette(self._palette)
-        file = io.BytesIO()
-        picture.save(file, format="PNG")
-        return file.getvalue()
+        return encode_palette_png(values, colours=self._palette)
 
 
-def _palette(target: Target) -> list[int]:
+def _palette(target: Target) -> UInt8[numpy.ndarray, "256 3"]:
     """256 colours; void is VOC's cream."""
     colours = {0: (0, 0, 0), **target.colours, STORED_VOID: (224, 224, 192)}
-    return [channel for value in range(256) for channel in colours.get(value, (value, value, value))]
+    return numpy.array([colours.get(value, (value, value, value)) for value in range(256)], dtype=numpy.uint8)
 
 
 def _boxes(photo: LabelledPhoto, *, names: dict[int, str]) -> bytes:

@@ -5,7 +5,7 @@ memory, and predictions, which are classes already, are matched with the classes
 photo's own size.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -17,17 +17,17 @@ from mcdist.evaluate.metrics.assign import HUNGARIAN, assign
 from mcdist.evaluate.probes.label_transfer import rare_first, soft_vote
 from mcdist.evaluate.probes.patch_labels import class_frequencies, patch_counts
 from mcdist.evaluate.probes.upsampled import pixel_classes
-from mcdist.evaluate.protocols.encoder_rows import Judged, encoder_rows
+from mcdist.evaluate.protocols.encoder_rows import Judged
 from mcdist.evaluate.protocols.patch_pieces import PatchPieces, patch_pieces
+from mcdist.evaluate.protocols.patch_protocol import PatchProtocol
 from mcdist.evaluate.protocols.photo_terms import PhotoTerms
-from mcdist.evaluate.protocols.pixel_row import counts_of, matched_counts, trained_place
+from mcdist.evaluate.protocols.pixel_row import counts_of, matched_counts
 from mcdist.evaluate.protocols.protocol import Need
 from mcdist.evaluate.protocols.ten_switches import NO_FLIP_NO_CRF, NO_LABEL_CHOICE, TenSwitches
 from mcdist.evaluate.settings import JudgeSettings
 from mcdist.evaluate.view import StoreView
 from mcdist.groups.bank import Bank
 from mcdist.groups.graph.rows import unit
-from mcdist.records import Row
 
 PUBLISHED_PX = 512
 
@@ -55,22 +55,11 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class Hummingbird:
+class Hummingbird(PatchProtocol):
     """mIoU of label transfer from the photos to fit on."""
 
-    name: str
     switches: HummingbirdSwitches
-    terms: PhotoTerms = PhotoTerms()
     needs: ClassVar[frozenset[Need]] = frozenset({"patches", "truth", "label maps", "train labels"})
-
-    def judge(self, store: StoreView) -> list[Row]:
-        """A row for each encoder."""
-        self.terms.check_store(self.name, store=store)
-        return encoder_rows(self.name, store=store, absent=self.switches.absent_classes, judge=partial(self._judge, store))
-
-    def quote(self, rows: Sequence[Row]) -> int:
-        """The trained encoder."""
-        return trained_place(rows)
 
     def _judge(self, store: StoreView, encoder: str) -> list[Judged]:
         source = patch_pieces(store, encoder=encoder)

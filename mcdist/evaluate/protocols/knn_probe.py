@@ -4,9 +4,8 @@ Darcet et al., 2025 (arXiv:2502.08769). All patches of the photos to fit on are 
 and for each group the keys are read once from the store. /published keeps the slip that void may be predicted.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import numpy
@@ -16,18 +15,18 @@ from mcdist.evaluate.metrics.labels import VOID_CLASS
 from mcdist.evaluate.probes.label_transfer import pixel_mode
 from mcdist.evaluate.probes.moments import LinearMap
 from mcdist.evaluate.probes.patch_labels import joined_patches, label_patches
-from mcdist.evaluate.protocols.encoder_rows import Judged, encoder_rows
+from mcdist.evaluate.protocols.encoder_rows import Judged
 from mcdist.evaluate.protocols.held_out import held_out, known, patch_classes
 from mcdist.evaluate.protocols.patch_pieces import PatchPieces, Piece, patch_pieces
+from mcdist.evaluate.protocols.patch_protocol import PatchProtocol
 from mcdist.evaluate.protocols.photo_terms import PhotoTerms
-from mcdist.evaluate.protocols.pixel_row import PixelCounts, trained_place
+from mcdist.evaluate.protocols.pixel_row import PixelCounts
 from mcdist.evaluate.protocols.protocol import Need
 from mcdist.evaluate.protocols.ten_switches import NO_FLIP_NO_CRF, NO_LABEL_CHOICE, TenSwitches
 from mcdist.evaluate.settings import JudgeSettings
 from mcdist.evaluate.view import StoreView
 from mcdist.groups.bank import Metric, nearest_of_blocks
 from mcdist.groups.graph.rows import unit
-from mcdist.records import Row
 
 PUBLISHED_PX = 224
 NEIGHBOUR_PIXELS = 2**26
@@ -45,22 +44,11 @@ class KnnProbeSwitches(TenSwitches):
 
 
 @dataclass(frozen=True, slots=True)
-class KnnProbe:
+class KnnProbe(PatchProtocol):
     """mIoU of the best pair."""
 
-    name: str
     switches: KnnProbeSwitches
-    terms: PhotoTerms = PhotoTerms()
     needs: ClassVar[frozenset[Need]] = frozenset({"patches", "truth", "label maps", "train labels"})
-
-    def judge(self, store: StoreView) -> list[Row]:
-        """A row for each encoder."""
-        self.terms.check_store(self.name, store=store)
-        return encoder_rows(self.name, store=store, absent=self.switches.absent_classes, judge=partial(self._judge, store))
-
-    def quote(self, rows: Sequence[Row]) -> int:
-        """The trained encoder."""
-        return trained_place(rows)
 
     def _judge(self, store: StoreView, encoder: str) -> list[Judged]:
         """Details: the pair, and what every pair reached on the photos held out."""

@@ -4,7 +4,7 @@
 size.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -16,15 +16,15 @@ from jaxtyping import UInt8
 from mcdist.evaluate.probes.linear_probe import Batch, Schedule, batches_of, train_linear
 from mcdist.evaluate.probes.logistic import LinearClassifier
 from mcdist.evaluate.probes.upsampled import pixel_classes
-from mcdist.evaluate.protocols.encoder_rows import Judged, encoder_rows
+from mcdist.evaluate.protocols.encoder_rows import Judged
 from mcdist.evaluate.protocols.patch_pieces import PatchPieces, patch_pieces
+from mcdist.evaluate.protocols.patch_protocol import PatchProtocol
 from mcdist.evaluate.protocols.photo_terms import PhotoTerms
-from mcdist.evaluate.protocols.pixel_row import counts_of, trained_place
+from mcdist.evaluate.protocols.pixel_row import counts_of
 from mcdist.evaluate.protocols.protocol import Need
 from mcdist.evaluate.protocols.ten_switches import NO_FLIP_NO_CRF, NO_LABEL_CHOICE, TenSwitches
 from mcdist.evaluate.settings import JudgeSettings
 from mcdist.evaluate.view import StoreView
-from mcdist.records import Row
 
 PUBLISHED_PX, LABEL_PX = 448, 100
 SCHEDULE = Schedule(optimizer="sgd", lr=0.01, num_epochs=25, batch=60, momentum=0.9, weight_decay=1e-4, drops=(20,))
@@ -42,22 +42,11 @@ class Linear100Switches(TenSwitches):
 
 
 @dataclass(frozen=True, slots=True)
-class Linear100:
+class Linear100(PatchProtocol):
     """mIoU of a linear classifier of patches."""
 
-    name: str
     switches: Linear100Switches
-    terms: PhotoTerms = PhotoTerms()
     needs: ClassVar[frozenset[Need]] = frozenset({"patches", "truth", "label maps", "train labels"})
-
-    def judge(self, store: StoreView) -> list[Row]:
-        """A row for each encoder."""
-        self.terms.check_store(self.name, store=store)
-        return encoder_rows(self.name, store=store, absent=self.switches.absent_classes, judge=partial(self._judge, store))
-
-    def quote(self, rows: Sequence[Row]) -> int:
-        """The trained encoder."""
-        return trained_place(rows)
 
     def _judge(self, store: StoreView, encoder: str) -> list[Judged]:
         """Details: the epoch that counts, and with `best_epoch` the mIoU of every one."""

@@ -1,9 +1,8 @@
 """LogregProbe: logistic regression of patches on the majority class of their pixels. The linear probe of CAPI (Darcet et al., 2025, arXiv:2502.08769)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from types import TracebackType
 from typing import ClassVar
 
@@ -16,16 +15,16 @@ from mcdist.evaluate.probes.logistic import LinearClassifier, fit_logistic
 from mcdist.evaluate.probes.moments import LinearMap
 from mcdist.evaluate.probes.scratch import BLOCK_VALUES, Scratch
 from mcdist.evaluate.probes.upsampled import pixel_numbers
-from mcdist.evaluate.protocols.encoder_rows import Judged, encoder_rows
+from mcdist.evaluate.protocols.encoder_rows import Judged
 from mcdist.evaluate.protocols.held_out import held_out, known, patch_classes
 from mcdist.evaluate.protocols.patch_pieces import PatchPieces, patch_pieces
+from mcdist.evaluate.protocols.patch_protocol import PatchProtocol
 from mcdist.evaluate.protocols.photo_terms import PhotoTerms
-from mcdist.evaluate.protocols.pixel_row import PixelCounts, trained_place
+from mcdist.evaluate.protocols.pixel_row import PixelCounts
 from mcdist.evaluate.protocols.protocol import Need
 from mcdist.evaluate.protocols.ten_switches import NO_FLIP_NO_CRF, NO_LABEL_CHOICE, TenSwitches
 from mcdist.evaluate.settings import JudgeSettings
 from mcdist.evaluate.view import StoreView
-from mcdist.records import Row
 
 PUBLISHED_PX = 224
 INVERSE_PENALTIES = tuple((10 ** numpy.linspace(-6, 5, 8)).tolist())
@@ -43,22 +42,11 @@ class LogregProbeSwitches(TenSwitches):
 
 
 @dataclass(frozen=True, slots=True)
-class LogregProbe:
+class LogregProbe(PatchProtocol):
     """mIoU of the best C."""
 
-    name: str
     switches: LogregProbeSwitches
-    terms: PhotoTerms = PhotoTerms()
     needs: ClassVar[frozenset[Need]] = frozenset({"patches", "truth", "label maps", "train labels"})
-
-    def judge(self, store: StoreView) -> list[Row]:
-        """A row for each encoder."""
-        self.terms.check_store(self.name, store=store)
-        return encoder_rows(self.name, store=store, absent=self.switches.absent_classes, judge=partial(self._judge, store))
-
-    def quote(self, rows: Sequence[Row]) -> int:
-        """The trained encoder."""
-        return trained_place(rows)
 
     def _judge(self, store: StoreView, encoder: str) -> list[Judged]:
         """Details: C, what every C reached on the photos held out, passes over the patches, and whether L-BFGS came to its end."""

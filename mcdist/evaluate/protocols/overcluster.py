@@ -4,7 +4,7 @@ As in Leopart (Ziegler and Asano, CVPR 2022) and NeCo (Pariza et al., ICLR 2025)
 256 vectors a centroid, drawn at random, and maps are compared at 100 x 100. /clean clusters every patch and compares at the photo's own size.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -17,17 +17,17 @@ from mcdist.evaluate.probes.lowest import Lowest
 from mcdist.evaluate.probes.moments import Moments, principal
 from mcdist.evaluate.probes.scratch import Scratch
 from mcdist.evaluate.probes.upsampled import pixel_numbers
-from mcdist.evaluate.protocols.encoder_rows import Judged, encoder_rows
+from mcdist.evaluate.protocols.encoder_rows import Judged
 from mcdist.evaluate.protocols.patch_pieces import PatchPieces, patch_pieces
+from mcdist.evaluate.protocols.patch_protocol import PatchProtocol
 from mcdist.evaluate.protocols.photo_terms import PhotoTerms
-from mcdist.evaluate.protocols.pixel_row import PixelCounts, matched_counts, trained_place
+from mcdist.evaluate.protocols.pixel_row import PixelCounts, matched_counts
 from mcdist.evaluate.protocols.protocol import Need
 from mcdist.evaluate.protocols.ten_switches import NO_FLIP_NO_CRF, NO_LABEL_CHOICE, TenSwitches
 from mcdist.evaluate.settings import JudgeSettings
 from mcdist.evaluate.view import StoreView
 from mcdist.groups.clustering.blocks import fit_centres_of_blocks
 from mcdist.groups.clustering.kmeans import fit_centres, nearest_centres
-from mcdist.records import Row
 
 AS_CLASSES = "classes"
 """K: as many clusters as classes."""
@@ -49,24 +49,13 @@ class OverclusterSwitches(TenSwitches):
 
 
 @dataclass(frozen=True, slots=True)
-class Overcluster:
+class Overcluster(PatchProtocol):
     """mIoU of K-means clusters of patches. Seeds 0.. are those of the clustering."""
 
-    name: str
     switches: OverclusterSwitches
-    terms: PhotoTerms = PhotoTerms()
     matching: str = HUNGARIAN
     """One to one by IoU, unmatched clusters are the first class; or MAJORITY: each cluster is the class with most of its pixels, the highest precision."""
     needs: ClassVar[frozenset[Need]] = frozenset({"patches", "truth", "label maps"})
-
-    def judge(self, store: StoreView) -> list[Row]:
-        """A row for each encoder."""
-        self.terms.check_store(self.name, store=store)
-        return encoder_rows(self.name, store=store, absent=self.switches.absent_classes, judge=partial(self._judge, store))
-
-    def quote(self, rows: Sequence[Row]) -> int:
-        """The trained encoder."""
-        return trained_place(rows)
 
     def _judge(self, store: StoreView, encoder: str) -> list[Judged]:
         source = patch_pieces(store, encoder=encoder)

@@ -5,7 +5,7 @@ COCO-Stuff-27 and Cityscapes-27: the classes come from the data's description. /
 chosen by the judged photos' own labels; /clean takes the last one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -19,15 +19,15 @@ from mcdist.evaluate.probes.centroid_probe import CentroidProbe, Centroids
 from mcdist.evaluate.probes.linear_probe import Batch, LinearProbe, Schedule, batches_of
 from mcdist.evaluate.probes.logistic import LinearClassifier
 from mcdist.evaluate.probes.upsampled import pixel_classes
-from mcdist.evaluate.protocols.encoder_rows import Judged, encoder_rows
+from mcdist.evaluate.protocols.encoder_rows import Judged
 from mcdist.evaluate.protocols.patch_pieces import PatchPieces, patch_pieces
+from mcdist.evaluate.protocols.patch_protocol import PatchProtocol
 from mcdist.evaluate.protocols.photo_terms import PhotoTerms
-from mcdist.evaluate.protocols.pixel_row import PixelCounts, counts_of, matched_counts, trained_place
+from mcdist.evaluate.protocols.pixel_row import PixelCounts, counts_of, matched_counts
 from mcdist.evaluate.protocols.protocol import Need
 from mcdist.evaluate.protocols.ten_switches import NO_LABEL_CHOICE, TenSwitches
 from mcdist.evaluate.settings import JudgeSettings
 from mcdist.evaluate.view import StoreView
-from mcdist.records import Row
 
 PUBLISHED_PX, LABEL_PX = 320, 100
 CLUSTER, LINEAR, WITH_FLIP = "cluster mIoU", "linear mIoU", " with flip"
@@ -57,22 +57,11 @@ class Probes:
 
 
 @dataclass(frozen=True, slots=True)
-class SceneProbes:
+class SceneProbes(PatchProtocol):
     """mIoU of both probes, on the photo alone and on the average of its features with those of the mirrored photo."""
 
-    name: str
     switches: SceneProbesSwitches
-    terms: PhotoTerms = PhotoTerms()
     needs: ClassVar[frozenset[Need]] = frozenset({"patches", "mirrored patches", "truth", "label maps", "train labels"})
-
-    def judge(self, store: StoreView) -> list[Row]:
-        """Rows by probe, without and with the mirrored photo, then encoder."""
-        self.terms.check_store(self.name, store=store)
-        return encoder_rows(self.name, store=store, absent=self.switches.absent_classes, judge=partial(self._judge, store))
-
-    def quote(self, rows: Sequence[Row]) -> int:
-        """The cluster probe of the trained encoder, without the mirrored photo."""
-        return trained_place(rows)
 
     def _judge(self, store: StoreView, encoder: str) -> list[Judged]:
         """Details: after how many steps the probes were taken, and the cluster probe's mIoU at every moment it could have been."""
