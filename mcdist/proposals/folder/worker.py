@@ -16,6 +16,7 @@ from PIL import Image
 
 from mcdist.components import VOID
 from mcdist.data.pictures.png import MAX_STORED_OBJECTS, encode_grey_png, encode_map
+from mcdist.data.pictures.regular_file import open_regular
 from mcdist.errors import ConfigError, DataError, MachineError, McdistError
 from mcdist.machine.allocator import keep_freed_memory
 from mcdist.machine.processes import end_with_parent
@@ -162,7 +163,7 @@ def bytes_of(path: Path) -> int:
 def ends_crc32(path: Path) -> int:
     """A checksum of the first and last 64 KiB of a file: it differs for another photo of the same size, without reading all of it; -1 for none."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             begin = file.read(ENDS_BYTES)
             file.seek(max(len(begin), os.fstat(file.fileno()).st_size - ENDS_BYTES))
             return zlib.crc32(file.read(ENDS_BYTES), zlib.crc32(begin))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mcdist.data.pictures.regular_file import read_regular
+from mcdist.proposals.folder.worker import ends_crc32
 
 
 def test_a_file_and_a_link_to_one_are_read(tmp_path: Path) -> None:
@@ -22,3 +23,8 @@ def test_a_pipe_a_device_and_a_folder_are_refused_without_waiting(tmp_path: Path
             read_regular(tmp_path / name)
     with pytest.raises(OSError, match="it is a pipe, a socket or a device"):
         read_regular("/dev/zero")
+
+
+def test_a_pipe_has_no_checksum_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert ends_crc32(tmp_path / "pipe.jpg") == -1
