@@ -45,12 +45,12 @@ def discover(
         device: of the loaded run; that of the training is the setting run.device.
 
     Raises:
-        McdistError: as `mcdist.discovery.discover`, and where a signal stopped it; the same call goes on.
+        McdistError: as `mcdist.workflows.discovery.discover`, and where a signal stopped it; the same call goes on.
     """
     from pathlib import Path
 
-    from mcdist.discovery import discover as make
     from mcdist.errors import McdistError
+    from mcdist.workflows.discovery import discover as make
 
     code = make(Path(photos), out=Path(out), minutes=minutes, method=method, overrides=overrides, num_workers=num_workers)
     if code:

@@ -1,20 +1,20 @@
-"""The story of a training: build, then for each step log and checkpoint. Reading starts here; `mcdist.evaluation` goes on."""
+"""The story of a training: build, then for each step log and checkpoint. Reading starts here; `mcdist.workflows.evaluation` goes on."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 
 from mcdist import build
-from mcdist.caching import cache_views
 from mcdist.config import Config
 from mcdist.config.science import check_same_science
 from mcdist.data.readers.content import Content, content_of
 from mcdist.disk.checkpoint import Checkpoint, load_newest, save_checkpoint
 from mcdist.distributed import World
 from mcdist.errors import ConfigError
-from mcdist.held_out import open_held_out
 from mcdist.outputs import Outputs, header_facts
-from mcdist.preparation import prepare_groups
+from mcdist.passes.caching import cache_views
+from mcdist.passes.held_out import open_held_out
+from mcdist.passes.preparation import prepare_groups
 from mcdist.ranks.agree import agreed_exit_code, all_together, lost_ranks_explained, run_on_first
 from mcdist.ranks.join import leave_world
 from mcdist.ranks.watchdog import Watchdog

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from mcdist.evaluation import evaluate_run
 from mcdist.records import Evaluation
 from mcdist.run_dir import RunDir
+from mcdist.workflows.evaluation import evaluate_run
 
 
 def judged(run_dir: RunDir, *, overrides: list[str], which: str, store: Path | None = None) -> Evaluation:

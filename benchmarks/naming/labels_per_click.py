@@ -41,7 +41,7 @@ from mcdist.errors import ConfigError
 from mcdist.evaluate.metrics.confusion import class_iou
 from mcdist.evaluate.metrics.labels import VOID_CLASS, LabelMap, label_map
 from mcdist.evaluate.table_names import BACKGROUND, HISTOGRAM, patches_of, vectors_of
-from mcdist.extraction import embed_run
+from mcdist.passes.extraction import embed_run
 from mcdist.records.names import PREDICTED, TRAINED, TRAINED_BACKBONE, UNIT_MEAN
 from mcdist.run_dir import RunDir
 from mcdist.store.names import PHOTOS

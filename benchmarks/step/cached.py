@@ -27,11 +27,11 @@ from benchmarks.harness.pretend_run import fill
 from mcdist import build
 from mcdist.building.folder.build import build_shards
 from mcdist.building.sources.demo.source import demo_source
-from mcdist.caching import cache_views
 from mcdist.config import Config
 from mcdist.config.file import load_config
 from mcdist.data.readers.content import content_of
 from mcdist.distributed import World
+from mcdist.passes.caching import cache_views
 from mcdist.ranks.join import leave_world
 from mcdist.report.console import Console
 from mcdist.run_dir import RunDir

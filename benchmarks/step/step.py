@@ -32,12 +32,12 @@ from mcdist.data.batch import Batch
 from mcdist.data.finish import finish
 from mcdist.distributed import World
 from mcdist.ops.dispatch import choose_implementation
-from mcdist.profiling import parts_of
 from mcdist.ranks.join import leave_world
 from mcdist.train.loop import Progress, train
 from mcdist.train.parts import Stopwatch, watched_batches, watched_parts, watched_terms
 from mcdist.train.state import TrainState
 from mcdist.train.terms import contrast as terms_module
+from mcdist.workflows.profiling import parts_of
 
 
 def first_batches(config: Config, state: TrainState) -> list[Batch]:

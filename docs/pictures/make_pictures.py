@@ -107,7 +107,7 @@ def write_view(run: RunDir, *, chromium: str) -> None:
     from playwright.sync_api import sync_playwright
 
     from mcdist.gallery.serve import served
-    from mcdist.viewing import make_view
+    from mcdist.workflows.viewing import make_view
 
     with served(make_view(run, overrides=[], say=print)) as address, sync_playwright() as driver, tempfile.TemporaryDirectory() as folder:
         browser = driver.chromium.launch(executable_path=shutil.which(chromium), args=["--no-sandbox"])

@@ -24,7 +24,7 @@ def cluster_command(
 
     Example: mcdist cluster runs/demo --clusters 30
     """
-    from mcdist.cataloguing import cluster_run
+    from mcdist.workflows.cataloguing import cluster_run
 
     run_dir = RunDir(run)
     made = cluster_run(

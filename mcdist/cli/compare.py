@@ -15,11 +15,11 @@ def compare_command(
 
     Example: mcdist compare runs/a_0 runs/a_1 runs/b_0 runs/b_1 --out comparison.html
     """
-    from mcdist.comparing import compare_runs, format_for
     from mcdist.report.comparison import comparison_table, comparison_text
     from mcdist.report.console import show
     from mcdist.report.page.compare import comparison_page
     from mcdist.run_dir import write_atomically
+    from mcdist.workflows.comparing import compare_runs, format_for
 
     chosen = format_for(form, out=out)
     comparison = compare_runs(runs)

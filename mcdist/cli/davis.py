@@ -35,7 +35,7 @@ def davis_command(
     from mcdist.report.console import show
     from mcdist.report.video_table import video_table
     from mcdist.run_dir import RunDir
-    from mcdist.tracking import Videos, track_backbone, track_run
+    from mcdist.workflows.tracking import Videos, track_backbone, track_run
 
     videos = Videos(root=data, year=2016 if year == 2016 else 2017, split=split, protocol=protocol, animated=animate)
     if backbone is None:

@@ -31,7 +31,7 @@ def discover_command(
 
     Example: mcdist discover photos --out runs/mine --minutes 15
     """
-    from mcdist.discovery import discover
+    from mcdist.workflows.discovery import discover
 
     code = discover(photos, out=out, minutes=minutes, method=proposals, overrides=overrides or [], num_workers=workers, device=device, estimate_only=estimate)
     if code:

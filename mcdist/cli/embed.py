@@ -23,7 +23,7 @@ def embed_command(
 
     mcdist evaluate uses it where it fits. A stopped command goes on where it was; on several devices: torchrun --nproc-per-node 2 -m mcdist embed RUN ...
     """
-    from mcdist.extraction import embed_run
+    from mcdist.passes.extraction import embed_run
     from mcdist.records.names import MASKS
 
     store = embed_run(RunDir(run), overrides=overrides or [], which=checkpoint, shards=shards, out=out, patches=patches)

@@ -68,7 +68,7 @@ def evaluate_and_print(
     transfer: str = "",
 ) -> None:
     """Evaluate, print the table and say where the report is; the first rank alone prints."""
-    from mcdist.evaluation import evaluate_run
+    from mcdist.workflows.evaluation import evaluate_run
 
     evaluation = evaluate_run(
         run_dir, overrides=overrides or [], which=checkpoint, protocols=protocols or (), store=store, train_shards=train_shards, transfer=transfer
@@ -81,8 +81,8 @@ def evaluate_backbone_and_print(
     backbone: str, *, shards: str, out: Path | None, overrides: list[str], protocols: list[str] | None, store: Path | None, train_shards: str
 ) -> None:
     """The same for a backbone without a run. Weights that are not named are the packaged ones, of timm those that timm fetches."""
-    from mcdist.evaluation import evaluate_backbone
     from mcdist.model.backbones.registry import name_and_weights
+    from mcdist.workflows.evaluation import evaluate_backbone
 
     if not shards:
         raise ConfigError("--backbone needs photos to be judged on; name their shards: --shards DIR")

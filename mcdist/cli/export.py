@@ -27,7 +27,7 @@ def export_command(
 
     Example: mcdist export runs/demo --out exported/demo --onnx --licence apache-2.0
     """
-    from mcdist.exporting import Wanted, export_run
+    from mcdist.workflows.exporting import Wanted, export_run
 
     wanted = Wanted(onnx=onnx, torch_export=torch_export, mlflow=mlflow, register=register, faiss=faiss, licence=licence)
     made = export_run(RunDir(run), out=out, wanted=wanted, which=checkpoint, overwrite=overwrite, say=lambda text: typer.echo(text, err=True))

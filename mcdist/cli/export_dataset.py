@@ -46,8 +46,8 @@ def export_dataset_command(
     from collections.abc import Callable
 
     from mcdist.dataset.labels import LabelRule
-    from mcdist.dataset_export import export_dataset
     from mcdist.report.progress import LINE_EVERY_S, progress_bar
+    from mcdist.workflows.dataset_export import export_dataset
 
     with ExitStack() as stack:
         advance: Callable[[int], None] = lambda _: None  # noqa: E731  # until the number of photos is known

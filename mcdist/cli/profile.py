@@ -27,10 +27,10 @@ def profile_command(
     from mcdist.run_dir import write_atomically
 
     loaded = load_config(find_preset(config), overrides=overrides)
-    from mcdist.profiling import profile_training
     from mcdist.report.console import show
     from mcdist.report.pictures.step_profile import step_profile_svg
     from mcdist.report.profile_table import profile_table
+    from mcdist.workflows.profiling import profile_training
 
     profile = profile_training(loaded, num_steps=steps)
     if profile is None:

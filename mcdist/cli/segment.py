@@ -39,7 +39,7 @@ def segment_command(
     Example: mcdist segment runs/demo data/photos --out segments
     """
     from mcdist.report.progress import LINE_EVERY_S, progress_bar
-    from mcdist.segmenting import segment_run
+    from mcdist.workflows.segmenting import segment_run
 
     number, num_parts = read_part(part)
     with ExitStack() as stack:

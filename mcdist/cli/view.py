@@ -22,6 +22,6 @@ def view_command(
 
     Example: mcdist view runs/demo
     """
-    from mcdist.viewing import view_run
+    from mcdist.workflows.viewing import view_run
 
     view_run(RunDir(run), overrides=overrides or [], port=port, open_browser=browser, say=lambda text: typer.echo(text, err=True))

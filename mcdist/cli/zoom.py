@@ -30,7 +30,7 @@ def zoom_command(
 
     run = RunDir(source)
     config = load_run_config(run, overrides=overrides) if run.config.is_file() else load_config(find_preset(source), overrides=overrides)
-    from mcdist.zooming import zoom_shards
+    from mcdist.passes.zooming import zoom_shards
 
     store = zoom_shards(config, shards=shards, out=out)
     if store is not None:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from mcdist import run
-from mcdist.cataloguing import cluster_run
 from mcdist.config.file import load_config
 from mcdist.run_dir import RunDir
+from mcdist.workflows.cataloguing import cluster_run
 from tests.fixture_types import ShardsAt
 
 SMALL = """

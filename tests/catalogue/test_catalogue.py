@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 
 from mcdist.catalogue.catalogue import Catalogue
 from mcdist.catalogue.file import TABLES_NAME
-from mcdist.cataloguing import catalogue_overrides, cluster_run
 from mcdist.cli.main import app
 from mcdist.errors import ConfigError, DataError
 from mcdist.run_dir import RunDir
+from mcdist.workflows.cataloguing import catalogue_overrides, cluster_run
 from tests.catalogue.catalogued_run import catalogued_run
 from tests.fixture_types import ShardsAt
 

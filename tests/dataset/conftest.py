@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mcdist.dataset.labels import LabelRule
-from mcdist.dataset_export import export_dataset
+from mcdist.workflows.dataset_export import export_dataset
 from tests.makers.made_segments import made_segments
 
 Exports = Callable[[str], Path]

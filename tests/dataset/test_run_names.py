@@ -14,9 +14,9 @@ from mcdist.catalogue.objects import CataloguedObjects
 from mcdist.dataset.labels import LabelRule
 from mcdist.dataset.run_names import names_of_run
 from mcdist.dataset.segments import read_segments
-from mcdist.dataset_export import export_dataset
 from mcdist.errors import DataError
 from mcdist.run_dir import RunDir
+from mcdist.workflows.dataset_export import export_dataset
 from tests.catalogue.worlds import axis_clusters, near_axes
 from tests.makers.made_segments import masks_of, segment, write_classes, write_photo, write_segments
 

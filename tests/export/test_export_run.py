@@ -21,9 +21,9 @@ from typer.testing import CliRunner
 
 from mcdist.cli.main import app
 from mcdist.errors import CheckpointError, ConfigError, DataError, MachineError
-from mcdist.exporting import Wanted, export_run
 from mcdist.run_dir import RunDir
 from mcdist.trained import embed_photo, load_encoder
+from mcdist.workflows.exporting import Wanted, export_run
 from tests.catalogue.catalogued_run import catalogued_run
 from tests.fixture_types import ShardsAt
 from tests.servers import starts_a_server
@@ -122,7 +122,7 @@ def test_an_export_is_replaced_only_on_demand_and_nothing_else_ever(folder: Path
 
 
 def test_a_disk_that_fills_up_in_the_middle_leaves_the_earlier_export(run_dir: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mcdist import exporting
+    from mcdist.workflows import exporting
 
     out = tmp_path / "out"
     export_run(run_dir, out=out, wanted=Wanted())

@@ -9,11 +9,12 @@ import numpy
 import pytest
 import torch
 
-from mcdist import caching, run
+from mcdist import run
 from mcdist.config import Config
 from mcdist.config.file import load_config
 from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.errors import ConfigError, MachineError
+from mcdist.passes import caching
 from mcdist.report.bad_samples import read_bad_samples
 from mcdist.report.jsonl import read_metrics
 from mcdist.run_dir import RunDir

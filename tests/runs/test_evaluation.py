@@ -15,11 +15,11 @@ from mcdist.cli.main import app
 from mcdist.config.file import load_config
 from mcdist.data.pictures.png import encode_map
 from mcdist.errors import ConfigError, DataError
-from mcdist.evaluation import evaluate_run
-from mcdist.extraction import embed_run
+from mcdist.passes.extraction import embed_run
 from mcdist.records import Evaluation
 from mcdist.run_dir import RunDir
 from mcdist.store.store import FeatureStore
+from mcdist.workflows.evaluation import evaluate_run
 from tests.fixture_types import ShardsAt
 from tests.makers.many_ranks import free_port, on_ranks
 from tests.makers.tiny_shards import draw_members
@@ -72,7 +72,7 @@ def test_a_store_is_written_by_itself_and_then_reused(trained: RunDir, capsys: p
 
 def test_a_frozen_backbone_runs_once_and_gives_the_rows_of_two(trained: RunDir, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     shared = embed_run(trained, overrides=[], which="newest", out=tmp_path / "shared")
-    monkeypatch.setattr("mcdist.extraction.equal_weights", lambda one, other: False)
+    monkeypatch.setattr("mcdist.passes.extraction.equal_weights", lambda one, other: False)
     apart = embed_run(trained, overrides=[], which="newest", out=tmp_path / "apart")
     assert shared is not None and apart is not None
     assert shared.manifest.plan.aliases and not apart.manifest.plan.aliases
@@ -103,7 +103,7 @@ KILLED_IN_A_CHUNK = """
 import os, signal, sys
 from pathlib import Path
 import numpy
-from mcdist.extraction import embed_run
+from mcdist.passes.extraction import embed_run
 from mcdist.run_dir import RunDir
 
 write, written = numpy.lib.format.write_array, []

@@ -22,7 +22,6 @@ from mcdist.config.file import load_config
 from mcdist.data.batch import Batch
 from mcdist.data.finish import finish
 from mcdist.errors import CheckpointError, ConfigError, DataError, HeldError, ShardError, SupersededError, TrainingError
-from mcdist.evaluation import evaluate_run
 from mcdist.report.bad_samples import read_bad_samples
 from mcdist.report.console import Console
 from mcdist.report.jsonl import read_metrics
@@ -32,6 +31,7 @@ from mcdist.resilience.attempts import list_attempts
 from mcdist.resilience.claim import Claim, claim_run
 from mcdist.run_dir import RunDir, list_checkpoints
 from mcdist.types import IMAGENET_MEAN, IMAGENET_STD
+from mcdist.workflows.evaluation import evaluate_run
 from tests.fixture_types import MakeShards, ShardsAt
 from tests.judged_run import judged
 from tests.makers.shard_server import serve

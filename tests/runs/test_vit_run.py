@@ -16,13 +16,13 @@ from mcdist.config import Config
 from mcdist.config.file import load_config
 from mcdist.errors import ConfigError
 from mcdist.evaluate.extract import embed
-from mcdist.evaluation import evaluate_run
 from mcdist.model.backbones import registry
 from mcdist.model.backbones.backbone import Backbone
 from mcdist.proposals.patch_cuts.features import make_extractor
 from mcdist.report.jsonl import read_metrics
 from mcdist.run_dir import RunDir, list_checkpoints
 from mcdist.train import loop
+from mcdist.workflows.evaluation import evaluate_run
 from tests.fixture_types import MakeShards
 from tests.makers.stopped_run import last_state, stop_after
 

@@ -19,8 +19,8 @@ from mcdist.data.readers.open import open_shards
 from mcdist.errors import CheckpointError, ConfigError, DataError, MachineError
 from mcdist.loading import classes_of, names_of
 from mcdist.run_dir import RunDir
-from mcdist.segmenting import Segmented, segment_run
 from mcdist.segments import out as out_module
+from mcdist.workflows.segmenting import Segmented, segment_run
 
 
 def segment(run_dir: RunDir, photos: Path, out: Path, **options) -> Segmented:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mcdist.run_dir import RunDir
-from mcdist.segmenting import segment_run
+from mcdist.workflows.segmenting import segment_run
 from tests.makers.many_ranks import on_ranks
 
 pytestmark = pytest.mark.slow
@@ -38,7 +38,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from mcdist.run_dir import RunDir
-from mcdist.segmenting import segment_run
+from mcdist.workflows.segmenting import segment_run
 from mcdist.segments import out
 
 put, written = out._put, []

@@ -12,10 +12,10 @@ from mcdist.catalogue.classes import Classes
 from mcdist.errors import ConfigError
 from mcdist.loading import load_run
 from mcdist.run_dir import RunDir
-from mcdist.segmenting import Segmented, segment_run
 from mcdist.segments.segment_photos import videos_of
 from mcdist.segments.segmenter import FoundObjects, Looked, Segmenter
 from mcdist.segments.steady import SeenFrame, own_labels, steady_frames
+from mcdist.workflows.segmenting import Segmented, segment_run
 
 GRID = 8
 

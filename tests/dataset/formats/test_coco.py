@@ -7,7 +7,7 @@ import numpy
 from torchvision.datasets import CocoDetection
 
 from mcdist.dataset.labels import LabelRule
-from mcdist.dataset_export import export_dataset
+from mcdist.workflows.dataset_export import export_dataset
 from tests.makers.made_segments import masks_of
 
 

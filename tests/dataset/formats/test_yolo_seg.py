@@ -6,7 +6,7 @@ import numpy
 import pytest
 
 from mcdist.dataset.labels import LabelRule
-from mcdist.dataset_export import export_dataset
+from mcdist.workflows.dataset_export import export_dataset
 from mcdist.yaml_text import read_yaml
 from tests.makers.made_segments import masks_of
 

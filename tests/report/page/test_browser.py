@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from mcdist.comparing import compare_runs
 from mcdist.records.object_map import ObjectMap, Projection
 from mcdist.report.page.compare import comparison_page
 from mcdist.report.page.html import write_report
 from mcdist.report.pictures.failures import save_failures
 from mcdist.run_dir import RunDir
+from mcdist.workflows.comparing import compare_runs
 from tests.report.fake_run import CLASSES, make_panel
-from tests.test_comparing import make_run as make_compared_run
+from tests.workflows.test_comparing import make_run as make_compared_run
 
 pytestmark = pytest.mark.slow  # a browser takes seconds to start
 

@@ -18,6 +18,7 @@ from mcdist.groups.find import find_groups
 from mcdist.groups.record import Grouping, Groups
 from mcdist.groups.settings import GroupSettings
 from mcdist.groups.source import objects_of
+from mcdist.passes.zooming import ZoomTask, zoom_task, zoomed
 from mcdist.ranks.agree import run_on_first, wait_for_first
 from mcdist.report.console import Console
 from mcdist.resilience.claim import Claim
@@ -26,7 +27,6 @@ from mcdist.store.plan import differences, read_plan
 from mcdist.store.store import FeatureStore
 from mcdist.zoom.tables import OBJECTS, kinds_in
 from mcdist.zoom.vectors import ZOOM
-from mcdist.zooming import ZoomTask, zoom_task, zoomed
 
 SAY_EVERY_S = 60.0
 """Between two lines about objects that are being zoomed; the console's own line counts steps."""

@@ -19,8 +19,8 @@ from mcdist.cli.main import app
 from mcdist.dataset.formats import format as format_module
 from mcdist.dataset.formats.registry import FORMATS
 from mcdist.dataset.labels import LabelRule
-from mcdist.dataset_export import export_dataset
 from mcdist.errors import ConfigError, DataError, HeldError, MachineError
+from mcdist.workflows.dataset_export import export_dataset
 from tests.makers.made_segments import blob, made_segments, segment, write_classes, write_photo, write_segments
 
 RULE = LabelRule(0.5)
@@ -136,7 +136,7 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from mcdist.dataset.labels import LabelRule
-from mcdist.dataset_export import export_dataset
+from mcdist.workflows.dataset_export import export_dataset
 
 def tick(num):
     print("photo", flush=True)

@@ -28,8 +28,8 @@ from mcdist.evaluate.settings import Kept
 from mcdist.evaluate.table_names import SALIENCY
 from mcdist.evaluate.truth import read_truth
 from mcdist.evaluate.view import StoreView
-from mcdist.extraction import Looker, extracted, look_at, look_at_backbone, look_at_train, opened, photo_console, trained_maps
 from mcdist.outputs import publish
+from mcdist.passes.extraction import Looker, extracted, look_at, look_at_backbone, look_at_train, opened, photo_console, trained_maps
 from mcdist.ranks.agree import lost_ranks_explained
 from mcdist.ranks.join import leave_world
 from mcdist.records import Evaluation, Example, Neighbours, Panel

@@ -16,8 +16,8 @@ from mcdist.config import Config
 from mcdist.config.file import load_run_config
 from mcdist.errors import ConfigError, DataError
 from mcdist.evaluate.table_names import AREA_PX, BOX, HEIGHT, NUMBER, PHOTO, WIDTH, vectors_of
-from mcdist.extraction import embed_run
 from mcdist.groups.clustering.faiss_library import require_faiss
+from mcdist.passes.extraction import embed_run
 from mcdist.records.names import PREDICTED, TRAINED, UNIT_MEAN
 from mcdist.run_dir import RunDir
 from mcdist.store.names import PHOTOS

@@ -12,10 +12,10 @@ from mcdist.cli.main import main
 from mcdist.config import Config
 from mcdist.config.file import load_config
 from mcdist.errors import ConfigError, HeldError
-from mcdist.profiling import parts_of, profile_training
 from mcdist.records.step_profile import REST, StepPart
 from mcdist.resilience.claim import claim_run
 from mcdist.run_dir import RunDir, list_checkpoints
+from mcdist.workflows.profiling import parts_of, profile_training
 from tests.fixture_types import MakeShards
 from tests.makers.stopped_run import last_state
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcdist.trial import FEW, LEAST_SHARE, MORE, _Measured
+from mcdist.workflows.trial import FEW, LEAST_SHARE, MORE, _Measured
 
 
 def test_a_photo_and_a_start_are_told_apart() -> None:

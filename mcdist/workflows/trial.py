@@ -12,16 +12,16 @@ from pathlib import Path
 from mcdist.building.folder.build import build_shards
 from mcdist.building.pictures.treatment import Treatment
 from mcdist.building.sources.folder import folder_source
-from mcdist.cataloguing import cluster_run
 from mcdist.config.file import load_config
 from mcdist.errors import MachineError, McdistError
+from mcdist.passes.zooming import zoom_shards
 from mcdist.planning.costs import Costs
 from mcdist.planning.plan import ZOOM_VIEWS_DEFAULT
 from mcdist.proposals.folder.propose_folder import propose_folder
 from mcdist.run import train_run
 from mcdist.run_dir import RunDir
-from mcdist.segmenting import segment_run
-from mcdist.zooming import zoom_shards
+from mcdist.workflows.cataloguing import cluster_run
+from mcdist.workflows.segmenting import segment_run
 
 FEW, MORE = 4, 12
 LEAST_PHOTOS = 40

@@ -12,7 +12,7 @@ import numpy
 import pytest
 import torch
 
-from mcdist import build, preparation, run
+from mcdist import build, run
 from mcdist.building.convert import convert_shards
 from mcdist.building.writers.pack import Packing
 from mcdist.config import Config
@@ -25,7 +25,8 @@ from mcdist.groups.file import read_groups
 from mcdist.groups.find import find_groups
 from mcdist.groups.graph.rows import Rows
 from mcdist.groups.record import Grouping, Groups
-from mcdist.preparation import prepare_groups
+from mcdist.passes import preparation
+from mcdist.passes.preparation import prepare_groups
 from mcdist.report.console import Console
 from mcdist.run_dir import RunDir
 from mcdist.store.store import FeatureStore

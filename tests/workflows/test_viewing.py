@@ -11,7 +11,7 @@ from mcdist.run_dir import RunDir
 from tests.catalogue.catalogued_run import catalogued_run
 from tests.fixture_types import ShardsAt
 
-viewing = pytest.importorskip("mcdist.viewing")
+viewing = pytest.importorskip("mcdist.workflows.viewing")
 pytest.importorskip("fastapi", reason="the extra `view` is not installed")
 testclient = pytest.importorskip("starlette.testclient", reason="httpx2 is not installed")
 

@@ -19,10 +19,10 @@ from mcdist.data.shards.digest import bytes_digest
 from mcdist.data.shards.sample import decode_sample
 from mcdist.distributed import World
 from mcdist.errors import ShardError
-from mcdist.extraction import begun
 from mcdist.model.backbones.backbone import Backbone
 from mcdist.model.backbones.fold import fold_norms
 from mcdist.model.weights_digest import weights_digest
+from mcdist.passes.extraction import begun
 from mcdist.ranks.agree import all_together, lost_ranks_explained, run_on_first
 from mcdist.ranks.join import leave_world
 from mcdist.report.console import Console

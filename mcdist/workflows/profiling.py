@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from mcdist import build
-from mcdist.caching import cache_views
 from mcdist.config import Config
 from mcdist.config.science import check_same_science
 from mcdist.data.batch import Batch
@@ -19,7 +18,8 @@ from mcdist.distributed import World
 from mcdist.machine.allocator import find_allocator
 from mcdist.machine.environment import describe_environment
 from mcdist.machine.matrix_rate import matrix_gflops
-from mcdist.preparation import prepare_groups
+from mcdist.passes.caching import cache_views
+from mcdist.passes.preparation import prepare_groups
 from mcdist.ranks.agree import lost_ranks_explained, run_on_first
 from mcdist.ranks.join import leave_world
 from mcdist.records.step_profile import REST, StepPart, StepProfile

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from mcdist.cli.main import main
-from mcdist.comparing import compare_runs, format_for
 from mcdist.config.config import Config
 from mcdist.config.file import dump_config, load_config
 from mcdist.errors import ConfigError
@@ -18,6 +17,7 @@ from mcdist.report.comparison import comparison_text
 from mcdist.report.jsonl import MetricsFile
 from mcdist.report.page.compare import comparison_page
 from mcdist.run_dir import RunDir
+from mcdist.workflows.comparing import compare_runs, format_for
 from tests.records_world import make_evaluation
 
 

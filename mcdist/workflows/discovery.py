@@ -19,7 +19,6 @@ from mcdist.building.pictures.treatment import Treatment
 from mcdist.building.sources.folder import folder_source
 from mcdist.catalogue.catalogue import Catalogue
 from mcdist.catalogue.file import MANIFEST_NAME as CATALOGUE_NAME
-from mcdist.cataloguing import cluster_run
 from mcdist.config import Config
 from mcdist.config.file import load_config
 from mcdist.config.presets import presets_folder
@@ -27,7 +26,6 @@ from mcdist.data.pictures.folder import PHOTO_SUFFIXES, check_folder, pictures_i
 from mcdist.data.shards.manifest import MANIFEST_NAME as SHARDS_NAME
 from mcdist.data.shards.manifest import read_manifest
 from mcdist.errors import ConfigError, DataError, MachineError
-from mcdist.evaluation import evaluate_run
 from mcdist.groups.clustering.faiss_library import require_faiss
 from mcdist.planning.costs import Costs, Estimate
 from mcdist.planning.plan import TrainingPlan, estimate_of, fitted, plan_for
@@ -38,8 +36,10 @@ from mcdist.report.progress import LINE_EVERY_S, progress_bar
 from mcdist.report.stages import Stages, spoken
 from mcdist.run import train_run
 from mcdist.run_dir import RunDir, list_checkpoints, step_of
-from mcdist.segmenting import segment_run
-from mcdist.trial import LEAST_PHOTOS, MORE, measure
+from mcdist.workflows.cataloguing import cluster_run
+from mcdist.workflows.evaluation import evaluate_run
+from mcdist.workflows.segmenting import segment_run
+from mcdist.workflows.trial import LEAST_PHOTOS, MORE, measure
 
 STAGES = ("proposals", "shards", "training", "catalogue", "report", "segments")
 DEFAULT_METHOD = "ensemble"

@@ -13,17 +13,17 @@ import pytest
 from typer.testing import CliRunner
 
 import mcdist
-from mcdist import discovery
 from mcdist.catalogue.catalogue import Catalogue
 from mcdist.cli.main import app
 from mcdist.data.pictures.folder import pictures_in
 from mcdist.dataset.labels import LabelRule
-from mcdist.dataset_export import export_dataset
-from mcdist.discovery import discover
 from mcdist.errors import ConfigError, DataError, MachineError
 from mcdist.loading import names_of
 from mcdist.planning.record import read_record
 from mcdist.run_dir import RunDir
+from mcdist.workflows import discovery
+from mcdist.workflows.dataset_export import export_dataset
+from mcdist.workflows.discovery import discover
 from tests.makers.photo_folder import TINY, photo_folder
 from tests.planning.test_plan import COSTS
 

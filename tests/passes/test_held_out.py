@@ -12,12 +12,12 @@ from mcdist.config import Config
 from mcdist.config.file import load_config
 from mcdist.disk.checkpoint import best_checkpoint
 from mcdist.errors import ConfigError, DataError
-from mcdist.evaluation import evaluate_run
-from mcdist.held_out import HeldOut
+from mcdist.passes.held_out import HeldOut
 from mcdist.records import Record
 from mcdist.report.jsonl import read_metrics
 from mcdist.report.table import caption
 from mcdist.run_dir import RunDir
+from mcdist.workflows.evaluation import evaluate_run
 from tests.fixture_types import ShardsAt
 from tests.makers.stopped_run import last_state, stop_after
 
