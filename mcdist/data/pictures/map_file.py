@@ -14,6 +14,7 @@ A map is turned as its viewer shows it. No torch here.
 
 import io
 import warnings
+from pathlib import Path
 
 import numpy
 from jaxtyping import Int32
@@ -21,6 +22,7 @@ from PIL import Image
 
 from mcdist.data.pictures.exif import turn_upright
 from mcdist.data.pictures.header import MAX_PIXELS, PNG_SIGNATURE, PictureHeader, read_header
+from mcdist.errors import DataError
 
 _GREY, _RGB, _PALETTE = 0, 2, 3
 _ANOTHER_WAY = "save it again as a grey or palette PNG"
@@ -48,6 +50,20 @@ def read_map(content: bytes, *, soft: bool = False) -> Int32[numpy.ndarray, "H W
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"cannot be read ({str(error).strip().split(chr(10))[0]}); save it again as a PNG") from error
     return numpy.ascontiguousarray(turn_upright(values, orientation=header.orientation)).astype(numpy.int32)
+
+
+def read_map_file(path: Path, *, what: str) -> Int32[numpy.ndarray, "H W"]:
+    """The numbers of the map at `path`, as `read_map` reads them; `what` calls it by its name, as in "the mask".
+
+    Raises:
+        DataError: the file cannot be read, or its layout has no meaning as a map.
+    """
+    try:
+        return read_map(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{what} {path} cannot be read ({error.strerror}); check the file and its permissions") from error
+    except ValueError as error:
+        raise DataError(f"{what} {path} {error}") from error
 
 
 def _numbers(image: Image.Image, *, header: PictureHeader) -> numpy.ndarray:
