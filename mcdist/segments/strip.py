@@ -1,12 +1,12 @@
 """Strip: what was searched for and the objects that were found, as one picture."""
 
-import io
 from collections.abc import Sequence
 
 import numpy
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from mcdist.data.pictures.picture_png import QUICK_LEVEL, encode_picture_png
 from mcdist.report.palette import TRAINED
 from mcdist.report.pictures.cut_out import Shown, cut_out
 
@@ -26,9 +26,7 @@ def search_strip(photo: UInt8[numpy.ndarray, "H W 3"], *, point: tuple[int, int]
         x, y = GAP_PX + place % COLUMNS * step_x, GAP_PX + place // COLUMNS * step_y
         sheet.paste(tile, (x + (SIDE_PX - tile.width) // 2, y + (SIDE_PX - tile.height) // 2))
         draw.text((x + SIDE_PX // 2, y + SIDE_PX + CAPTION_PX // 2), _short(caption), fill=INK, font=font, anchor="mm")
-    content = io.BytesIO()
-    sheet.save(content, format="PNG")
-    return content.getvalue()
+    return encode_picture_png(sheet, level=QUICK_LEVEL)
 
 
 def _with_ring(photo: UInt8[numpy.ndarray, "H W 3"], *, point: tuple[int, int]) -> Image.Image:
