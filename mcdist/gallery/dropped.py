@@ -127,7 +127,7 @@ class DroppedPhotos:
 
 
 def about(dropped: Dropped, *, labels: list[dict[str, Any]]) -> dict[str, Any]:
-    """The photo as plain JSON values. `labels`: of each segment, as `Session.labels` gives them."""
+    """The photo as plain JSON values. `labels`: of each segment, as `Session.labels` returns them."""
     listed = zip(dropped.found.numbers.tolist(), dropped.boxes(), labels, strict=True)
     return {
         "key": dropped.key,

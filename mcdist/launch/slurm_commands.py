@@ -1,4 +1,4 @@
-"""What SLURM says: is a cluster here, what can it give, what became of a job. Each question is one command with a time limit."""
+"""What SLURM says: whether there is a cluster, what it offers, what became of a job. Each question is one command with a time limit."""
 
 import re
 import shutil

@@ -69,7 +69,7 @@ def make_folder(folder: Path) -> None:
 
 
 def remove_ours(folder: Path, *, keep: frozenset[str]) -> None:
-    """Delete the plain files a build may have left, by name, except those in `keep`. The manifest goes first: without it nothing counts as complete."""
+    """Delete the plain files a build may have left, by name, except those in `keep`. The manifest is deleted first: without it nothing counts as complete."""
     if MANIFEST_NAME not in keep:
         (folder / MANIFEST_NAME).unlink(missing_ok=True)
     for pattern in (SIDECAR_NAME, SHARD_NAME, INDEX_NAME, BESIDE_NAME):

@@ -78,7 +78,7 @@ def _numbers(image: Image.Image, *, header: PictureHeader) -> numpy.ndarray:
         raise ValueError(f"has {header.bits} bits a channel and colour type {header.colour}; {_ANOTHER_WAY}")
     pixels = numpy.asarray(image.convert("RGBA"))
     if (pixels[..., 3] != 255).any():
-        raise ValueError(f"is transparent in places, so that it cannot be known what its pixels stand for; remove its opacity, and {_ANOTHER_WAY}")
+        raise ValueError(f"is transparent in places, so its object ids cannot be known; remove its opacity, and {_ANOTHER_WAY}")
     if (pixels[..., :1] != pixels[..., 1:3]).any():
         raise ValueError(f"is a colour picture, expected object ids; {_ANOTHER_WAY}")
     return pixels[..., 0]

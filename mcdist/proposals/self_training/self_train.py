@@ -1,7 +1,7 @@
 """Self-train: a small saliency network learns from proposals that are often wrong, and proposes cleaner ones: the paper's two steps (section 3.1).
 
 What is wrong differs from photo to photo and what is right does not, so a network of few parameters that sees each photo a few times learns the common part.
-Further rounds learn from the network's own masks. Rounds are files in one folder, and a run that was stopped goes on where it was.
+Further rounds learn from the network's own masks. Rounds are files in one folder, and a run that was stopped continues where it was.
 """
 
 import json
@@ -54,7 +54,7 @@ class SelfTraining:
         if self.precision not in ("fp32", "bf16"):
             raise ConfigError(f"self-train: precision must be fp32 or bf16, got {self.precision!r}")
         if min(self.num_rounds, self.num_steps, self.batch, self.width // 2) < 1:
-            raise ConfigError(f"self-train: rounds, steps and batch want to be positive and width at least 2, got {self}")
+            raise ConfigError(f"self-train: rounds, steps and batch must be positive and width at least 2, got {self}")
 
 
 @dataclass(frozen=True, slots=True)

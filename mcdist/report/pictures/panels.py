@@ -87,7 +87,7 @@ def _heat(base: numpy.ndarray, saliency: numpy.ndarray) -> numpy.ndarray:
 
 
 def tinted(base: numpy.ndarray, colours: numpy.ndarray, *, where: numpy.ndarray) -> numpy.ndarray:
-    """Colour where told; elsewhere the photo, paler, so that the objects stand out."""
+    """Colour where `where` says so; elsewhere the photo, paler, so that the objects stand out."""
     grey = 0.55 * base + 0.45 * base.mean(axis=-1, keepdims=True)
     return numpy.where(where[..., None], (1 - _OPACITY) * base + _OPACITY * colours, 0.8 * grey)
 
