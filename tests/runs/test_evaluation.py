@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from mcdist import run
 from mcdist.cli.main import app
