@@ -1,4 +1,4 @@
-"""What somebody without mcdist does: read a .beton with FFCV's own Loader. A script: python plain_ffcv.py FILE CACHE OUT.npz [FILE CACHE OUT.npz ...]."""
+"""What somebody without mcdist does: read a .beton with FFCV's own Loader. A script: python plain_ffcv.py FILE CACHE OUT.npz."""
 
 import json
 import sys
@@ -12,8 +12,9 @@ from ffcv.fields import JSONField  # noqa: E402
 from ffcv.loader import Loader, OrderOption  # noqa: E402
 
 
-def read(path: str, *, cache: str, out: str) -> None:
+def main() -> None:
     """Save photos, map files and keys of all rows, in order."""
+    path, cache, out = sys.argv[1:]
     loader = Loader(path, batch_size=2, num_workers=1, order=OrderOption.SEQUENTIAL, os_cache=cache == "os")
     names = list(loader.pipeline_specs)
     rows: dict[str, list] = {name: [] for name in names}
@@ -23,13 +24,6 @@ def read(path: str, *, cache: str, out: str) -> None:
     texts = {name: json.dumps(rows.pop(name)) for name in ("key", "json")}
     arrays: dict[str, Any] = {name: numpy.stack(values) for name, values in rows.items()}
     numpy.savez(out, **arrays | texts)
-
-
-def main() -> None:
-    """Each file in turn."""
-    given = sys.argv[1:]
-    for path, cache, out in zip(given[::3], given[1::3], given[2::3], strict=True):
-        read(path, cache=cache, out=out)
 
 
 if __name__ == "__main__":

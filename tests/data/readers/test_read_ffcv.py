@@ -132,32 +132,18 @@ def test_fetched_files_are_read_the_same_and_a_damaged_copy_is_fetched_again(tmp
     assert torch.equal(decode_sample(again.read(3)).photo, decode_sample(local.read(3)).photo)
 
 
-@pytest.fixture(scope="module")
-def read_by_ffcv(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[FfcvReader, dict[str, numpy.ndarray]]]:
-    """Files of both modes, and what one process with FFCV alone reads in them: it compiles its readers once."""
+@pytest.mark.parametrize(("mode", "cache", "tolerance"), [("jpg", "os", 6), ("raw", "process", 0)])
+def test_plain_ffcv_reads_the_files(tmp_path, mode, cache, tolerance):
     ffcv_or_skip()
-    folders = {mode: tmp_path_factory.mktemp(mode) for mode in ("jpg", "raw")}
-    betons = {
-        mode: FfcvReader(tiny_betons(folder, 6, shard_size=6, members_of=lambda index: jpeg_members(5 * index), packing=Packing(mode)))
-        for mode, folder in folders.items()
-    }
-    files = [(folders[mode] / "shard-000000.beton", cache, folders[mode] / "read.npz") for mode, cache in (("jpg", "os"), ("raw", "process"))]
-    done = subprocess.run([sys.executable, TESTS / "makers" / "plain_ffcv.py", *sum(files, ())], capture_output=True, text=True, timeout=300)
+    betons = FfcvReader(tiny_betons(tmp_path, 6, shard_size=6, members_of=lambda index: jpeg_members(5 * index), packing=Packing(mode)))
+    command = [sys.executable, TESTS / "makers" / "plain_ffcv.py", tmp_path / "shard-000000.beton", cache, tmp_path / "read.npz"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    read = {}
-    for mode, folder in folders.items():
-        with numpy.load(folder / "read.npz") as arrays:
-            read[mode] = (betons[mode], dict(arrays))
-    return read
-
-
-@pytest.mark.parametrize(("mode", "tolerance"), [("jpg", 6), ("raw", 0)])
-def test_plain_ffcv_reads_the_files(read_by_ffcv, mode, tolerance):
-    betons, read = read_by_ffcv[mode]
-    assert json.loads(str(read["key"])) == [betons.key(index) for index in range(6)]
-    assert json.loads(str(read["json"])) == [{"source": "tiny"}] * 6
-    for index in range(6):
-        wanted = decode_sample(betons.read(index))
-        difference = read["photo"][index].astype(int) - wanted.photo.permute(1, 2, 0).numpy()
-        assert abs(difference).max() <= tolerance, "FFCV decodes JPEGs with a faster, coarser transform"
-        assert read["mask.png"][index].tobytes().startswith(betons.members(index)["mask.png"])
+    with numpy.load(tmp_path / "read.npz") as read:
+        assert json.loads(str(read["key"])) == [betons.key(index) for index in range(6)]
+        assert json.loads(str(read["json"])) == [{"source": "tiny"}] * 6
+        for index in range(6):
+            wanted = decode_sample(betons.read(index))
+            difference = read["photo"][index].astype(int) - wanted.photo.permute(1, 2, 0).numpy()
+            assert abs(difference).max() <= tolerance, "FFCV decodes JPEGs with a faster, coarser transform"
+            assert read["mask.png"][index].tobytes().startswith(betons.members(index)["mask.png"])
