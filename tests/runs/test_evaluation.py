@@ -104,7 +104,8 @@ def test_two_ranks_write_the_store_of_one(trained: RunDir, alone: FeatureStore, 
 
 def _killed_in_a_chunk(root: Path, out: Path, after: int) -> None:
     """Dies as it has written so many arrays."""
-    write, written = numpy.lib.format.write_array, []
+    write = numpy.lib.format.write_array
+    written: list[None] = []
 
     def write_and_die(*arguments: Any, **options: Any) -> None:
         written.append(write(*arguments, **options))
