@@ -5,7 +5,7 @@ import io
 from PIL import Image
 
 QUICK_LEVEL = 4
-"""For pictures that a command draws: 3 % larger than Pillow's `optimize` on panels of VOC photos, at a seventh of its time."""
+"""For pictures that a command draws: on panels of VOC photos 2 to 4 % larger than with Pillow's `optimize`, in a sixth to an eighth of the time."""
 
 _PILLOWS_LEVEL = 6
 
