@@ -26,6 +26,7 @@ from mcdist.cli.profile import profile_command
 from mcdist.cli.proposals.app import proposals
 from mcdist.cli.protocols import protocols_command
 from mcdist.cli.report import report_command
+from mcdist.cli.reproduce import reproduce_command
 from mcdist.cli.search import search_command
 from mcdist.cli.segment import segment_command
 from mcdist.cli.shards.app import shards
@@ -74,6 +75,7 @@ app.command("protocols")(protocols_command)
 app.command("report")(report_command)
 app.command("export")(export_command)
 app.command("import-weights")(import_weights_command)
+app.command("reproduce")(reproduce_command)
 app.command("launch")(launch_command)
 app.command("doctor")(doctor_command)
 

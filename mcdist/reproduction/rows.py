@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from mcdist.choices import did_you_mean
-from mcdist.config.presets import presets_folder
+from mcdist.config.presets import PAPER, presets_folder
 from mcdist.config.values import typed_value
 from mcdist.errors import ConfigError
 from mcdist.yaml_text import YamlMapping, read_yaml
@@ -34,16 +34,17 @@ class DataSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """configs/paper/CONFIG.yaml with `settings` over it, on the data set `data`."""
+    """CONFIG.yaml in `folder`, the table's own, with `settings` over it, on the data set `data`."""
 
     config: str
     data: str
     settings: tuple[str, ...]
+    folder: Path
 
     @property
     def path(self) -> Path:
         """Of the configuration."""
-        return paper_folder() / f"{self.config}.yaml"
+        return self.folder / f"{self.config}.yaml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +103,7 @@ class PaperTable:
 
 def paper_folder() -> Path:
     """The folder of the rows and of their configurations."""
-    return presets_folder() / "paper"
+    return presets_folder() / PAPER
 
 
 def read_paper_table(path: Path | None = None) -> PaperTable:
@@ -123,13 +124,14 @@ def read_paper_table(path: Path | None = None) -> PaperTable:
         costs=_filled(Costs, top["costs"], where=f"costs in {path}"),
         data={name: _data_set(found, where=f"data.{name} in {path}") for name, found in _mapping(top["data"], where=f"data in {path}").items()},
         trainings={
-            name: _filled(Training, found, where=f"trainings.{name} in {path}")
+            name: _filled(Training, found, where=f"trainings.{name} in {path}", folder=path.parent)
             for name, found in _mapping(top["trainings"], where=f"trainings in {path}").items()
         },
         small_training=_texts(small["training"], where=f"small.training in {path}"),
         small_evaluation=_texts(small["evaluation"], where=f"small.evaluation in {path}"),
         tolerances={
-            kind: typed_value(points, kind=float, key=kind, where=str(path)) for kind, points in _mapping(top["tolerances"], where=f"tolerances in {path}").items()
+            kind: typed_value(points, kind=float, key=kind, where=str(path))
+            for kind, points in _mapping(top["tolerances"], where=f"tolerances in {path}").items()
         },
         departures={
             kind: _texts(lines, where=f"departures.{kind} in {path}") for kind, lines in _mapping(top["departures"], where=f"departures in {path}").items()

@@ -53,9 +53,7 @@ def judge_row(row: Row, *, values: Sequence[float], tolerance: float, reduced: S
     """
     spread = statistics.stdev(values) if len(values) > 1 else None
     word, reason = _word(row, values=values, tolerance=tolerance, spread=spread, reduced=reduced)
-    return Verdict(
-        row=row.name, word=word, reason=reason, values=tuple(values), spread=spread, paper=row.paper, tolerance=tolerance, reduced=tuple(reduced)
-    )
+    return Verdict(row=row.name, word=word, reason=reason, values=tuple(values), spread=spread, paper=row.paper, tolerance=tolerance, reduced=tuple(reduced))
 
 
 def _word(row: Row, *, values: Sequence[float], tolerance: float, spread: float | None, reduced: Sequence[str]) -> tuple[Word, str]:

@@ -38,16 +38,18 @@ class AuthorsModel(nn.Module):
 
 
 def randomised(model: nn.Module) -> nn.Module:
-    """Every tensor at random, so that none is right by chance; running variances are positive."""
-    torch.manual_seed(1)
-    for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point():
-            tensor.copy_(torch.rand(tensor.shape) + 0.5 if name.endswith("running_var") else torch.randn(tensor.shape) * 0.05)
+    """Convolutions as torch draws them, and norms that are no identity, so that none is right by chance."""
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            for tensor, low in ((layer.weight, 0.5), (layer.bias, -0.5), (layer.running_mean, -0.5), (layer.running_var, 0.5)):
+                assert tensor is not None
+                tensor.data.uniform_(low, low + 1)
     return model.eval()
 
 
 @pytest.fixture(scope="module")
 def query() -> Tensors:
+    torch.manual_seed(1)
     return randomised(AuthorsModel(resnet18(), channels=128)).state_dict()
 
 
@@ -165,6 +167,7 @@ def test_an_embedding_with_a_bias_is_one_only_where_it_is_asked_for() -> None:
 @torch.no_grad()
 def test_the_papers_network_computes_what_torchvisions_parts_compute(tmp_path: Path) -> None:
     """ResNet-50 of stride 8 with a DeepLab head, forward, against the imported encoder."""
+    torch.manual_seed(1)
     network = resnet50(replace_stride_with_dilation=[False, True, True])
     model = randomised(AuthorsModel(network, channels=2048, width=256, dim=32))
     import_weights(written(content(model.state_dict()), folder=tmp_path), out=RunDir(tmp_path / "run"), overrides=[])
@@ -175,6 +178,6 @@ def test_the_papers_network_computes_what_torchvisions_parts_compute(tmp_path: P
             features = layer(features)
     decoded = model.decoder(features)
     found = load_encoder(tmp_path / "run")(photo)
-    torch.testing.assert_close(found.features, model.head(decoded))
-    torch.testing.assert_close(found.saliency, model.classification_head(decoded))
-    assert found.features.std() > 1e-3 and found.saliency.std() > 1e-3
+    for ours, theirs in ((found.features, model.head(decoded)), (found.saliency, model.classification_head(decoded))):
+        assert theirs.std() > 0.01
+        assert (ours - theirs).abs().max() < 1e-4 * theirs.abs().max()
