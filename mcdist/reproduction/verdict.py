@@ -44,19 +44,19 @@ class Verdict:
         return {**asdict(self), "mean": self.mean}
 
 
-def judge_row(row: Row, *, values: Sequence[float], tolerance: float, reduced: Sequence[str] = ()) -> Verdict:
+def judge_row(row: Row, *, values: Sequence[float], tolerance: float, reduced: Sequence[str] = (), problem: str = "") -> Verdict:
     """Compare `values` (mIoU in %, one a training) with the row.
 
     It agrees where the whole interval mean ± 2 standard errors is within the tolerance of the paper's number, and differs where all of it is outside.
     Between the two it cannot be judged without more trainings. One training has no spread, and is judged by its value alone, which the reason says.
-    `reduced`: in what the run is less than the row; such a run is never judged.
+    `reduced`: in what the run is less than the row; such a run is never judged. `problem`: why there are no values, where there are none.
     """
     spread = statistics.stdev(values) if len(values) > 1 else None
-    word, reason = _word(row, values=values, tolerance=tolerance, spread=spread, reduced=reduced)
+    word, reason = _word(row, values=values, tolerance=tolerance, spread=spread, reduced=reduced, problem=problem)
     return Verdict(row=row.name, word=word, reason=reason, values=tuple(values), spread=spread, paper=row.paper, tolerance=tolerance, reduced=tuple(reduced))
 
 
-def _word(row: Row, *, values: Sequence[float], tolerance: float, spread: float | None, reduced: Sequence[str]) -> tuple[Word, str]:
+def _word(row: Row, *, values: Sequence[float], tolerance: float, spread: float | None, reduced: Sequence[str], problem: str) -> tuple[Word, str]:
     if reduced:
         return "cannot be judged", f"this is a reduced run: {'; '.join(reduced)}"
     if row.unjudged:
@@ -64,7 +64,7 @@ def _word(row: Row, *, values: Sequence[float], tolerance: float, spread: float 
     if row.paper is None:
         return "cannot be judged", f"the paper's number is not in the table ({row.origin})"
     if not values:
-        return "cannot be judged", "nothing was trained and evaluated"
+        return "cannot be judged", problem or "nothing was trained and evaluated"
     if not all(map(math.isfinite, values)):
         return "cannot be judged", "a training has no finite score"
     distance, doubt = abs(statistics.fmean(values) - row.paper), 0.0 if spread is None else ERRORS * spread / math.sqrt(len(values))

@@ -24,6 +24,7 @@ from mcdist.errors import ConfigError, DataError, MachineError, McdistError
 from mcdist.machine.matrix_rate import matrix_gflops
 from mcdist.ranks.place import find_place
 from mcdist.records import Evaluation
+from mcdist.records import Row as EvaluationRow
 from mcdist.records.names import MIOU, PROTOCOLS
 from mcdist.report.progress import progress_bar
 from mcdist.report.stages import Stages
@@ -177,9 +178,12 @@ def reproduce(order: Order, *, table: PaperTable) -> Verdict | int:
             if code := train_run(order.config(seed)):
                 return code
     with stages.stage("evaluation"):
-        values = [_score(_evaluated(order, seed=seed), row=order.row) for seed in range(order.num_seeds)]
+        evaluations = [_evaluated(order, seed=seed) for seed in range(order.num_seeds)]
     with stages.stage("verdict"):
-        return _written(order, judge_row(order.row, values=values, tolerance=order.tolerance, reduced=order.reduced), table=table)
+        problem = next((text for one in evaluations if (text := _lack_of(one, row=order.row))), "")
+        values = [] if problem else [_rows_for(one, row=order.row)[0].mean for one in evaluations]
+        verdict = judge_row(order.row, values=values, tolerance=order.tolerance, reduced=order.reduced, problem=problem)
+        return _written(order, verdict, table=table)
 
 
 def verdict_lines(verdict: Verdict, *, table: PaperTable) -> list[str]:
@@ -252,12 +256,16 @@ def _build(order: Order, *, part: Part) -> None:
     if order.small and not (voc / "ImageSets" / "Segmentation" / f"{split}.txt").is_file():
         split = order.data_set.parts["train"].split
     source = voc_source(order.root, split=split, proposals=masks, treatment=Treatment(keep_empty=wanted.keep_empty))
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MachineError(f"cannot make the folder {out.parent}: {error.strerror}; choose another --out") from error
+    _make(out.parent)
     with progress_bar(f"Building shards, {part}", total=len(source.items)) as tick:
         build_shards(source, folder=out, tick=tick)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineError(f"cannot make the folder {folder}: {error.strerror}; choose another --out") from error
 
 
 def _evaluated(order: Order, *, seed: int) -> Evaluation:
@@ -287,25 +295,25 @@ def _newest_step(run_dir: RunDir) -> int:
     return max((step_of(found) or 0 for found in list_checkpoints(run_dir.checkpoints)), default=0)
 
 
-def _score(evaluation: Evaluation, *, row: Row) -> float:
-    """mIoU in % of the row that the paper's line is about, the mean over its repetitions.
-
-    Raises:
-        DataError: the evaluation has no such row.
-    """
-    found = [
+def _rows_for(evaluation: Evaluation, *, row: Row) -> list[EvaluationRow]:
+    """What the evaluation says about the paper's line."""
+    return [
         one
         for one in evaluation.rows
         if (one.protocol, one.metric, one.subject.encoder) == (row.protocol, MIOU, row.encoder) and one.subject.masks == row.masks and one.values
     ]
-    if not found:
-        subjects = ", ".join(sorted({f"{one.subject.encoder} under {one.subject.masks or 'no masks'}" for one in evaluation.rows}))
-        raise DataError(f"the evaluation has no row of {row.protocol} for {row.encoder} under {row.masks or 'no masks'}; it has: {subjects}")
-    return found[0].mean
+
+
+def _lack_of(evaluation: Evaluation, *, row: Row) -> str:
+    """Why an evaluation says nothing about the line, as where a network predicts no mask; empty where it does."""
+    if _rows_for(evaluation, row=row):
+        return ""
+    subjects = ", ".join(sorted({f"{one.subject.encoder} under {one.subject.masks or 'no masks'}" for one in evaluation.rows}))
+    return f"the evaluation has no row of {row.protocol} for {row.encoder} under {row.masks or 'no masks'}; it has: {subjects}"
 
 
 def _written(order: Order, verdict: Verdict, *, table: PaperTable) -> Verdict:
-    order.result.parent.mkdir(parents=True, exist_ok=True)
+    _make(order.result.parent)
     text = json.dumps({**verdict.to_json(), "source": table.source, "trainings": [str(order.run_dir(seed).root) for seed in range(order.num_seeds)]}, indent=1)
     write_atomically(order.result, text.encode() + b"\n")
     return verdict

@@ -45,8 +45,9 @@ rows:
   near: {ROW}, paper: 50.0}}
   far: {ROW}, paper: -40.0}}
   unknown: {ROW}, paper: null}}
+  absent: {ROW}, paper: 50.0, encoder: trained decoder}}
   silent: {ROW}, paper: 50.0, unjudged: the paper does not say how}}
-  retrieval: {ROW.replace("kind: kmeans", "kind: exact").replace("maskcontrast-kmeans", "maskcontrast-retrieval-21/clean")}, paper: 50.0, fitted_on: memory}}
+  retrieval: {ROW.replace("kind: kmeans", "kind: exact").replace("maskcontrast-kmeans", "maskcontrast-retrieval-21/clean").replace("predicted", "proposals")}, paper: 50.0, fitted_on: memory}}
 """
 
 
@@ -100,6 +101,12 @@ def test_another_row_of_the_same_training_trains_and_judges_nothing_and_differs(
     assert "verdict differs: " in printed and "one training, whose spread is not known" in printed
     assert "paper   -40.0 mIoU (a test; nowhere)" in printed and "differs another clustering" in printed
     assert {path: path.stat().st_mtime_ns for path in checkpoints.rglob("*")} == before and not judged
+
+
+def test_a_line_that_the_evaluation_says_nothing_about_cannot_be_judged(world: Path) -> None:
+    printed = reproduce(world, "absent")
+    assert "verdict cannot be judged: the evaluation has no row of maskcontrast-kmeans for trained decoder under predicted; it has: " in printed
+    assert json.loads((world / "out" / "results" / "absent.json").read_text())["values"] == []
 
 
 def test_an_evaluation_that_is_half_a_file_is_made_again(world: Path, judged: list[dict[str, Any]]) -> None:
