@@ -107,8 +107,8 @@ def make_order(
     if find_place().num_ranks > 1:
         training = table.trainings[row.training]
         raise ConfigError(
-            f"mcdist reproduce is one process; train on several devices with: torchrun -m mcdist train {training.path} run.dir=DIR data.train=SHARDS, the folders "
-            f"that mcdist reproduce {name} --plan names, then give the same mcdist reproduce again"
+            f"mcdist reproduce is one process; train on several devices with torchrun -m mcdist train {training.path} run.dir=DIR data.train=SHARDS, with the "
+            f"folders that mcdist reproduce {name} --plan names, then give the same mcdist reproduce again"
         )
     if num_seeds < 1:
         raise ConfigError(f"--seeds must be at least 1, got {num_seeds}")

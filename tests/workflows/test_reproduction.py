@@ -26,6 +26,7 @@ run: {device: cpu, num_threads: 1}
 """
 
 ROW = "{line: a line, training: tiny, kind: kmeans, protocol: maskcontrast-kmeans, masks: predicted, from: nowhere"
+RETRIEVAL = ROW.replace("kind: kmeans", "kind: exact").replace("maskcontrast-kmeans", "maskcontrast-retrieval-21/clean").replace("predicted", "proposals")
 TABLE = f"""
 source: a test
 costs: {{train_gflop: 1.0, evaluate_gflop: 2.0, measured_gflops: 100.0}}
@@ -47,7 +48,7 @@ rows:
   unknown: {ROW}, paper: null}}
   absent: {ROW}, paper: 50.0, encoder: trained decoder}}
   silent: {ROW}, paper: 50.0, unjudged: the paper does not say how}}
-  retrieval: {ROW.replace("kind: kmeans", "kind: exact").replace("maskcontrast-kmeans", "maskcontrast-retrieval-21/clean").replace("predicted", "proposals")}, paper: 50.0, fitted_on: memory}}
+  retrieval: {RETRIEVAL}, paper: 50.0, fitted_on: memory}}
 """
 
 
