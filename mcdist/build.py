@@ -109,6 +109,7 @@ def build_encoder(model: ModelConfig, *, num_groups: Sequence[int] = (), pretrai
         decoder=decoder,
         decoder_channels=channels,
         embedding_dim=model.embedding_dim,
+        embedding_bias=model.embedding_bias,
         embedding_from=model.embedding_from,
         num_groups=num_groups,
     )

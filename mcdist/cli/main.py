@@ -20,11 +20,13 @@ from mcdist.cli.evaluate import evaluate_command
 from mcdist.cli.export import export_command
 from mcdist.cli.export_dataset import export_dataset_command
 from mcdist.cli.group import group_command
+from mcdist.cli.import_weights import import_weights_command
 from mcdist.cli.launch import launch_command
 from mcdist.cli.profile import profile_command
 from mcdist.cli.proposals.app import proposals
 from mcdist.cli.protocols import protocols_command
 from mcdist.cli.report import report_command
+from mcdist.cli.reproduce import reproduce_command
 from mcdist.cli.search import search_command
 from mcdist.cli.segment import segment_command
 from mcdist.cli.shards.app import shards
@@ -72,6 +74,8 @@ app.command("davis")(davis_command)
 app.command("protocols")(protocols_command)
 app.command("report")(report_command)
 app.command("export")(export_command)
+app.command("import-weights")(import_weights_command)
+app.command("reproduce")(reproduce_command)
 app.command("launch")(launch_command)
 app.command("doctor")(doctor_command)
 

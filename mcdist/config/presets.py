@@ -5,6 +5,9 @@ from pathlib import Path
 from mcdist.choices import did_you_mean
 from mcdist.errors import ConfigError
 
+PAPER = "paper"
+"""The folder of the paper's own configurations, among the presets."""
+
 _HERE = Path(__file__).resolve().parent.parent
 
 
@@ -15,7 +18,7 @@ def presets_folder() -> Path:
 
 
 def find_preset(config: Path) -> Path:
-    """The file `config` names: itself where it exists, else the preset of that name (`configs/demo.yaml`, `demo.yaml` or `demo`).
+    """The file `config` names: itself where it exists, else the preset of that name (`configs/demo.yaml`, `demo.yaml` or `demo`; `paper/NAME` for the paper's).
 
     Raises:
         ConfigError: there is neither.
@@ -23,8 +26,9 @@ def find_preset(config: Path) -> Path:
     if config.exists() and not config.is_dir():
         return config
     folder = presets_folder()
-    if config.parent in (Path(), Path("configs")) and config.suffix in ("", ".yaml"):
-        preset = folder / f"{config.stem}.yaml"
+    below = {Path(): folder, Path("configs"): folder, Path("paper"): folder / PAPER, Path("configs/paper"): folder / PAPER}.get(config.parent)
+    if below is not None and config.suffix in ("", ".yaml"):
+        preset = below / f"{config.stem}.yaml"
         if preset.is_file():
             return preset
     known = sorted(path.stem for path in folder.glob("*.yaml"))

@@ -25,6 +25,7 @@ class Encoder(nn.Module):
         decoder: nn.Module,
         decoder_channels: int,
         embedding_dim: int,
+        embedding_bias: bool = False,
         embedding_from: EmbeddingFrom = "decoder",
         num_groups: Sequence[int] = (),
     ) -> None:
@@ -36,10 +37,12 @@ class Encoder(nn.Module):
         self.recompute = False
         self.takes_features = False
         """Whether `forward` is given the backbone's features, made before, in place of images."""
-        self.embedding = nn.Conv2d(decoder_channels if embedding_from == "decoder" else backbone.num_channels, embedding_dim, 1, bias=False)
+        self.embedding = nn.Conv2d(decoder_channels if embedding_from == "decoder" else backbone.num_channels, embedding_dim, 1, bias=embedding_bias)
         self.saliency = nn.Conv2d(decoder_channels, 1, 1)
         self.groups = nn.Conv2d(embedding_dim, sum(num + 1 for num in num_groups), 1) if num_groups else None
         nn.init.orthogonal_(self.embedding.weight)  # a projection that keeps the decoder's geometry, as far as its rank goes
+        if self.embedding.bias is not None:
+            nn.init.zeros_(self.embedding.bias)
 
     @property
     def heads(self) -> list[nn.Module]:

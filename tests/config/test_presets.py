@@ -14,6 +14,12 @@ def test_a_preset_is_found_by_its_name_where_there_is_no_such_file(name: str, tm
     assert find_preset(Path(name)) == presets_folder() / "demo.yaml"
 
 
+@pytest.mark.parametrize("name", ["paper/moco_supervised", "configs/paper/moco_supervised.yaml"])
+def test_the_papers_presets_are_found_in_their_folder(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_preset(Path(name)) == presets_folder() / "paper" / "moco_supervised.yaml"
+
+
 def test_a_file_of_that_name_comes_first_and_a_folder_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo").mkdir()

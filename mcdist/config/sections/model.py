@@ -39,6 +39,8 @@ class ModelConfig:
     atrous_rates: list[int] = field(default_factory=lambda: [12, 24, 36])
     dropout: float = 0.0
     embedding_dim: int = 32
+    embedding_bias: bool = False
+    """Whether the 1 x 1 convolution to the embedding has a bias, as in the checkpoints of the paper's authors; zero at the start."""
     norm: Norm = "batch"
     """batch (statistics of each rank's own images, as the paper's code) | sync (of all ranks' images) | shuffled (batch, but key images change
     ranks before the key encoder, so that an image's two views are not normalised beside the same others; MoCo) | group | frozen (running

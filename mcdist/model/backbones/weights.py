@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def load_weights(network: nn.Module, *, path: Path, what: str, convert: Convert 
             network that computes something else.
     """
     expected = network.state_dict()
-    published = _unwrapped(_read(path, what=what))
+    published = read_tensors(path, what=what)
     layout = recognise(published.keys()) or recognise(_without_prefixes(published, own=expected.keys()).keys())
     given = _without_prefixes(published, own=expected.keys()) if layout is None else _translated(layout, published, own=expected.keys())
     given = _fitted(given if convert is None else _converted(given, convert=convert, what=what), expected=expected)
@@ -88,8 +88,16 @@ def load_weights(network: nn.Module, *, path: Path, what: str, convert: Convert 
     return Loaded(layout, has_all)
 
 
+def read_tensors(path: Path, *, what: str) -> dict[str, Tensor]:
+    """The named tensors of a .safetensors file or one of torch.save, without wrappers and without what DataParallel or torch.compile put before every name.
+
+    Raises:
+        ConfigError: no such file, a file without tensors, or one that holds more than tensors and plain options, which could run code.
+    """
+    return _unwrapped(_read(path, what=what))
+
+
 def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The names without what all of them begin with because of DataParallel or torch.compile."""
     for prefix in WRAPPED * 2:
         if all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
@@ -130,9 +138,9 @@ def _check(given: dict[str, Tensor], *, expected: dict[str, Tensor], needed: set
     unexpected = sorted(name for name in given.keys() - expected.keys() if not name.startswith(UNUSED))
     problems = []
     if missing:
-        problems.append(f"lacks {len(missing)} of the network's {len(needed)} tensors ({_listed(missing)})")
+        problems.append(f"lacks {len(missing)} of the network's {len(needed)} tensors ({listed(missing)})")
     if unexpected:
-        problems.append(f"has {len(unexpected)} tensors that the network does not ({_listed(unexpected)})")
+        problems.append(f"has {len(unexpected)} tensors that the network does not ({listed(unexpected)})")
     if problems:
         raise ConfigError(f"{what} {' and '.join(problems)}; {_about_layout(names, layout=layout)}")
     wrong = [name for name in sorted(needed) if given[name].shape != expected[name].shape]
@@ -152,7 +160,8 @@ def _about_layout(names: Collection[str], *, layout: Layout | None) -> str:
     return f"its names ({min(names)}, ...) are of no known layout, the nearest is {near.name} ({near.example}): is it for another backbone?"
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """The first few, for a message."""
     return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
 
 
