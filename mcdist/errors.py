@@ -3,6 +3,7 @@
 Exit codes of `mcdist train` that are no error: 0 trained, 130 stopped by Ctrl-C, 143 by SIGTERM, and `REQUEUE`.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -89,6 +90,39 @@ class OutdatedError(McdistError):
     exit_code = 10
 
 
+_REFUSALS = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EROFS: "make the disk writable, or choose another folder",
+    errno.EIO: "check the disk",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "raise the limit of open files of the system",
+    errno.ENOMEM: "free some memory, or ask for less at a time (a smaller batch, fewer workers)",
+}
+
+
+def refusal(error: BaseException) -> MachineError | None:
+    """What the machine itself refuses (disk full, read-only or broken, too many files, no memory) in one sentence; None for other errors."""
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "not enough memory" in str(error)) or "OutOfMemory" in type(error).__name__:
+        return MachineError(f"there is not enough memory: {_REFUSALS[errno.ENOMEM]}, and give the same command again")
+    if isinstance(error, OSError) and error.errno in _REFUSALS:
+        where = f" at {error.filename}" if error.filename else ""
+        return MachineError(f"the machine refused{where}: {error.strerror}; {_REFUSALS[error.errno]}, and give the same command again")
+    return None
+
+
+@contextmanager
+def _refusals_named() -> Iterator[None]:
+    try:
+        yield
+    except McdistError:
+        raise
+    except (OSError, MemoryError, RuntimeError) as error:
+        if (told := refusal(error)) is None:
+            raise
+        raise told from error
+
+
 @contextmanager
 def in_plain_words() -> Iterator[None]:
     """The end of every program: an error a user can cause is one sentence on the error stream and its exit code, never a stack trace.
@@ -97,7 +131,8 @@ def in_plain_words() -> Iterator[None]:
         SystemExit: with the error's exit code; 130 for Ctrl-C.
     """
     try:
-        yield
+        with _refusals_named():
+            yield
     except McdistError as error:
         print(f"mcdist: {error}", file=sys.stderr, flush=True)
         if isinstance(error, RankLostError):
