@@ -103,7 +103,13 @@ _REFUSALS = {
 
 def refusal(error: BaseException) -> MachineError | None:
     """What the machine itself refuses (disk full, read-only or broken, too many files, no memory) in one sentence; None for other errors."""
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "not enough memory" in str(error)) or "OutOfMemory" in type(error).__name__:
+    told = str(error)
+    no_memory = (
+        isinstance(error, MemoryError)
+        or (isinstance(error, RuntimeError) and ("not enough memory" in told or "OutOfMemory" in type(error).__name__))
+        or (isinstance(error, ImportError) and ("failed to map segment" in told or "cannot allocate memory" in told.lower()))
+    )
+    if no_memory:
         return MachineError(f"there is not enough memory: {_REFUSALS[errno.ENOMEM]}, and give the same command again")
     if isinstance(error, OSError) and error.errno in _REFUSALS:
         where = f" at {error.filename}" if error.filename else ""
@@ -117,7 +123,7 @@ def _refusals_named() -> Iterator[None]:
         yield
     except McdistError:
         raise
-    except (OSError, MemoryError, RuntimeError) as error:
+    except (OSError, MemoryError, RuntimeError, ImportError) as error:
         if (told := refusal(error)) is None:
             raise
         raise told from error

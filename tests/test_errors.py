@@ -94,6 +94,7 @@ def test_a_lower_error_is_said_in_words(error: Exception, words: str) -> None:
         (OSError(errno.ENOSPC, "No space left on device", "out/a.png"), "the machine refused at out/a.png: No space left on device; free some space"),
         (OSError(errno.EROFS, "Read-only file system"), "the machine refused: Read-only file system; make the disk writable"),
         (MemoryError(), "there is not enough memory: free some memory"),
+        (ImportError("a.so: failed to map segment from shared object"), "there is not enough memory: free some memory"),
         (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes"), "there is not enough memory: free some memory"),
     ],
 )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
+from mcdist.run_dir import name_of
 from tests.chaos.faults import Fault, Struck, Undisturbed
 from tests.chaos.scenarios import NUM_STEPS, Inputs, Scenario
 from tests.chaos.warm_server import Warm
@@ -81,9 +82,9 @@ def measure(scenario: Scenario, *, inputs: Inputs, folder: Path, warm: Warm) -> 
             raise RuntimeError(f"{scenario.name} fails when it is left alone: {ended.codes}\n{(folder / f'{place}.log').read_text()[-2000:]}")
         seconds.append(ended.seconds)
         found.append(digests(own))
-    same = {name: digest for name, digest in found[0].items() if found[1].get(name) == digest}
+    same = {name: digest for name, digest in found[0].items() if found[1].get(name) == digest and not _depends_on_stops(name) and not _is_housekeeping(name)}
     for pattern in scenario.proves:
-        names = [name for name in found[0] if fnmatch(name, pattern)]
+        names = [name for name in found[0] if fnmatch(name, pattern) and not _depends_on_stops(name)]
         if not names or not set(names) <= same.keys():
             raise RuntimeError(f"{scenario.name} proves nothing: of {pattern}, these differ between two undisturbed runs: {sorted(set(names) - same.keys())}")
     shutil.rmtree(folder)
@@ -152,12 +153,21 @@ def _differs(reference: Reference, folder: Path) -> list[str]:
     return [name for name, digest in reference.files.items() if found.get(name) != digest]
 
 
+def _depends_on_stops(name: str) -> bool:
+    """A training that is stopped keeps a checkpoint of that step, and `best` is the best of those that were kept; the last one is the result."""
+    return name.startswith("out/checkpoints/") and name_of(NUM_STEPS) not in name
+
+
 _HOUSEKEEPING = ("*/attempts/*", "*/log.txt", "*/stacks/*", "*/environment.json", "*.lock", "*/bad_samples.jsonl")
 
 
 def _is_litter(name: str) -> bool:
     """Unfinished files: their names begin with a dot."""
-    return any(part.startswith(".") for part in Path(name).parts) and not any(fnmatch(name, pattern) for pattern in _HOUSEKEEPING)
+    return any(part.startswith(".") for part in Path(name).parts) and not _is_housekeeping(name)
+
+
+def _is_housekeeping(name: str) -> bool:
+    return any(fnmatch(name, pattern) for pattern in _HOUSEKEEPING)
 
 
 def _steps_problem(metrics: Path, *, left_out: int = 0) -> str:

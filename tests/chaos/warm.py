@@ -5,6 +5,7 @@ together, as the ranks of one run are. The answer {"pids": [...]} comes at once,
 """
 
 import atexit
+import faulthandler
 import gc
 import json
 import os
@@ -48,6 +49,7 @@ def _start(command: dict[str, Any]) -> int:
     os.environ.update(command["env"])
     if limit := command.get("memory_mib"):
         _limit_memory(limit)
+    faulthandler.dump_traceback_later(90.0)  # where a process that hangs stood
     sys.argv = ["mcdist", *command["argv"]]
     if poison := command.get("poison"):
         from tests.chaos.poison import apply
