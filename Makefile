@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --jaxtyping-packages=mcdist,beartype.beartype
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-slurm chaos chaos-ci lint format types imports docs coverage clean
+.PHONY: help demo test test-slow test-slurm chaos chaos-ci fuzz lint format types imports docs coverage clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ chaos: $(VENV)/.test-installed ## 500 faults at random: processes killed, disks 
 
 chaos-ci: $(VENV)/.test-installed ## the same with 40 faults
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos --faults 40 --small --seed $(or $(SEED),0)
+
+fuzz: $(VENV)/.test-installed ## broken and hostile files for every reader, 60 seconds each; SEED=0
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --seconds 60 --seed $(or $(SEED),0)
 
 lint: $(VENV)/.test-installed ## style and format, as they are
 	$(BIN)/ruff check .

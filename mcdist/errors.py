@@ -22,6 +22,16 @@ def reason(error: Exception) -> str:
     return " ".join(str(error).split()) or "it has another form than expected"
 
 
+def first_line(error: BaseException | None) -> str:
+    """The first line of what a lower error says, without its full stop, for use inside a sentence of ours; its type's name where it says nothing."""
+    lines = str(error or "").strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
+"""What code raises that takes values of a file apart which have another form than it expects."""
+
+
 class McdistError(Exception):
     """An error with one clear sentence for the user; `in_plain_words` prints it without a stack trace and exits with `exit_code`."""
 
