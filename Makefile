@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --jaxtyping-packages=mcdist,beartype.beartype
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-slurm lint format types imports docs coverage clean
+.PHONY: help demo test test-slow test-slurm chaos chaos-ci fuzz lint format types imports docs coverage clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,15 @@ test-slow: $(VENV)/.test-installed ## the tests that take longer
 
 test-slurm: $(VENV)/.test-installed ## the tests on a SLURM cluster of their own, which they install (Debian, root) and end
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --jaxtyping-packages=mcdist,beartype.beartype -m slurm
+
+chaos: $(VENV)/.test-installed ## 500 faults at random: processes killed, disks full, shards damaged (docs/reliability.md); SEED=0
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos --faults 500 --seed $(or $(SEED),0)
+
+chaos-ci: $(VENV)/.test-installed ## the same with 40 faults
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos --faults 40 --small --seed $(or $(SEED),0)
+
+fuzz: $(VENV)/.test-installed ## broken and hostile files for every reader, 60 seconds each; SEED=0
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --seconds 60 --seed $(or $(SEED),0)
 
 lint: $(VENV)/.test-installed ## style and format, as they are
 	$(BIN)/ruff check .

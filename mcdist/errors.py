@@ -3,6 +3,7 @@
 Exit codes of `mcdist train` that are no error: 0 trained, 130 stopped by Ctrl-C, 143 by SIGTERM, and `REQUEUE`.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,6 +30,16 @@ def differing(there: Mapping[str, Any], wanted: Mapping[str, Any], *, names: Ite
     """
     different = [name for name in names if there.get(name) != wanted.get(name)]
     return "; ".join(f"{name} is {there.get(name)!r} there, {wanted.get(name)!r} was asked for" for name in different[:most])
+
+
+def first_line(error: BaseException | None) -> str:
+    """The first line of what a lower error says, without its full stop, for use inside a sentence of ours; its type's name where it says nothing."""
+    lines = str(error or "").strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
+"""What code raises that takes values of a file apart which have another form than it expects."""
 
 
 class McdistError(Exception):
@@ -99,6 +110,45 @@ class OutdatedError(McdistError):
     exit_code = 10
 
 
+_REFUSALS = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EROFS: "make the disk writable, or choose another folder",
+    errno.EIO: "check the disk",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "raise the limit of open files of the system",
+    errno.ENOMEM: "free some memory, or ask for less at a time (a smaller batch, fewer workers)",
+}
+
+
+def refusal(error: BaseException) -> MachineError | None:
+    """What the machine itself refuses (disk full, read-only or broken, too many files, no memory) in one sentence; None for other errors."""
+    told = str(error)
+    no_memory = (
+        isinstance(error, MemoryError)
+        or (isinstance(error, RuntimeError) and ("not enough memory" in told or "OutOfMemory" in type(error).__name__))
+        or (isinstance(error, ImportError) and ("failed to map segment" in told or "cannot allocate memory" in told.lower()))
+    )
+    if no_memory:
+        return MachineError(f"there is not enough memory: {_REFUSALS[errno.ENOMEM]}, and give the same command again")
+    if isinstance(error, OSError) and error.errno in _REFUSALS:
+        where = f" at {error.filename}" if error.filename else ""
+        return MachineError(f"the machine refused{where}: {error.strerror}; {_REFUSALS[error.errno]}, and give the same command again")
+    return None
+
+
+@contextmanager
+def _refusals_named() -> Iterator[None]:
+    try:
+        yield
+    except McdistError:
+        raise
+    except (OSError, MemoryError, RuntimeError, ImportError) as error:
+        if (told := refusal(error)) is None:
+            raise
+        raise told from error
+
+
 @contextmanager
 def in_plain_words() -> Iterator[None]:
     """The end of every program: an error a user can cause is one sentence on the error stream and its exit code, never a stack trace.
@@ -107,7 +157,8 @@ def in_plain_words() -> Iterator[None]:
         SystemExit: with the error's exit code; 130 for Ctrl-C.
     """
     try:
-        yield
+        with _refusals_named():
+            yield
     except McdistError as error:
         print(f"mcdist: {error}", file=sys.stderr, flush=True)
         if isinstance(error, RankLostError):

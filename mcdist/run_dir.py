@@ -1,6 +1,7 @@
 """RunDir: every file name of a run, in one place. One folder holds all of a run."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -211,7 +212,13 @@ def write_atomically(path: Path, content: bytes, *, folder: Path | None = None, 
                 os.fsync(file.fileno())
         beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        discard(beside)
         if isinstance(error, FileNotFoundError):
             raise MachineError(f"cannot write {path}: there is no folder {beside.parent}; make it, or choose another") from error
         raise MachineError(f"cannot write {path}: {error.strerror}; free some space or choose another folder; the earlier file is untouched") from error
+
+
+def discard(path: Path) -> None:
+    """Remove an unfinished file, if it is there. A disk that refuses this too changes nothing about the error that is being told."""
+    with suppress(OSError):
+        path.unlink()

@@ -12,9 +12,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from mcdist.errors import ConfigError
+from mcdist.errors import ConfigError, first_line
 
 _TAG = "tag:yaml.org,2002:"
+_BRACKETS = re.compile(r"[\[\]{}]")
+LENGTH_MAX = 2**20
+DEPTH_MAX = 50
 _SCALARS = frozenset(_TAG + name for name in ("str", "null", "bool", "int", "float"))
 _OTHER_IN_YAML_1_1 = re.compile(r"y|yes|n|no|on|off|[-+]?\d[\d_]*(:[0-5]?\d)+(\.\d*)?", re.IGNORECASE)
 """Text that readers of YAML 1.1 take for a boolean or a number in base 60."""
@@ -37,6 +40,7 @@ def read_yaml(text: str, *, where: str) -> Any:
     Raises:
         ConfigError: not YAML, a key that is written twice, a key that is no text, or a tag that would make another object.
     """
+    _check_extent(text, where=where)
     yaml = YAML(typ="safe", pure=True)
     try:
         node = yaml.compose(text)
@@ -46,7 +50,20 @@ def read_yaml(text: str, *, where: str) -> Any:
         problem = ", ".join(filter(None, (error.context, error.problem)))
         raise ConfigError(f"{where}:{mark.line + 1 if mark else 1} is not YAML: {problem}") from error
     except (YAMLError, RecursionError) as error:
-        raise ConfigError(f"{where}:1 is not YAML: {_first_line(error)}") from error
+        raise ConfigError(f"{where}:1 is not YAML: {first_line(error)}") from error
+
+
+def _check_extent(text: str, *, where: str) -> None:
+    """The parser's time grows with the square of the depth of brackets, so what no person writes is refused before it."""
+    if len(text) > LENGTH_MAX:
+        raise ConfigError(
+            f"{where} must have at most {LENGTH_MAX:,} characters, it has {len(text):,}; a configuration holds only what differs from the defaults"
+        )
+    depth = 0
+    for bracket in _BRACKETS.findall(text):
+        depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
+        if depth > DEPTH_MAX:
+            raise ConfigError(f"{where} must have brackets at most {DEPTH_MAX} deep, it has more; is one of them not closed?")
 
 
 def write_yaml(content: dict[str, Any]) -> str:
@@ -126,7 +143,7 @@ class _Reader:
         try:
             return self._yaml.constructor.construct_object(node)
         except (YAMLError, ValueError, KeyError) as error:
-            raise ConfigError(f"{self._place(node)}: {node.value[:60]!r} is not a value that YAML allows here ({_first_line(error)})") from error
+            raise ConfigError(f"{self._place(node)}: {node.value[:60]!r} is not a value that YAML allows here ({first_line(error)})") from error
 
     def _wrong_tag(self, node: Node) -> ConfigError:
         return ConfigError(f"{self._place(node)}: the tag {node.tag} is not allowed; write text, numbers, true, false, lists and mappings without tags")
@@ -146,7 +163,3 @@ def _represent_number(representer: Any, number: float) -> Any:
     if "e" in text and "." not in text:
         text = text.replace("e", ".0e")
     return representer.represent_scalar(_TAG + "float", {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}.get(text, text))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

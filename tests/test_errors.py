@@ -1,5 +1,6 @@
 """Errors: one family, an exit code each, and the built-in kin callers expect."""
 
+import errno
 import inspect
 import re
 import subprocess
@@ -92,3 +93,26 @@ def test_settings_that_differ_are_named_with_both_values() -> None:
 )
 def test_a_lower_error_is_said_in_words(error: Exception, words: str) -> None:
     assert reason(error) == words
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "out/a.png"), "the machine refused at out/a.png: No space left on device; free some space"),
+        (OSError(errno.EROFS, "Read-only file system"), "the machine refused: Read-only file system; make the disk writable"),
+        (MemoryError(), "there is not enough memory: free some memory"),
+        (ImportError("a.so: failed to map segment from shared object"), "there is not enough memory: free some memory"),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes"), "there is not enough memory: free some memory"),
+    ],
+)
+def test_what_the_machine_refuses_is_a_sentence_wherever_it_comes_from(error: Exception, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left, in_plain_words():
+        raise error
+    assert left.value.code == 7
+    assert capsys.readouterr().err.startswith(f"mcdist: {told}")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOENT, "No such file or directory"), RuntimeError("shapes differ")])
+def test_other_errors_of_the_system_and_of_torch_stay_stack_traces(error: Exception) -> None:
+    with pytest.raises(type(error)), in_plain_words():
+        raise error

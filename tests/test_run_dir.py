@@ -1,5 +1,6 @@
 """RunDir: names only, made on demand; a file is whole or as it was."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -57,3 +58,13 @@ def test_a_write_that_fails_leaves_the_earlier_file_and_no_half_one(tmp_path, mo
     monkeypatch.undo()
     assert path.read_bytes() == b"earlier"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_disk_that_also_refuses_to_remove_the_unfinished_file_is_told_as_the_first_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, *given: object) -> Path:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(MachineError, match="cannot write .*map.png: Read-only file system"):
+        write_atomically(tmp_path / "map.png", b"1")

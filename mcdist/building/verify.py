@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mcdist.building.pictures.photo import first_line
 from mcdist.building.writers.webdataset import sha256_of
 from mcdist.data.readers.ffcv import FfcvReader
 from mcdist.data.readers.open import open_shards
@@ -16,7 +15,7 @@ from mcdist.data.shards.check import check_raw
 from mcdist.data.shards.index import ShardIndex
 from mcdist.data.shards.manifest import ShardEntry
 from mcdist.data.shards.sample import INFO_MEMBER, SEGMENTS_MEMBER, decode_sample
-from mcdist.errors import ShardError
+from mcdist.errors import ShardError, first_line
 
 
 @dataclass(frozen=True, slots=True)

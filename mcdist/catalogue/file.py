@@ -17,7 +17,7 @@ from mcdist.catalogue.clusters import Clusters
 from mcdist.catalogue.facts import CatalogueFacts
 from mcdist.catalogue.objects import CataloguedObjects
 from mcdist.disk.tensor_file import write_tensors
-from mcdist.errors import DataError, MachineError
+from mcdist.errors import DAMAGE, DataError, MachineError
 from mcdist.run_dir import RunDir, write_atomically
 
 FORMAT = "mcdist catalogue 1"
@@ -27,7 +27,7 @@ Parts = tuple[CatalogueFacts, Clusters, CataloguedObjects, tuple[str, ...], nump
 """Facts, clusters, objects, keys of photos, heights and widths of photos."""
 
 _DTYPES = {"photo": "int64", "number": "int32", "area_px": "int64", "box": "float64", "vector": "float32", "cluster": "int32", "confidence": "float32"}
-_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError, SafetensorError)
+_DAMAGE = (*DAMAGE, SafetensorError)
 
 
 def write_catalogue(

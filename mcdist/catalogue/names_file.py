@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mcdist.catalogue.names import Names, Naming, Split, Step, clean_name
-from mcdist.errors import ConfigError, DataError, MachineError, OutdatedError
+from mcdist.errors import DAMAGE, ConfigError, DataError, MachineError, OutdatedError
 from mcdist.run_dir import write_atomically
 
 FORMAT = "mcdist names 1"
@@ -18,7 +18,6 @@ FORMAT = "mcdist names 1"
 BYTES_MAX = 64 * 2**20
 """A larger file is not read: it holds no names."""
 
-_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
 _KEYS = {"format", "catalogue", "revision", "names", "merged", "splits", "rejected", "undo", "redo"}
 
 
@@ -52,7 +51,7 @@ class NamesFile:
             return _parse(found, nothing=self.nothing, num_dims=self.num_dims)
         except DataError:
             raise
-        except (*_DAMAGE, ConfigError) as error:
+        except (*DAMAGE, ConfigError) as error:
             why = str(error).split("\n")[0][:200] or type(error).__name__
             raise DataError(f"{self.path} is damaged ({why}); repair it, or move it away to start with no names") from error
 
@@ -163,7 +162,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _parse(found: Mapping[str, Any], *, nothing: Names, num_dims: int) -> Names:
-    """The names in JSON values; raises one of _DAMAGE or ConfigError where they are no possible names."""
+    """The names in JSON values; raises one of DAMAGE or ConfigError where they are no possible names."""
     if unknown := found.keys() - _KEYS:
         raise ValueError(f"unknown key {sorted(unknown)[0]!r}")
     now = Naming(

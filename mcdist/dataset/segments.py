@@ -16,8 +16,7 @@ from jaxtyping import Bool, Float32
 from mcdist.building.source import hostile
 from mcdist.data.pictures.coco_runs import check_runs, mask_of_runs, runs_of
 from mcdist.data.pictures.header import MAX_PIXELS
-from mcdist.data.shards.manifest import DAMAGE
-from mcdist.errors import DataError
+from mcdist.errors import DAMAGE, DataError
 
 FORMAT = "mcdist segments 1"
 FOLDER = "segments"

@@ -69,7 +69,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         meta = json.loads((path / META_NAME).read_text())
         content = (path / STATE_NAME).read_bytes()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"expected a checkpoint at {path} ({STATE_NAME} and {META_NAME}), could not read it: {error}") from error
     if not isinstance(meta, dict) or meta.get("schema_version") != SCHEMA_VERSION:
         version = meta.get("schema_version") if isinstance(meta, dict) else None

@@ -9,7 +9,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from mcdist.errors import MachineError, MissingExtraError
+from mcdist.errors import MachineError, MissingExtraError, first_line
 
 SERVED = Path(__file__).with_name("served.py")
 
@@ -33,7 +33,7 @@ def write_pyfunc(path: Path, *, encoder: Path) -> None:
             mlflow.pyfunc.save_model(path, python_model=str(SERVED), artifacts={"encoder": str(encoder)}, signature=signature, pip_requirements=requirements)
         _forget_paths(path / "MLmodel")
     except (OSError, mlflow.exceptions.MlflowException) as error:
-        raise MachineError(f"MLflow cannot write {path}: {str(error).splitlines()[0]}; free some space, or export without --mlflow") from error
+        raise MachineError(f"MLflow cannot write {path}: {first_line(error)}; free some space, or export without --mlflow") from error
 
 
 def _forget_paths(manifest: Path) -> None:
@@ -63,7 +63,7 @@ def register_pyfunc(path: Path, *, name: str, uri: str) -> str:
             made = mlflow.register_model(path.resolve().as_uri(), name)
     except (OSError, mlflow.exceptions.MlflowException) as error:
         raise MachineError(
-            f"MLflow at {uri} does not register {name!r}: {str(error).splitlines()[0]}; the model is in {path}, register it elsewhere with mlflow"
+            f"MLflow at {uri} does not register {name!r}: {first_line(error)}; the model is in {path}, register it elsewhere with mlflow"
         ) from error
     return f"models:/{made.name}/{made.version}"
 

@@ -12,11 +12,10 @@ from typing import Any, TypeVar
 
 import numpy
 
-from mcdist.errors import ConfigError, DataError, MachineError, reason
+from mcdist.errors import DAMAGE, ConfigError, DataError, MachineError, reason
 from mcdist.groups.record import GraphFacts, Grouping, Groups, GroupSet, Source
 from mcdist.groups.settings import GroupSettings
 from mcdist.groups.stability import Choice, StabilityRow
-from mcdist.store.plan import DAMAGE
 
 MANIFEST_NAME = "groups.json"
 SCHEMA_VERSION = 2

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mcdist.errors import ConfigError, DataError
+from mcdist.errors import DAMAGE, ConfigError, DataError
 from mcdist.planning.costs import Costs
 from mcdist.planning.plan import TrainingPlan
 from mcdist.run_dir import write_atomically
@@ -16,8 +16,6 @@ RECORD_NAME = "discover.json"
 TRIAL_NAME = "trial"
 """Where stages are tried out before there is a record; what a kill left of it is no reason to refuse the folder."""
 FORMAT = "mcdist discover 1"
-
-_DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +62,7 @@ def read_record(folder: Path) -> Record | None:
         return None
     try:
         return _record(json.loads(path.read_bytes()))
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DataError(f"{path} is damaged ({error}); choose another --out, or remove the file and what is beside it") from error
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 
 from mcdist.distributed import World
-from mcdist.errors import ConfigError, MachineError
+from mcdist.errors import ConfigError, MachineError, first_line
 from mcdist.machine.environment import num_cores
 from mcdist.ranks.place import Place, find_place
 from mcdist.ranks.rendezvous import meet
@@ -45,7 +45,7 @@ def join_world(*, device: str, timeout_s: int, collective_timeout_s: int = 600, 
         leave_world()
         raise MachineError(
             f"rank {place.rank} met the other {place.num_ranks - 1} ranks at {place.address}:{place.port}, but {backend} could not connect them within "
-            f"{timeout_s} s ({str(error).splitlines()[0]}); where nodes have several networks, name one: run.network_interface=NAME (here: {_interfaces()})"
+            f"{timeout_s} s ({first_line(error)}); where nodes have several networks, name one: run.network_interface=NAME (here: {_interfaces()})"
         ) from error
     return world
 

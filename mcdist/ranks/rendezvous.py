@@ -14,7 +14,7 @@ from datetime import timedelta
 
 import torch.distributed as dist
 
-from mcdist.errors import ConfigError, MachineError
+from mcdist.errors import ConfigError, MachineError, first_line
 from mcdist.ranks.place import Place
 
 RESOLVE_WITHIN_S = 10.0
@@ -86,7 +86,7 @@ def _connect(place: Place, *, until_s: float, timeout_s: int) -> dist.TCPStore:
     try:
         return dist.TCPStore(place.address, place.port, is_master=False, wait_for_workers=False, timeout=timeout)
     except dist.DistError as error:
-        raise MachineError(f"{_nobody(place, timeout_s=timeout_s)} ({str(error).splitlines()[0]})") from error
+        raise MachineError(f"{_nobody(place, timeout_s=timeout_s)} ({first_line(error)})") from error
 
 
 def _listen(place: Place) -> socket.socket:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy
 
-from mcdist.errors import DataError
+from mcdist.errors import DAMAGE, DataError
 from mcdist.run_dir import write_atomically
 from mcdist.store.names import MANIFEST_NAME, check_name
-from mcdist.store.plan import DAMAGE, StorePlan, damaged, parse_plan, plan_json, read_json
+from mcdist.store.plan import StorePlan, damaged, parse_plan, plan_json, read_json
 
 Columns = dict[str, dict[str, tuple[str, tuple[int, ...]]]]
 """Table -> column -> (dtype as numpy names it, shape of one row)."""

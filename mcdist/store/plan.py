@@ -6,14 +6,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mcdist.errors import DataError, reason
+from mcdist.errors import DAMAGE, DataError, reason
 from mcdist.run_dir import write_atomically
 from mcdist.store.names import PLAN_NAME, check_name
 
 SCHEMA_VERSION = 1
 
-DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
-"""What reading JSON of another form than expected raises."""
 
 Facts = dict[str, Any]
 

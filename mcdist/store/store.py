@@ -1,16 +1,18 @@
 """FeatureStore: what an encoder says about a data set, read from disk as it is asked for. Nothing here loads a whole store."""
 
+import math
 from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy
 from jaxtyping import Int, Shaped
 
-from mcdist.errors import DataError
+from mcdist.errors import DAMAGE, DataError
 from mcdist.store.manifest import read_manifest
 from mcdist.store.names import array_name, chunk_name
-from mcdist.store.plan import DAMAGE, damaged
+from mcdist.store.plan import damaged
 
 
 class Column:
@@ -34,7 +36,7 @@ class Column:
         path = self.folder / chunk_name(place) / self.file_name
         try:
             values = numpy.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, *DAMAGE) as error:
+        except (OSError, EOFError, SyntaxError, TokenError, *DAMAGE) as error:  # an array's header is a line of Python, which numpy parses as a literal
             raise damaged(str(path), error) from error
         if values.dtype != self.dtype or values.shape != (self.rows[place], *self.row_shape):
             expected = f"{self.dtype} {(self.rows[place], *self.row_shape)}"
@@ -47,11 +49,27 @@ class Column:
             yield self.chunk(place)
 
     def read(self) -> Shaped[numpy.ndarray, "rows *row"]:
-        """The whole column in memory."""
+        """The whole column in memory.
+
+        Raises:
+            DataError: a file is missing, or is not the array that the manifest lists.
+        """
+        self._check_size()
         whole = numpy.empty((len(self), *self.row_shape), dtype=self.dtype)
         for end, values in zip(self._ends, self.chunks(), strict=True):
             whole[end - len(values) : end] = values
         return whole
+
+    def _check_size(self) -> None:
+        """Before memory is asked for: a damaged manifest may list any number of rows."""
+        paths = [self.folder / chunk_name(place) / self.file_name for place in range(len(self.rows))]
+        try:
+            on_disk = sum(path.stat().st_size for path in paths)
+        except OSError as error:
+            raise damaged(str(error.filename), error) from error
+        listed = (self._ends or [0])[-1] * self.dtype.itemsize * math.prod(self.row_shape)
+        if listed > on_disk:
+            raise damaged(str(self.folder), ValueError(f"the manifest lists {listed:,} bytes of {self.file_name}, the files have {on_disk:,}"))
 
     def take(self, rows: Int[numpy.ndarray, " N"]) -> Shaped[numpy.ndarray, "N *row"]:
         """Some rows, in the order asked for; each chunk that holds one of them is opened once."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy
 
-from mcdist.errors import ConfigError, DataError, MachineError
+from mcdist.errors import DAMAGE, ConfigError, DataError, MachineError
 from mcdist.store.manifest import Columns, Manifest, read_manifest, write_manifest
 from mcdist.store.names import array_name, chunk_name
-from mcdist.store.plan import DAMAGE, StorePlan, damaged, differences, read_plan, write_plan
+from mcdist.store.plan import StorePlan, damaged, differences, read_plan, write_plan
 from mcdist.store.store import FeatureStore
 
 Tables = Mapping[str, Mapping[str, numpy.ndarray]]

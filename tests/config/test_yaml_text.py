@@ -46,7 +46,7 @@ def test_a_merged_mapping_may_be_used_twice():
         ("a:\n  <<: 3\n", "x:2: `<<` must merge a mapping or a list of mappings, got 3"),
         ("a: !!int one\n", "x:1: 'one' is not a value that YAML allows here"),
         ("a: \0\n", "x:1 is not YAML"),
-        ("[" * 500, "x:1 is not YAML"),
+        ("[" * 500, "x must have brackets at most 50 deep"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(text, message):

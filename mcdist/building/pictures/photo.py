@@ -67,11 +67,6 @@ def shrunk_size(width: int, *, height: int, short_side_px: int) -> tuple[int, in
     return max(1, round(width * short_side_px / short)), max(1, round(height * short_side_px / short))
 
 
-def first_line(error: BaseException | None) -> str:
-    """The first line of an error's text, for use inside a sentence of ours."""
-    return (str(error).strip() or repr(error)).split("\n")[0].rstrip(".")
-
-
 def _shrunk(pixels: UInt8[numpy.ndarray, "H W 3"], *, short_side_px: int) -> UInt8[numpy.ndarray, "h w 3"]:
     size = shrunk_size(pixels.shape[1], height=pixels.shape[0], short_side_px=short_side_px)
     return numpy.array(Image.fromarray(numpy.ascontiguousarray(pixels)).resize(size, Image.Resampling.BOX))

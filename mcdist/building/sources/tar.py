@@ -4,14 +4,13 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from mcdist.building.pictures.photo import first_line
 from mcdist.building.pictures.place import Place, TarMember
 from mcdist.building.pictures.treatment import Treatment
 from mcdist.building.source import Item, hostile, problem_item, safe_keys
 from mcdist.building.sources.files import FileSource, file_item
 from mcdist.building.sources.folder import twice_problem
 from mcdist.data.pictures.folder import check_folder, is_picture, named_twice, stem_of
-from mcdist.errors import DataError
+from mcdist.errors import DataError, first_line
 
 BLOCK_BYTES = 512
 

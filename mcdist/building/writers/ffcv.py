@@ -20,6 +20,7 @@ from mcdist.data.shards.beton import ALLOCATION, BYTES, FIELD, HEADER, INT, JSON
 from mcdist.data.shards.beton_fields import ABSENT, JSON_FIELDS, LABEL_MEMBER, PHOTO_FIELD, TERMINATOR
 from mcdist.data.shards.manifest import ShardEntry
 from mcdist.errors import DataError
+from mcdist.run_dir import discard
 
 MAX_PAGE_BYTES = 2**31
 
@@ -62,7 +63,7 @@ def write_beton(path: Path, *, samples: Iterable[Packed]) -> ShardEntry | None:
         entry = ShardEntry(name=path.name, num_samples=len(spool.samples), num_bytes=beside.stat().st_size, sha256=sha256_of(beside))
         beside.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        discard(beside)
     return entry
 
 

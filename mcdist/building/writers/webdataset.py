@@ -11,7 +11,7 @@ from webdataset import TarWriter
 from mcdist.building.source import Photo
 from mcdist.data.shards.index import SampleEntry, encode_index, index_name
 from mcdist.data.shards.manifest import ShardEntry
-from mcdist.run_dir import write_atomically
+from mcdist.run_dir import discard, write_atomically
 
 FILE_MODE = 0o644
 
@@ -37,7 +37,7 @@ def write_shard(path: Path, *, photos: Iterable[Photo]) -> ShardEntry | None:
         )
         beside.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        discard(beside)
     write_atomically(path.with_name(index_name(path.name)), index)
     return entry
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mcdist.errors import ConfigError, MachineError, McdistError
+from mcdist.run_dir import discard
 
 ROOM_TIMEOUT_S = 600.0
 _PAUSE_S = 0.05
@@ -163,7 +164,7 @@ class ShardCache:
             os.fsync(descriptor)
             beside.rename(self._path(wanted))
         except BaseException:
-            beside.unlink(missing_ok=True)
+            discard(beside)
             raise
         return descriptor
 

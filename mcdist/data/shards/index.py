@@ -4,6 +4,7 @@ Columns, not rows: a few arrays a shard, so that an open index costs a few dozen
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,8 @@ from typing import Any
 import numpy
 from jaxtyping import Int64
 
-from mcdist.data.shards.manifest import DAMAGE, SCHEMA_VERSION, ShardEntry
-from mcdist.errors import ShardError
+from mcdist.data.shards.manifest import SCHEMA_VERSION, ShardEntry
+from mcdist.errors import DAMAGE, ShardError
 
 INDEX_SUFFIX = ".index.json"
 
@@ -81,7 +82,7 @@ def parse_index(content: bytes, *, shard: ShardEntry, where: str) -> ShardIndex:
             raise ValueError(f"it lists {len(fields['keys'])} samples of {fields['shard']}, the manifest {shard.num_samples} of {shard.name}")
         keys = tuple(_key(key) for key in fields["keys"])
         if len(set(keys)) != len(keys):
-            raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)} comes twice")
+            raise ValueError(f"the key {Counter(keys).most_common(1)[0][0]} comes twice")
         extents = {str(name): _column(column, num_samples=len(keys), num_bytes=shard.num_bytes) for name, column in fields["members"].items()}
     except DAMAGE as error:
         raise ShardError(f"{where} is no index of its shard ({error}); build the shards again with --overwrite, or copy the folder again") from error

@@ -9,15 +9,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mcdist.errors import ShardError, reason
+from mcdist.errors import DAMAGE, ShardError, reason
 from mcdist.run_dir import write_atomically
 
 SCHEMA_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 FORMATS = ("webdataset", "ffcv")
-
-DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
-"""What reading JSON of another form than expected raises: manifests come from elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)

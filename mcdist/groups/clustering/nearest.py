@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy
 from jaxtyping import Float, Int
 
-from mcdist.errors import MachineError
+from mcdist.errors import MachineError, first_line
 from mcdist.groups.clustering.faiss_library import faiss_threads, load_faiss
 
 
@@ -23,7 +23,7 @@ class NearestRows:
         try:
             self._faiss.write_index(self._index, str(path))
         except RuntimeError as error:
-            raise MachineError(f"cannot write {path}: {str(error).splitlines()[0]}; free some space or choose another folder") from error
+            raise MachineError(f"cannot write {path}: {first_line(error)}; free some space or choose another folder") from error
 
     def search(self, queries: Float[numpy.ndarray, "Q D"], *, num: int) -> tuple[Int[numpy.ndarray, "Q num"], Float[numpy.ndarray, "Q num"]]:
         """(rows, cosines) of the nearest vectors of each query, nearest first; fewer than `num` where there are fewer vectors."""

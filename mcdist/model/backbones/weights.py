@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from mcdist.errors import ConfigError
+from mcdist.errors import ConfigError, first_line
 from mcdist.model.backbones.layouts import Layout, nearest, recognise
 
 Convert = Callable[[dict[str, Tensor]], dict[str, Tensor]]
@@ -172,7 +172,7 @@ def _read(path: Path, *, what: str) -> dict[str, Tensor]:
         with torch.serialization.safe_globals(HARMLESS):
             content = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, ValueError, EOFError, OSError, KeyError) as error:
-        raise ConfigError(f"{what} is no weights file that can be read without running its code: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"{what} is no weights file that can be read without running its code: {first_line(error)}") from error
     except Exception as error:  # torch.load raises pickle.UnpicklingError, which would be this file's only use of pickle
         raise ConfigError(
             f"{what} is refused: it holds more than tensors ({_refused_in(str(error))}), which could run code; if you trust it, load it elsewhere and save "

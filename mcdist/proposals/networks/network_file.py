@@ -14,7 +14,7 @@ import numpy
 import torch
 from jaxtyping import Float
 
-from mcdist.errors import ConfigError, MachineError, MissingExtraError
+from mcdist.errors import ConfigError, MachineError, MissingExtraError, first_line
 
 Array = numpy.ndarray
 SUFFIXES = (".onnx", ".pt", ".pth", ".ts", ".torchscript")
@@ -60,7 +60,7 @@ def _open_onnx(path: Path, *, device: str) -> NetworkFile:
     try:
         session = onnxruntime.InferenceSession(str(path), sess_options=options, providers=[provider])
     except Exception as error:  # onnxruntime's errors have no common base but Exception
-        raise ConfigError(f"{path} is no ONNX network that onnxruntime can load: {_first_line(error)}") from error
+        raise ConfigError(f"{path} is no ONNX network that onnxruntime can load: {first_line(error)}") from error
     wanted = session.get_inputs()
     if len(wanted) != 1:
         raise ConfigError(f"{path} has {len(wanted)} inputs ({', '.join(one.name for one in wanted)}), expected one: a batch of images [N, 3, H, W]")
@@ -78,7 +78,7 @@ def _open_onnx(path: Path, *, device: str) -> NetworkFile:
         try:
             return dict(zip(outputs, session.run(outputs, {name: images.astype(dtype)}), strict=True))
         except Exception as error:
-            raise ConfigError(f"{path} does not take images of shape {list(images.shape)}: {_first_line(error)}") from error
+            raise ConfigError(f"{path} does not take images of shape {list(images.shape)}: {first_line(error)}") from error
 
     return NetworkFile(path, run, height=height, width=width, batch=batch)
 
@@ -89,7 +89,7 @@ def _open_torchscript(path: Path, *, device: str) -> NetworkFile:
             warnings.simplefilter("ignore", FutureWarning)  # torch would rather have another format; the networks there are come in this one
             network = torch.jit.load(str(path), map_location="cpu").eval().to(device)
     except (RuntimeError, ValueError, OSError) as error:
-        raise ConfigError(f"{path} is no TorchScript network: {_first_line(error)}; write it with torch.jit.trace(...).save, or export ONNX") from error
+        raise ConfigError(f"{path} is no TorchScript network: {first_line(error)}; write it with torch.jit.trace(...).save, or export ONNX") from error
 
     @torch.inference_mode()
     def run(images: Array) -> dict[str, Array]:
@@ -105,10 +105,6 @@ def _open_torchscript(path: Path, *, device: str) -> NetworkFile:
 
 def _fixed(side: object) -> int | None:
     return side if isinstance(side, int) else None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _last_line(error: Exception) -> str:
