@@ -8,23 +8,24 @@ name, none, which counts as background. `as many clusters`: as many clusters as 
 chooses, named from the largest down. Each run is a training seed; each is clustered with several seeds of K-means.
 
 **Photos labelled by hand.** `benchmarks/naming/probe.py`: logistic regression from the frozen backbone's features, on n random training photos with all their
-ground truth. The values are of several draws of the photos; the first run's backbone serves, which is frozen and the same in all of them.
+ground truth. The values are of several draws of the photos. All runs share the
+backbone, which is frozen, so its features are made once, by the first run.
 
 Both are mIoU over the same val photos, of which neither has seen one. Labels are used by the scripted person and by the probe; no label reaches a run.
 """
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy
 import torch
 import typer
-from jaxtyping import Float, Int
 
 from benchmarks.harness.measurement import measurement, run
+from benchmarks.naming.objects import Objects, encoders_of, objects_of
 from benchmarks.naming.probe import fitted_probe, labelled_maps, miou_of_probes
 from benchmarks.naming.score import miou
 from mcdist.catalogue.classes import Classes
@@ -34,34 +35,13 @@ from mcdist.catalogue.names import Names
 from mcdist.config.classes import find_classes
 from mcdist.config.file import load_run_config
 from mcdist.errors import ConfigError
-from mcdist.evaluate.metrics.labels import LabelMap, label_map
-from mcdist.evaluate.table_names import BACKGROUND, HISTOGRAM, PHOTO, vectors_of
+from mcdist.evaluate.metrics.labels import label_map
 from mcdist.passes.extraction import embed_run
-from mcdist.records.names import PREDICTED, TRAINED, UNIT_MEAN
 from mcdist.run_dir import RunDir, write_atomically
-from mcdist.store.names import PHOTOS
 from mcdist.store.store import FeatureStore
 
 NUM_NAMES = (5, 10, 20, 50, 100)
 AS_MANY, LARGEST, BY_HAND = "names, as many clusters", "names, the largest of the default clusters", "photos labelled by hand, linear probe"
-
-
-@dataclass(frozen=True, slots=True)
-class Objects:
-    """Objects found in some photos: their vectors, the pixels of each class in them, and the pixels of each class outside of all."""
-
-    vectors: Float[numpy.ndarray, "O D"]
-    photo_of: Int[numpy.ndarray, " O"]
-    histograms: Int[numpy.ndarray, "O C"]
-    outside: Int[numpy.ndarray, " C"]
-
-
-def objects_in(store: FeatureStore, *, labels: LabelMap) -> Objects:
-    """The predicted objects of a store with ground truth."""
-    histograms = store.column(PREDICTED, HISTOGRAM).read().astype(numpy.int64) @ labels.of_ids
-    outside = store.column(PHOTOS, f"{BACKGROUND}/{PREDICTED}").read().astype(numpy.int64).sum(axis=0) @ labels.of_ids
-    vectors, photo_of = (store.column(PREDICTED, name).read() for name in (vectors_of(UNIT_MEAN, TRAINED), PHOTO))
-    return Objects(vectors=vectors, photo_of=photo_of, histograms=histograms, outside=outside)
 
 
 def named_by_majority(clusters: Clusters, *, train: Objects, num_names: int, names: Sequence[str]) -> Classes:
@@ -113,7 +93,6 @@ def main(
     title: Annotated[str, typer.Option(help="What the data set is called.")] = "",
     classes: Annotated[str, typer.Option(help="evaluate.classes, where the runs do not say: {background: [0], cat: [8]}")] = "",
     limit_train: Annotated[int, typer.Option(help="Only the first N photos of --train; 0: all.")] = 0,
-    limit_probe: Annotated[int, typer.Option(help="Draw photos to label from the first N of --train only; 0: from all that are clustered.")] = 0,
     limit_val: Annotated[int, typer.Option(help="Only the first N photos of --val; 0: all.")] = 0,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of K-means for each run, and draws of labelled photos.")] = 5,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write all rows here.", show_default=False)] = None,
@@ -125,19 +104,18 @@ def main(
         raise ConfigError("expected the classes of the ground truth, got none; name them with --classes '{background: [0], cat: [8]}'")
     described = find_classes(config.evaluate.classes, key="evaluate.classes")
     labels = label_map(described.ids, has_background=described.has_background)
-    probe_store, val_store = (
-        _store(run_dirs[0], shards=shards, limit=limit, patches=True) for shards, limit in ((train, limit_probe or limit_train), (val, limit_val))
-    )
+    encoders = encoders_of(run_dirs)
+    train_store, val_store = (_store(run_dirs[0], shards=shards, limit=limit) for shards, limit in ((train, limit_train), (val, limit_val)))
     objects = [
         (
-            objects_in(_store(run_dir, shards=train, limit=limit_train, patches=False), labels=labels),
-            objects_in(_store(run_dir, shards=val, limit=limit_val, patches=False), labels=labels),
+            objects_of(encoder, store=train_store, shards=train, config=config, labels=labels),
+            objects_of(encoder, store=val_store, shards=val, config=config, labels=labels),
         )
-        for run_dir in run_dirs
+        for encoder in encoders
     ]
     scores = scores_of_names(objects, names=labels.names, seeds=seeds)
 
-    maps = list(labelled_maps(probe_store, shards=train, config=config, labels=labels))
+    maps = list(labelled_maps(train_store, shards=train, config=config, labels=labels))
     draws = {(number, seed): numpy.random.default_rng(seed).permutation(len(maps))[:number] for seed in range(seeds) for number in NUM_NAMES}
     probes = [fitted_probe([maps[index] for index in drawn], num_classes=len(labels.names)) for drawn in draws.values()]
     photos = labelled_maps(val_store, shards=val, config=config, labels=labels)
@@ -145,8 +123,7 @@ def main(
         scores.setdefault((BY_HAND, number), []).append(score)
     print(f"{len(probes)} probes, {sum(probe.classifier.converged for probe in probes)} converged; their L2: {_counted([probe.decay for probe in probes])}")
 
-    num_train = len(numpy.unique(numpy.concatenate([train_objects.photo_of for train_objects, _ in objects])))
-    shape = f"{title or run_dirs[0].root.name}: {num_train:,} training photos with objects, {val_store.num_photos:,} others, {len(labels.names)} classes"
+    shape = f"{title or run_dirs[0].root.name}: {train_store.num_photos:,} training photos, {val_store.num_photos:,} others, {len(labels.names)} classes"
     rows = [_row(values, provider=provider, number=number, shape=shape) for (provider, number), values in scores.items()]
     print(markdown(rows))
     if json_path is not None:
@@ -175,10 +152,10 @@ def _counted(decays: Sequence[float]) -> str:
     return ", ".join(f"{decay:g} ({decays.count(decay)})" for decay in sorted(set(decays)))
 
 
-def _store(run_dir: RunDir, *, shards: str, limit: int, patches: bool) -> FeatureStore:
-    """What the run's encoders say about the first photos of some shards: made where it is not there."""
+def _store(run_dir: RunDir, *, shards: str, limit: int) -> FeatureStore:
+    """The features of the first photos of some shards: made where they are not there."""
     settings = ["evaluate.objects=components", f"evaluate.limit={limit}", "run.num_threads=1", "data.num_workers=0"]
-    store = embed_run(run_dir, overrides=settings, which="newest", shards=shards, patches=patches)
+    store = embed_run(run_dir, overrides=settings, which="newest", shards=shards, patches=True)
     assert store is not None, "this process is the first rank"
     return store
 

@@ -6,7 +6,8 @@ import numpy
 import pytest
 
 from benchmarks.naming.figure import draw
-from benchmarks.naming.labels_per_click import AS_MANY, LARGEST, Objects, markdown, miou_of_classes, named_by_majority, scores_of_names
+from benchmarks.naming.labels_per_click import AS_MANY, LARGEST, markdown, miou_of_classes, named_by_majority, scores_of_names
+from benchmarks.naming.objects import Objects
 from benchmarks.naming.probe import DECAYS, LabelledMap, fitted_probe, miou_of_probes
 from mcdist.evaluate.metrics.labels import VOID_CLASS
 from tests.catalogue.worlds import axis_clusters, near_axes
