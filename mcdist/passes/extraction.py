@@ -15,7 +15,7 @@ from mcdist.data.loader import read_sample
 from mcdist.data.readers.content import content_of
 from mcdist.data.readers.reader import SampleReader
 from mcdist.data.shards.digest import bytes_digest
-from mcdist.data.shards.sample import SEGMENTS_MEMBER
+from mcdist.data.shards.raw_sample import SEGMENTS_MEMBER
 from mcdist.data.views.normalise import normalise
 from mcdist.disk.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from mcdist.distributed import World

@@ -2,23 +2,26 @@
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from mcdist import build
 from mcdist.catalogue.catalogue import Catalogue
 from mcdist.catalogue.masks import CatalogueMasks
+from mcdist.catalogue.names_of_run import names_of
 from mcdist.config.file import load_run_config
+from mcdist.data.pictures.photo import decode_upright
 from mcdist.data.readers.content import content_of
 from mcdist.data.readers.reader import SampleReader
-from mcdist.data.shards.sample import decode_photo
-from mcdist.errors import ConfigError, MissingExtraError
+from mcdist.errors import ConfigError, MissingExtraError, ShardError
 from mcdist.gallery.dropped import DroppedPhotos, Segmented, Segmenter
 from mcdist.gallery.pictures import Pictures
 from mcdist.gallery.session import Session
-from mcdist.loading import LoadedRun, load_run, names_of
+from mcdist.reading import open_reader
 from mcdist.run_dir import RunDir
+
+if TYPE_CHECKING:
+    from mcdist.loading import LoadedRun
 
 NO_EXTRA = "mcdist view needs FastAPI and uvicorn, which are not installed; install them with: pip install 'mcdist[view]'"
 
@@ -69,7 +72,7 @@ def make_view(run_dir: RunDir, *, overrides: list[str], say: Callable[[str], Any
 def photos_of(run_dir: RunDir, *, catalogue: Catalogue, overrides: list[str]) -> SampleReader:
     """The training shards; ConfigError where they hold other samples than those of the catalogue."""
     data = load_run_config(run_dir, overrides=overrides).data
-    reader = build.open_reader(data.train, key="data.train", data=data)
+    reader = open_reader(data.train, key="data.train", data=data)
     if content_of(reader).digest != catalogue.facts.samples:
         raise ConfigError(
             f"the catalogue was made of the photos of {catalogue.facts.dataset}, data.train={data.train} holds others; name those shards with data.train=DIR"
@@ -87,17 +90,23 @@ class ShardPhotos:
         """The pixels; ShardError where the photo cannot be read."""
         with self._lock:
             raw = self._reader.read(index)
-        photo = decode_photo(raw.photo, where=raw.where) if isinstance(raw.photo, bytes) else raw.photo
-        return numpy.ascontiguousarray(photo.permute(1, 2, 0).numpy())
+        if not isinstance(raw.photo, bytes):
+            return raw.photo
+        try:
+            return decode_upright(raw.photo)
+        except ValueError as error:
+            raise ShardError(f"{raw.where}: the photo cannot be decoded ({error}); rebuild this shard without it") from error
 
 
 def open_segmenter(run_dir: RunDir) -> Segmenter:
     """What finds segments in a photo that is dropped on the page: the run's encoder, which is loaded now."""
+    from mcdist.loading import load_run
+
     run = load_run(run_dir.root)
     return lambda pixels: _segmented(run, pixels)
 
 
-def _segmented(run: LoadedRun, pixels: numpy.ndarray) -> Segmented:
+def _segmented(run: "LoadedRun", pixels: numpy.ndarray) -> Segmented:
     found = run.segment(pixels)
     embedding: list[numpy.ndarray] = []
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 from mcdist.data.finish import finish_images
 from mcdist.data.pictures.png import encode_map
-from mcdist.data.shards.sample import RawSample, Sample, decode_sample
+from mcdist.data.shards.raw_sample import RawSample
+from mcdist.data.shards.sample import Sample, decode_sample
 from mcdist.data.views.draw import ViewSettings, draw_geometry, uniforms_of
 from mcdist.data.views.objects import keep_largest
 from mcdist.data.views.two_views import DrawnView, TwoViews, draw_view, two_views, two_views_of_file
