@@ -21,11 +21,11 @@ from mcdist.records.names import TRAINED_BACKBONE
 from mcdist.store.names import PHOTOS
 from mcdist.store.store import FeatureStore
 
-DECAYS = (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+DECAYS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)
 """Strengths of L2 that a probe may choose from: it minimises mean cross-entropy + decay |W|^2 / 2 over standardised features."""
 NUM_FOLDS = 5
-CHOICE_STEP = 2
-"""The strength is chosen on every second cell of every second row, since neighbours see almost the same pixels; the probe itself is fitted on all cells."""
+CHOICE_STEP = 3
+"""The strength is chosen on every third cell of every third row, since neighbours see almost the same pixels; the probe itself is fitted on all cells."""
 PIECE = 2**14
 """Cells that a fit looks at at a time."""
 

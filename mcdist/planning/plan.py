@@ -23,6 +23,8 @@ class TrainingPlan:
     cached: int = 2
     zoom_views: int = ZOOM_VIEWS_DEFAULT
     num_groups: tuple[int, ...] = (GROUPS_MAX, 2 * GROUPS_MAX)
+    choose_groups: bool = False
+    """Whether training chooses among `num_groups`."""
     global_batch: int = 32
     num_lanes: int = 8
 
@@ -34,6 +36,7 @@ class TrainingPlan:
             f"views.cached={self.cached}",
             f"groups.zoom_views={self.zoom_views}",
             f"groups.num_groups=[{','.join(map(str, self.num_groups))}]",
+            f"groups.choose={str(self.choose_groups).lower()}",
             f"optim.global_batch={self.global_batch}",
             f"data.num_lanes={self.num_lanes}",
         ]
