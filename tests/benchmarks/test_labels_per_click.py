@@ -81,7 +81,7 @@ def test_a_row_of_the_table_is_a_provider_with_mean_and_spread():
 
 def test_the_figure_has_a_panel_for_each_data_set(tmp_path):
     pytest.importorskip("matplotlib")
-    row = {"shape": "made up", "p20": 1.0, "median": 2.0, "p80": 3.0}
+    row = {"shape": "made up", "mean": 2.0, "std": 1.0}
     rows = [{**row, "provider": provider, "mode": str(number)} for provider in ("names, as many clusters", "by hand") for number in (5, 10)]
     draw([rows, json.loads(json.dumps(rows))], path=tmp_path / "figure.png")
     assert 5_000 < (tmp_path / "figure.png").stat().st_size < 200_000
