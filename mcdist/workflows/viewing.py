@@ -1,7 +1,10 @@
 """The story of `mcdist view`: a run's catalogue, its names, its photos and its encoder, put together for the page."""
 
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -17,6 +20,7 @@ from mcdist.errors import ConfigError, MissingExtraError, ShardError
 from mcdist.gallery.dropped import DroppedPhotos, Segmented, Segmenter
 from mcdist.gallery.pictures import Pictures
 from mcdist.gallery.session import Session
+from mcdist.groups.clustering.faiss_library import load_faiss
 from mcdist.reading import open_reader
 from mcdist.run_dir import RunDir
 
@@ -24,6 +28,9 @@ if TYPE_CHECKING:
     from mcdist.loading import LoadedRun
 
 NO_EXTRA = "mcdist view needs FastAPI and uvicorn, which are not installed; install them with: pip install 'mcdist[view]'"
+
+READY_AFTER_S = 3.0
+"""The page opens in less, and an import holds the interpreter."""
 
 
 def view_run(run_dir: RunDir, *, overrides: list[str], port: int, open_browser: bool, say: Callable[[str], Any]) -> None:
@@ -42,9 +49,19 @@ def view_run(run_dir: RunDir, *, overrides: list[str], port: int, open_browser: 
     run_dir.require()
     listener = listen(port)
     try:
-        serve(make_view(run_dir, overrides=overrides, say=say), listener=listener, open_browser=open_browser, say=say)
+        app = make_view(run_dir, overrides=overrides, say=say)
+        threading.Thread(target=_get_ready, name="get ready", daemon=True).start()
+        serve(app, listener=listener, open_browser=open_browser, say=say)
     finally:
         listener.close()
+
+
+def _get_ready() -> None:
+    """Import what the first search and the first dropped photo need, when the page has had time to open."""
+    time.sleep(READY_AFTER_S)
+    import_module("mcdist.loading")
+    with suppress(MissingExtraError):  # whoever searches is told
+        load_faiss()
 
 
 def make_view(run_dir: RunDir, *, overrides: list[str], say: Callable[[str], Any]) -> Any:
