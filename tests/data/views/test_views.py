@@ -167,7 +167,8 @@ def test_a_file_gives_the_views_of_its_decoded_sample(view_settings: MakeViewSet
 @pytest.mark.parametrize("decode", ["exact", "scaled"])
 def test_a_sample_kept_as_pixels_gives_the_views_of_its_file(view_settings: MakeViewSettings, decode):
     sample = ramps()
-    pixels = RawSample(key="test", where="here", photo=sample.photo, instances=sample.instances.to(torch.uint8), segments=None)
+    photo, instances = sample.photo.permute(1, 2, 0).numpy(), sample.instances.to(torch.uint8).numpy()
+    pixels = RawSample(key="test", where="here", photo=photo, instances=instances, segments=None)
     where: dict[str, Any] = dict(seed=3, epoch=1, index=2, settings=view_settings(**WIDE), decode=decode)
     assert_same_views(two_views_of_file(pixels, **where), two_views_of_file(raw_of(sample, kind="PNG"), **where))
 
