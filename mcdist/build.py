@@ -14,7 +14,7 @@ import torch
 from torch.optim import Optimizer
 from torch.utils.data import Dataset
 
-from mcdist.config import Config, DataConfig, ModelConfig
+from mcdist.config import Config, ModelConfig
 from mcdist.config.classes import find_classes
 from mcdist.data import loader
 from mcdist.data.batch import Batch
@@ -22,7 +22,6 @@ from mcdist.data.division import num_micro_batches
 from mcdist.data.files.cached import CachedFiles, stage
 from mcdist.data.loader import BatchLoader, make_loader
 from mcdist.data.order import WINDOW_BLOCKS
-from mcdist.data.readers import open as readers
 from mcdist.data.readers.reader import SampleReader
 from mcdist.data.views.draw import ViewSettings
 from mcdist.disk.checkpoint import find_checkpoint
@@ -43,6 +42,7 @@ from mcdist.model.group_memory import GroupMemory
 from mcdist.model.norms.convert import convert_norm
 from mcdist.model.norms.sync import SumOverRanks
 from mcdist.ranks.join import join_world
+from mcdist.reading import open_reader as open_reader
 from mcdist.train.engines.ddp import EngineDDP
 from mcdist.train.engines.deepspeed import EngineDeepSpeed
 from mcdist.train.engines.deepspeed_settings import deepspeed_settings
@@ -404,20 +404,6 @@ def loop_settings(config: Config, *, num_samples: int, num_ranks: int = 1) -> Lo
         log_every_steps=config.report.log_every_steps,
         max_nonfinite=optim.max_nonfinite,
         max_bad_share=config.data.bad_samples_max_share,
-    )
-
-
-def open_reader(location: str, *, key: str, data: DataConfig) -> SampleReader:
-    """A reader of the shard folder that the setting `key` names, of either format."""
-    if not location:
-        raise ConfigError(f"{key} is not set; name a shard folder: {key}=DIR (build one with: mcdist shards build ...)")
-    return readers.open_shards(
-        location,
-        cache_dir=data.cache_dir,
-        cache_gib=data.cache_gib,
-        stage_to=data.stage_to,
-        verify=data.verify,
-        ffcv_cache=data.ffcv_cache,
     )
 
 

@@ -15,7 +15,7 @@ from mcdist import build
 from mcdist.catalogue.catalogue import Catalogue
 from mcdist.catalogue.classes import Classes
 from mcdist.catalogue.facts import CatalogueFacts
-from mcdist.catalogue.names_file import NamesFile
+from mcdist.catalogue.names_of_run import classes_of
 from mcdist.choices import Device
 from mcdist.config import Config
 from mcdist.config.file import load_run_config
@@ -174,27 +174,6 @@ def ready_run(
         device=device,
     )
     return LoadedRun(run_dir, config=config, catalogue=catalogue, segmenter=segmenter)
-
-
-def classes_of(run_dir: RunDir, *, catalogue: Catalogue) -> Classes:
-    """The classes that the run's names make of its catalogue's clusters.
-
-    Raises:
-        DataError: the names are damaged, or of another catalogue.
-    """
-    return names_of(run_dir, catalogue=catalogue).read().apply(catalogue.clusters)
-
-
-def names_of(run_dir: RunDir, *, catalogue: Catalogue) -> NamesFile:
-    """The names of the catalogue's clusters, as a file."""
-    clusters = catalogue.clusters
-    return NamesFile(
-        run_dir.names,
-        catalogue=catalogue.key,
-        num_clusters=clusters.num_clusters,
-        num_objects=len(catalogue.objects),
-        num_dims=clusters.centroids.shape[1],
-    )
 
 
 def pixels_at(path: Path) -> UInt8[numpy.ndarray, "H W 3"]:

@@ -14,7 +14,7 @@ from mcdist.errors import ConfigError
 from mcdist.outputs import Outputs, header_facts
 from mcdist.passes.caching import cache_views
 from mcdist.passes.held_out import open_held_out
-from mcdist.passes.preparation import prepare_groups
+from mcdist.passes.preparation import chosen, prepare_groups
 from mcdist.ranks.agree import agreed_exit_code, all_together, lost_ranks_explained, run_on_first
 from mcdist.ranks.join import leave_world
 from mcdist.ranks.watchdog import Watchdog
@@ -43,8 +43,9 @@ def _train(config: Config, *, world: World, stop: StopWish) -> int:
     reader = build.open_reader(config.data.train, key="data.train", data=config.data)
     loop = build.loop_settings(config, num_samples=len(reader), num_ranks=world.num_ranks)
     run_dir = RunDir(Path(config.run.dir))
-    changes = check_same_science(config, run_dir)
-    state = build.build_state(config, world=world)
+    if not config.groups.choose:  # else the encoder's heads are not known yet
+        changes = check_same_science(config, run_dir)
+        state = build.build_state(config, world=world)
     run_dir.create()
 
     with ExitStack() as stack:
@@ -56,6 +57,15 @@ def _train(config: Config, *, world: World, stop: StopWish) -> int:
         stack.enter_context(lost_ranks_explained(world=world))
         attempt_folder = share_attempt(claim, run_dir=run_dir, console=console, world=world)
         content = run_on_first(lambda: content_of(reader), world=world)
+        groups: Path | None = None
+        if config.groups.choose:
+            groups = prepare_groups(config, reader, run_dir, world=world, console=console, claim=claim, attempt_folder=attempt_folder, should_stop=stop)
+            if groups is None:
+                console.say("stopped before the groups were made; the same command continues")
+                return leave(stop, claim=claim, world=world)
+            config = chosen(config, groups, world=world, say=console.say)
+            changes = check_same_science(config, run_dir)
+            state = build.build_state(config, world=world)
         resume(state, run_dir, content=content, claim=claim, console=console)
         for note in state.notes if state.step == 0 else ():
             console.say(note)
@@ -72,7 +82,9 @@ def _train(config: Config, *, world: World, stop: StopWish) -> int:
         if staged := build.stage_shards(config, reader, world=world):
             console.say(staged)
         if config.groups.num_groups:
-            groups = prepare_groups(config, reader, run_dir, world=world, console=console, claim=claim, attempt_folder=attempt_folder, should_stop=stop)
+            groups = groups or prepare_groups(
+                config, reader, run_dir, world=world, console=console, claim=claim, attempt_folder=attempt_folder, should_stop=stop
+            )
             if groups is None:
                 return leave_early(stop, state=state, num_steps=loop.num_steps, claim=claim, console=console)
             load_groups(state, config, groups, content=content, num_samples=len(reader))

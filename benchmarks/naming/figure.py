@@ -14,7 +14,7 @@ from mcdist.report.palette import BASELINE, THIRD, TRAINED
 
 
 def draw(panels: list[list[dict[str, Any]]], *, path: Path) -> None:
-    """A panel for each benchmark's rows: a line a provider, with the 20th and 80th percentile shaded."""
+    """A panel for each benchmark's rows: a line a provider, with the standard deviation shaded."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 3.8), constrained_layout=True, squeeze=False)
@@ -24,8 +24,9 @@ def draw(panels: list[list[dict[str, Any]]], *, path: Path) -> None:
             own = [row for row in rows if row["provider"] == provider]
             colour = BASELINE if "hand" in provider else TRAINED if "as many" in provider else THIRD
             numbers = [int(row["mode"]) for row in own]
-            axis.plot(numbers, [row["median"] for row in own], marker="o", color=colour, label=provider)
-            axis.fill_between(numbers, [row["p20"] for row in own], [row["p80"] for row in own], color=colour, alpha=0.18, linewidth=0)
+            axis.plot(numbers, [row["mean"] for row in own], marker="o", color=colour, label=provider)
+            low, high = ([row["mean"] + sign * row["std"] for row in own] for sign in (-1, 1))
+            axis.fill_between(numbers, low, high, color=colour, alpha=0.18, linewidth=0)
         axis.set_xscale("log")
         ticks = sorted({int(row["mode"]) for row in rows})
         axis.set_xticks(ticks, [str(tick) for tick in ticks])

@@ -1,74 +1,47 @@
 """What is a typed name worth? A scripted person names clusters; beside it, a linear probe on as many photos labelled by hand.
 
-    python -m benchmarks.naming.labels_per_click runs/voc_animals --train shards/train_labelled --val shards/val --json benchmarks/naming/results/voc.json
+    python -m benchmarks.naming.labels_per_click runs/voc_0 runs/voc_1 runs/voc_2 --train shards/train_labelled --val shards/val
 
-**Names.** The objects that RUN finds in the training photos are clustered. The person looks at a cluster and types its true majority class: that of most
+**Names.** The objects that a run finds in the training photos are clustered. The person looks at a cluster and types its true majority class: that of most
 pixels of its objects, background included. Every object that the run finds in the val photos has the class of its nearest cluster, or, where that has no
-name, none, which counts as background. `default`: the clusters of `mcdist cluster`, named from the largest down. `as many`: as many clusters as names,
-all of them named; the spread is over seeds of K-means.
+name, none, which counts as background. `as many clusters`: as many clusters as names, all of them named. `default clusters`: as many as `mcdist cluster`
+chooses, named from the largest down. Each run is a training seed; each is clustered with several seeds of K-means.
 
-**Photos labelled by hand.** Softmax regression from the frozen backbone's features (each cell of the grid is a sample, of the class at its centre) to the
-classes, on n random training photos with all their ground truth; its scores are upsampled to the photo. The strength of L2 is chosen on a fifth of these
-photos. The spread is over draws of the photos.
+**Photos labelled by hand.** `benchmarks/naming/probe.py`: logistic regression from the frozen backbone's features, on n random training photos with all their
+ground truth. The values are of several draws of the photos. All runs share the
+backbone, which is frozen, so its features are made once, by the first run.
 
-Both are mIoU over the same val photos, of which neither has seen one. Labels are used by the scripted person and by the probe; no label reaches RUN.
+Both are mIoU over the same val photos, of which neither has seen one. Labels are used by the scripted person and by the probe; no label reaches a run.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy
 import torch
 import typer
-from jaxtyping import Float, Int
-from torch import Tensor
-from torch.nn.functional import cross_entropy, interpolate
 
-from benchmarks.harness.measurement import Measurement, measurement, publish, run
-from mcdist import build
-from mcdist.catalogue.catalogue import Catalogue
+from benchmarks.harness.measurement import measurement, run
+from benchmarks.naming.objects import Objects, encoders_of, objects_of
+from benchmarks.naming.probe import fitted_probe, labelled_maps, miou_of_probes
+from benchmarks.naming.score import miou
 from mcdist.catalogue.classes import Classes
 from mcdist.catalogue.clusters import Clusters
-from mcdist.catalogue.fit import fit_clusters
+from mcdist.catalogue.fit import fit_clusters, suggested_clusters
 from mcdist.catalogue.names import Names
-from mcdist.config import Config
 from mcdist.config.classes import find_classes
 from mcdist.config.file import load_run_config
-from mcdist.data.loader import read_sample
 from mcdist.errors import ConfigError
-from mcdist.evaluate.metrics.confusion import class_iou
-from mcdist.evaluate.metrics.labels import VOID_CLASS, LabelMap, label_map
-from mcdist.evaluate.table_names import BACKGROUND, HISTOGRAM, patches_of, vectors_of
+from mcdist.evaluate.metrics.labels import label_map
 from mcdist.passes.extraction import embed_run
-from mcdist.records.names import PREDICTED, TRAINED, TRAINED_BACKBONE, UNIT_MEAN
-from mcdist.run_dir import RunDir
-from mcdist.store.names import PHOTOS
+from mcdist.run_dir import RunDir, write_atomically
 from mcdist.store.store import FeatureStore
 
 NUM_NAMES = (5, 10, 20, 50, 100)
-DECAYS = (1e-4, 1e-3, 1e-2)
-"""L2 strengths that the probe may choose from."""
-LBFGS_STEPS = 40
-CELL_STEP = 3
-"""The probe is fitted on every third cell of every third row: neighbours see almost the same pixels."""
-
-
-@dataclass(frozen=True, slots=True)
-class Objects:
-    """Objects found in some photos: their vectors, the pixels of each class in them, and the pixels of each class outside of all."""
-
-    vectors: Float[numpy.ndarray, "O D"]
-    histograms: Int[numpy.ndarray, "O C"]
-    outside: Int[numpy.ndarray, " C"]
-
-
-def objects_in(store: FeatureStore, *, labels: LabelMap) -> Objects:
-    """The predicted objects of a store with ground truth."""
-    histograms = store.column(PREDICTED, HISTOGRAM).read().astype(numpy.int64) @ labels.of_ids
-    outside = store.column(PHOTOS, f"{BACKGROUND}/{PREDICTED}").read().astype(numpy.int64).sum(axis=0) @ labels.of_ids
-    return Objects(vectors=store.column(PREDICTED, vectors_of(UNIT_MEAN, TRAINED)).read(), histograms=histograms, outside=outside)
+AS_MANY, LARGEST, BY_HAND = "names, as many clusters", "names, the largest of the default clusters", "photos labelled by hand, linear probe"
 
 
 def named_by_majority(clusters: Clusters, *, train: Objects, num_names: int, names: Sequence[str]) -> Classes:
@@ -92,160 +65,97 @@ def miou_of_classes(classes: Classes, *, val: Objects, names: Sequence[str]) -> 
     return miou(confusion)
 
 
-def miou(confusion: Int[numpy.ndarray, "C C"]) -> float:
-    """Mean IoU in % over the classes that the ground truth shows; rows are predictions."""
-    return 100 * float(class_iou(confusion)[confusion.sum(axis=0) > 0].mean())
+def miou_of_names(train: Objects, val: Objects, *, num_clusters: int, num_names: Sequence[int], names: Sequence[str], seed: int) -> list[float]:
+    """mIoU in % with so many of the largest clusters named, for each of `num_names`."""
+    clusters = fit_clusters(train.vectors, num_clusters=num_clusters, seed=seed).clusters
+    return [miou_of_classes(named_by_majority(clusters, train=train, num_names=number, names=names), val=val, names=names) for number in num_names]
 
 
-@dataclass(frozen=True, slots=True)
-class LabelledMap:
-    """A photo's frozen features [D, h, w], its ground truth [H, W] in class indices (VOID_CLASS: none), and the classes of its cells' centres."""
-
-    features: Float[Tensor, "D h w"]
-    truth: Int[Tensor, "H W"]
-
-    @property
-    def cells(self) -> Int[Tensor, "h w"]:
-        """The class at the centre of each cell."""
-        height, width = self.features.shape[1:]
-        rows = ((torch.arange(height) + 0.5) / height * self.truth.shape[0]).long()
-        columns = ((torch.arange(width) + 0.5) / width * self.truth.shape[1]).long()
-        return self.truth[rows][:, columns]
-
-
-def labelled_maps(store: FeatureStore, *, shards: str, config: Config, labels: LabelMap) -> Iterator[LabelledMap]:
-    """The frozen backbone's features and the ground truth of every photo of a store, in order."""
-    reader = build.open_reader(shards, key="--train", data=config.data)
-    features = (row for chunk in store.column(PHOTOS, patches_of(TRAINED_BACKBONE)).chunks() for row in chunk)
-    for index, of_photo in enumerate(features):
-        truth = read_sample(reader, index, with_segments=True).segments
-        assert truth is not None, "the store has counted it"
-        yield LabelledMap(torch.from_numpy(numpy.array(of_photo)).permute(2, 0, 1), torch.from_numpy(labels.apply(truth.numpy())).long())
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """Softmax regression on standardised features."""
-
-    mean: Float[Tensor, " D"]
-    std: Float[Tensor, " D"]
-    weight: Float[Tensor, "D C"]
-    bias: Float[Tensor, " C"]
-
-    def classes(self, photo: LabelledMap) -> Int[Tensor, "H W"]:
-        """The class of each pixel: the largest of the scores, upsampled bilinearly."""
-        scores = ((photo.features.float().permute(1, 2, 0) - self.mean) / self.std) @ self.weight + self.bias
-        return interpolate(scores.permute(2, 0, 1)[None], size=photo.truth.shape, mode="bilinear", align_corners=False)[0].argmax(dim=0)
-
-
-def fitted_probe(photos: Sequence[LabelledMap], *, num_classes: int) -> Probe:
-    """A probe whose L2 was chosen on every fifth photo, then fitted to all."""
-    held, rest = photos[::5], [photo for place, photo in enumerate(photos) if place % 5]
-    losses = [_loss(_fit(rest, num_classes=num_classes, decay=decay), photos=held) for decay in DECAYS]
-    return _fit(photos, num_classes=num_classes, decay=DECAYS[int(numpy.argmin(losses))])
-
-
-def _cells(photos: Sequence[LabelledMap]) -> tuple[Float[Tensor, "N D"], Int[Tensor, " N"]]:
-    features = torch.cat([photo.features[:, ::CELL_STEP, ::CELL_STEP].flatten(1).T.float() for photo in photos])
-    classes = torch.cat([photo.cells[::CELL_STEP, ::CELL_STEP].flatten() for photo in photos])
-    counted = classes != VOID_CLASS
-    return features[counted], classes[counted]
-
-
-def _fit(photos: Sequence[LabelledMap], *, num_classes: int, decay: float) -> Probe:
-    features, classes = _cells(photos)
-    mean, std = features.mean(dim=0), features.std(dim=0).clamp(min=1e-4)
-    inputs = (features - mean) / std
-    weight, bias = torch.zeros(features.shape[1], num_classes, requires_grad=True), torch.zeros(num_classes, requires_grad=True)
-    optimiser = torch.optim.LBFGS([weight, bias], max_iter=LBFGS_STEPS, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimiser.zero_grad()
-        loss = cross_entropy(inputs @ weight + bias, classes) + decay * weight.square().sum()
-        loss.backward()
-        return loss
-
-    optimiser.step(closure)  # type: ignore[arg-type]  # torch types a closure as returning a number
-    return Probe(mean, std, weight.detach(), bias.detach())
-
-
-def _loss(probe: Probe, *, photos: Sequence[LabelledMap]) -> float:
-    features, classes = _cells(photos)
-    return float(cross_entropy((features - probe.mean) / probe.std @ probe.weight + probe.bias, classes))
-
-
-def miou_of_probes(probes: Sequence[Probe], *, photos: Iterator[LabelledMap], num_classes: int) -> list[float]:
-    """mIoU in % of each probe, over photos that are looked at once."""
-    confusions = numpy.zeros((len(probes), num_classes, num_classes), dtype=numpy.int64)
-    for photo in photos:
-        counted = photo.truth != VOID_CLASS
-        for place, probe in enumerate(probes):
-            cells = probe.classes(photo)[counted] * num_classes + photo.truth[counted]
-            confusions[place] += torch.bincount(cells, minlength=num_classes**2).view(num_classes, num_classes).numpy()
-    return [miou(confusion) for confusion in confusions]
+def scores_of_names(objects: Sequence[tuple[Objects, Objects]], *, names: Sequence[str], seeds: int) -> dict[tuple[str, int], list[float]]:
+    """(provider, number of names) -> mIoU of every run, whose (training, val) objects these are, and every seed of K-means."""
+    scores: dict[tuple[str, int], list[float]] = {}
+    for train, val in objects:
+        for seed in range(seeds):
+            for number in NUM_NAMES:
+                (value,) = miou_of_names(train, val, num_clusters=number, num_names=[number], names=names, seed=seed)
+                scores.setdefault((AS_MANY, number), []).append(value)
+            default, _ = suggested_clusters(train.vectors, photo_of=train.photo_of, seed=seed)
+            counts = [number for number in NUM_NAMES if number <= default]
+            for number, value in zip(counts, miou_of_names(train, val, num_clusters=default, num_names=counts, names=names, seed=seed), strict=True):
+                scores.setdefault((LARGEST, number), []).append(value)
+    return scores
 
 
 def main(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A trained run; its catalogue serves where it is of --train.", show_default=False)],
+    run_folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs of one configuration, a training seed each.", show_default=False)],
     train: Annotated[str, typer.Option(help="Shards of training photos with ground truth.", show_default=False)],
     val: Annotated[str, typer.Option(help="Shards of other photos with ground truth.", show_default=False)],
     title: Annotated[str, typer.Option(help="What the data set is called.")] = "",
-    classes: Annotated[str, typer.Option(help="evaluate.classes, where the run does not say: {background: [0], cat: [8]}")] = "",
+    classes: Annotated[str, typer.Option(help="evaluate.classes, where the runs do not say: {background: [0], cat: [8]}")] = "",
     limit_train: Annotated[int, typer.Option(help="Only the first N photos of --train; 0: all.")] = 0,
-    limit_probe: Annotated[int, typer.Option(help="Draw photos to label from the first N of --train only; 0: from all that are clustered.")] = 0,
     limit_val: Annotated[int, typer.Option(help="Only the first N photos of --val; 0: all.")] = 0,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds of K-means, and draws of labelled photos.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of K-means for each run, and draws of labelled photos.")] = 5,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write all rows here.", show_default=False)] = None,
 ) -> None:
     """Print and keep mIoU against the number of names typed, and against as many photos labelled by hand."""
-    run_dir = RunDir(run_folder)
-    config = load_run_config(run_dir, overrides=[f"evaluate.classes={classes}"] if classes else [])
+    run_dirs = [RunDir(folder) for folder in run_folders]
+    config = load_run_config(run_dirs[0], overrides=[f"evaluate.classes={classes}"] if classes else [])
     if not config.evaluate.classes:
         raise ConfigError("expected the classes of the ground truth, got none; name them with --classes '{background: [0], cat: [8]}'")
     described = find_classes(config.evaluate.classes, key="evaluate.classes")
     labels = label_map(described.ids, has_background=described.has_background)
-    names = labels.names
-    train_store, probe_store, val_store = (
-        _store(run_dir, shards=shards, limit=limit, patches=patches)
-        for shards, limit, patches in ((train, limit_train, False), (train, limit_probe or limit_train, True), (val, limit_val, True))
-    )
-    train_objects, val_objects = objects_in(train_store, labels=labels), objects_in(val_store, labels=labels)
-    default = Catalogue.open(run_dir).clusters if run_dir.catalogue.is_dir() else fit_clusters(train_objects.vectors, num_clusters=50).clusters
-
-    shape = f"{title or run_dir.root.name}: {train_store.num_photos:,} training photos, {val_store.num_photos:,} others, {len(names)} classes"
-    rows: list[Measurement] = []
-
-    def add(provider: str, number: int, values: Sequence[float]) -> None:
-        rows.append(
-            measurement(
-                values, benchmark="labels_per_click", provider=provider, mode=str(number), shape=shape, metric="mIoU", unit="%", device=torch.device("cpu")
-            )
+    encoders = encoders_of(run_dirs)
+    train_store, val_store = (_store(run_dirs[0], shards=shards, limit=limit) for shards, limit in ((train, limit_train), (val, limit_val)))
+    objects = [
+        (
+            objects_of(encoder, store=train_store, shards=train, config=config, labels=labels),
+            objects_of(encoder, store=val_store, shards=val, config=config, labels=labels),
         )
+        for encoder in encoders
+    ]
+    scores = scores_of_names(objects, names=labels.names, seeds=seeds)
 
-    for number in NUM_NAMES:
-        if number <= default.num_clusters:
-            named = named_by_majority(default, train=train_objects, num_names=number, names=names)
-            add(f"names, {default.num_clusters} clusters", number, [miou_of_classes(named, val=val_objects, names=names)])
-        fits = [fit_clusters(train_objects.vectors, num_clusters=number, seed=seed).clusters for seed in range(seeds)]
-        named_fits = [named_by_majority(fit, train=train_objects, num_names=number, names=names) for fit in fits]
-        add("names, as many clusters", number, [miou_of_classes(named, val=val_objects, names=names) for named in named_fits])
-
-    maps = list(labelled_maps(probe_store, shards=train, config=config, labels=labels))
-    draws = [numpy.random.default_rng(seed).permutation(len(maps)) for seed in range(seeds)]
-    chosen = {(number, frozenset(draw[:number].tolist())) for draw in draws for number in NUM_NAMES}
-    sets = sorted(chosen, key=lambda each: (each[0], sorted(each[1])))  # equal draws, of all photos there are, are one
-    probes = [fitted_probe([maps[index] for index in sorted(indices)], num_classes=len(names)) for _, indices in sets]
+    maps = list(labelled_maps(train_store, shards=train, config=config, labels=labels))
+    draws = {(number, seed): numpy.random.default_rng(seed).permutation(len(maps))[:number] for seed in range(seeds) for number in NUM_NAMES}
+    probes = [fitted_probe([maps[index] for index in drawn], num_classes=len(labels.names)) for drawn in draws.values()]
     photos = labelled_maps(val_store, shards=val, config=config, labels=labels)
-    scores = miou_of_probes(probes, photos=photos, num_classes=len(names))
-    for number in NUM_NAMES:
-        add("photos labelled by hand, linear probe", number, [score for (labelled, _), score in zip(sets, scores, strict=True) if labelled == number])
-    publish(rows, json_path=json_path)
+    for (number, _), score in zip(draws, miou_of_probes(probes, photos=photos, num_classes=len(labels.names)), strict=True):
+        scores.setdefault((BY_HAND, number), []).append(score)
+    print(f"{len(probes)} probes, {sum(probe.classifier.converged for probe in probes)} converged; their L2: {_counted([probe.decay for probe in probes])}")
+
+    shape = f"{title or run_dirs[0].root.name}: {train_store.num_photos:,} training photos, {val_store.num_photos:,} others, {len(labels.names)} classes"
+    rows = [_row(values, provider=provider, number=number, shape=shape) for (provider, number), values in scores.items()]
+    print(markdown(rows))
+    if json_path is not None:
+        write_atomically(json_path, json.dumps(rows, indent=1).encode() + b"\n")
 
 
-def _store(run_dir: RunDir, *, shards: str, limit: int, patches: bool) -> FeatureStore:
-    """What the run's encoders say about the first photos of some shards: made where it is not there."""
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows as a table: mean and standard deviation of each provider's values, by number."""
+    numbers = sorted({int(row["mode"]) for row in rows})
+    lines = [f"{rows[0]['shape']}\n", "| | " + " | ".join(map(str, numbers)) + " |", "|---|" + "---:|" * len(numbers)]
+    for provider in dict.fromkeys(row["provider"] for row in rows):
+        cells = {int(row["mode"]): f"{row['mean']:.1f} ± {row['std']:.1f}" for row in rows if row["provider"] == provider}
+        lines.append(f"| {provider} | " + " | ".join(cells.get(number, "") for number in numbers) + " |")
+    return "\n".join(lines)
+
+
+def _row(values: Sequence[float], *, provider: str, number: int, shape: str) -> dict[str, Any]:
+    """A measurement with the mean and the standard deviation (of a sample) of its values."""
+    base = measurement(
+        values, benchmark="labels_per_click", provider=provider, mode=str(number), shape=shape, metric="mIoU", unit="%", device=torch.device("cpu")
+    )
+    return {**asdict(base), "mean": float(numpy.mean(values)), "std": float(numpy.std(values, ddof=1)) if len(values) > 1 else 0.0, "values": list(values)}
+
+
+def _counted(decays: Sequence[float]) -> str:
+    return ", ".join(f"{decay:g} ({decays.count(decay)})" for decay in sorted(set(decays)))
+
+
+def _store(run_dir: RunDir, *, shards: str, limit: int) -> FeatureStore:
+    """The features of the first photos of some shards: made where they are not there."""
     settings = ["evaluate.objects=components", f"evaluate.limit={limit}", "run.num_threads=1", "data.num_workers=0"]
-    store = embed_run(run_dir, overrides=settings, which="newest", shards=shards, patches=patches)
+    store = embed_run(run_dir, overrides=settings, which="newest", shards=shards, patches=True)
     assert store is not None, "this process is the first rank"
     return store
 

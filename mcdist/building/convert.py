@@ -15,7 +15,8 @@ from mcdist.data.pictures.picture_png import encode_picture_png
 from mcdist.data.readers.open import open_shards
 from mcdist.data.readers.reader import SampleReader
 from mcdist.data.shards.manifest import Manifest
-from mcdist.data.shards.sample import PHOTO_MEMBERS, decode_sample
+from mcdist.data.shards.raw_sample import PHOTO_MEMBERS
+from mcdist.data.shards.sample import decode_sample
 from mcdist.errors import ConfigError, DataError
 
 

@@ -11,7 +11,8 @@ from rich.table import Table
 
 from mcdist.data.readers.reader import SampleReader
 from mcdist.data.shards.manifest import Manifest
-from mcdist.data.shards.sample import SEGMENTS_MEMBER, Sample, decode_sample
+from mcdist.data.shards.raw_sample import SEGMENTS_MEMBER
+from mcdist.data.shards.sample import Sample, decode_sample
 
 SHOWN_SKIPPED = 5
 

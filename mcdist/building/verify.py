@@ -14,7 +14,8 @@ from mcdist.data.readers.webdataset import WebDatasetReader
 from mcdist.data.shards.check import check_raw
 from mcdist.data.shards.index import ShardIndex
 from mcdist.data.shards.manifest import ShardEntry
-from mcdist.data.shards.sample import INFO_MEMBER, SEGMENTS_MEMBER, decode_sample
+from mcdist.data.shards.raw_sample import INFO_MEMBER, SEGMENTS_MEMBER
+from mcdist.data.shards.sample import decode_sample
 from mcdist.errors import ShardError, first_line
 
 

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy
-import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from mcdist.catalogue.clusters import Clusters
 from mcdist.catalogue.facts import CatalogueFacts
 from mcdist.catalogue.objects import CataloguedObjects
-from mcdist.disk.tensor_file import write_tensors
 from mcdist.errors import DAMAGE, DataError, MachineError
 from mcdist.run_dir import RunDir, write_atomically
 
@@ -38,6 +36,10 @@ def write_catalogue(
     Raises:
         MachineError: the disk refuses; the earlier catalogue is untouched.
     """
+    import torch  # takes seconds, and who reads a catalogue has no use for it
+
+    from mcdist.disk.tensor_file import write_tensors
+
     beside, old = folder.with_name(f".{folder.name}.{os.getpid()}"), folder.with_name(f".{folder.name}.old")
     try:
         shutil.rmtree(beside, ignore_errors=True)

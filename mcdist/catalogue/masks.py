@@ -3,13 +3,10 @@
 from pathlib import Path
 
 import numpy
-import torch
 from jaxtyping import Int
 
 from mcdist.catalogue.facts import CatalogueFacts
 from mcdist.errors import DataError
-from mcdist.evaluate.extract.embed import upsampled
-from mcdist.evaluate.extract.masks import logit_min_of, predicted_objects
 from mcdist.evaluate.table_names import SALIENCY
 from mcdist.store.names import PHOTOS
 from mcdist.store.store import FeatureStore
@@ -39,6 +36,11 @@ class CatalogueMasks:
         """The map of object numbers of a photo at the size that the encoder saw, 0 outside every object; None where the store has no such photo."""
         if photo >= len(self._saliency):
             return None
+        import torch  # takes seconds, in which the page is there already
+
+        from mcdist.evaluate.extract.embed import upsampled
+        from mcdist.evaluate.extract.masks import logit_min_of, predicted_objects
+
         saliency = upsampled(torch.from_numpy(self._saliency.take(numpy.array([photo]))), size_px=self._settings["size_px"])
         found, _ = predicted_objects(
             saliency,

@@ -11,7 +11,7 @@ from PIL import Image
 from mcdist.data.pictures.picture_png import encode_picture_png
 from mcdist.data.pictures.png import encode_map
 from mcdist.data.shards.manifest import Manifest
-from mcdist.data.shards.sample import RawSample
+from mcdist.data.shards.raw_sample import RawSample
 from mcdist.types import VOID
 
 _STAND_IN_PX = 16

@@ -12,7 +12,7 @@ from mcdist.data.bad_samples import BadSample, shard_name, stand_in
 from mcdist.data.order import Request
 from mcdist.data.readers.reader import SampleReader
 from mcdist.data.shards.check import check_raw
-from mcdist.data.shards.sample import RawSample
+from mcdist.data.shards.raw_sample import RawSample
 from mcdist.data.views.draw import ViewSettings
 from mcdist.data.views.two_views import TwoViews, two_views_of_file
 from mcdist.errors import McdistError, ShardError

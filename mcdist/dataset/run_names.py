@@ -8,11 +8,11 @@ import numpy
 from mcdist.building.source import safe_keys
 from mcdist.catalogue.catalogue import Catalogue
 from mcdist.catalogue.classes import Classes
+from mcdist.catalogue.names_of_run import names_of
 from mcdist.data.pictures.folder import stem_of
 from mcdist.dataset.labels import UNNAMED_NAME, Named, Namer, as_written
 from mcdist.dataset.segments import SegmentedPhoto
 from mcdist.errors import DataError
-from mcdist.loading import names_of
 from mcdist.run_dir import RunDir
 
 _SAME_BOX_IOU = 0.8

@@ -18,6 +18,8 @@ from mcdist.groups.settings import GroupSettings
 SUBSAMPLE_NODES_MAX = 5_000
 NUM_NODES_MIN = 4
 """Of fewer nodes a subsample says nothing."""
+OBJECTS_A_GROUP = 5
+LEAST_GROUPS = 2
 
 Groupings = Mapping[tuple[int, int], Int[numpy.ndarray, " M"]]
 """(k, K) -> group of each node."""
@@ -101,6 +103,17 @@ def choose(rows: Sequence[StabilityRow]) -> Choice:
         return Choice(chosen.num_neighbours, chosen.num_groups, f"{agreed}, and no other setting is as stable")
     gap = f"of {len(as_stable)} settings as stable as the best its eigengap is the largest, {_or_zero(chosen.eigengap):.4f}"
     return Choice(chosen.num_neighbours, chosen.num_groups, f"{agreed}, and {gap}")
+
+
+def candidates(num_groups: Sequence[int], *, num_objects: int) -> tuple[int, ...]:
+    """Those of `num_groups`, ascending, whose groups would have OBJECTS_A_GROUP objects or more on average; LEAST_GROUPS where there is none."""
+    enough = tuple(sorted(number for number in num_groups if number * OBJECTS_A_GROUP <= num_objects))
+    return enough or (LEAST_GROUPS,)
+
+
+def sets_of(choice: Choice, *, num_groups: Sequence[int]) -> list[int]:
+    """The chosen number of groups, and twice that number where it is among `num_groups`: an overclustering beside it keeps finer differences apart."""
+    return [number for number in (choice.num_groups, 2 * choice.num_groups) if number in num_groups]
 
 
 def _groups_of_some(nodes: Nodes, *, chosen: Int[numpy.ndarray, " S"], settings: GroupSettings) -> dict[tuple[int, int], Int[numpy.ndarray, " S"]]:

@@ -1,5 +1,6 @@
 """The story of a cache of views: where the backbone is frozen, each photo's views go through it once, each rank its share, and every epoch reads them."""
 
+import copy
 import shutil
 from collections.abc import Callable
 from contextlib import closing
@@ -19,6 +20,7 @@ from mcdist.data.shards.digest import bytes_digest
 from mcdist.errors import DataError, MachineError
 from mcdist.evaluate.extract.encoders import evaluating
 from mcdist.location import expand_variables
+from mcdist.model.inference import quicken_backbone
 from mcdist.model.weights_digest import weights_digest
 from mcdist.ranks.agree import all_together, run_on_first
 from mcdist.report.console import Console
@@ -36,7 +38,7 @@ from mcdist.view_cache.layout import COLUMNS, ViewLayout
 from mcdist.view_cache.make import Look, make_chunk, requests_of
 from mcdist.view_cache.views import CachedViews
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 """Raised whenever the same shards, views and backbone would give other arrays, so that no older cache is taken for a new one."""
 SPARE_BYTES = 2**28
 """Left free on the disk, for checkpoints."""
@@ -149,7 +151,8 @@ def described(cached: _Cached, writer: StoreWriter, *, missing: list[int]) -> st
 
 def make(cached: _Cached, writer: StoreWriter, missing: list[int], *, should_stop: Callable[[], bool], console: Console) -> bool:
     """Write the missing chunks, each rank one at a time, until all are there or any rank is asked to stop. Returns whether they are there."""
-    config, layout, world, backbone = cached.config, cached.layout, cached.state.world, cached.state.query.backbone
+    config, layout, world = cached.config, cached.layout, cached.state.world
+    backbone = quicken_backbone(copy.deepcopy(cached.state.query.backbone), size_px=layout.size_px)
     own = missing[world.rank :: world.num_ranks]
     views = PhotoViews(cached.reader, views=build.view_settings(config), seed=config.run.seed, decode=config.data.decode, bad_samples=config.data.bad_samples)
     requests = (batch for place in list(own) for batch in requests_of(writer.plan.chunks[place], layout=layout))

@@ -15,7 +15,7 @@ from mcdist.data.loader import read_sample
 from mcdist.data.readers.content import content_of
 from mcdist.data.readers.reader import SampleReader
 from mcdist.data.shards.digest import bytes_digest
-from mcdist.data.shards.sample import SEGMENTS_MEMBER
+from mcdist.data.shards.raw_sample import SEGMENTS_MEMBER
 from mcdist.data.views.normalise import normalise
 from mcdist.disk.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from mcdist.distributed import World
@@ -29,6 +29,7 @@ from mcdist.evaluate.extract.treated import treated_photos
 from mcdist.evaluate.inputs import INPUTS, PLAIN
 from mcdist.evaluate.settings import ExtractSettings, Kept
 from mcdist.model.encoder import Encoder
+from mcdist.model.inference import quicken, quicken_backbone
 from mcdist.model.weights_digest import weights_digest
 from mcdist.ranks.agree import all_together, lost_ranks_explained, run_on_first
 from mcdist.ranks.join import leave_world
@@ -228,18 +229,20 @@ def photo_console(looker: Looker, *, world: World) -> Console:
 
 
 def _encoders(looker: Looker, *, world: World) -> Encoders:
+    size_px = looker.settings.size_px
     if looker.lone:
-        backbone = _encoder(looker.config, looker.trained.tensors, world=world).backbone
+        backbone = quicken_backbone(_encoder(looker.config, looker.trained.tensors, world=world).backbone, size_px=size_px)
         return LoneBackbone(backbone, device=world.device, mean=backbone.mean, std=INPUTS[looker.settings.input].std or backbone.std)
     trained, initial = (_encoder(looker.config, checkpoint.tensors, world=world) for checkpoint in (looker.trained, looker.initial))
+    shared_backbone = equal_weights(trained.backbone, initial.backbone)  # as they were saved, and not as they are made quick
     return EncoderPair(
-        trained=trained,
-        initial=initial,
+        trained=quicken(trained, size_px=size_px),
+        initial=quicken(initial, size_px=size_px),
         step=looker.step,
         device=world.device,
         mean=trained.backbone.mean,
         std=INPUTS[looker.settings.input].std or trained.backbone.std,
-        shared_backbone=equal_weights(trained.backbone, initial.backbone),
+        shared_backbone=shared_backbone,
         num_groups=tuple(looker.config.groups.num_groups) if looker.has_groups else (),
     )
 

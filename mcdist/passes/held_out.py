@@ -12,7 +12,7 @@ from mcdist.config.classes import find_classes
 from mcdist.config.config import Config
 from mcdist.data.loader import read_sample
 from mcdist.data.readers.reader import SampleReader
-from mcdist.data.shards.sample import SEGMENTS_MEMBER
+from mcdist.data.shards.raw_sample import SEGMENTS_MEMBER
 from mcdist.distributed import World
 from mcdist.errors import ConfigError, McdistError
 from mcdist.evaluate.extract.encoders import EncoderPair

@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from math import isnan
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from mcdist.groups.find import find_groups
 from mcdist.groups.record import Grouping, Groups
 from mcdist.groups.settings import GroupSettings
 from mcdist.groups.source import objects_of
+from mcdist.groups.stability import candidates, sets_of
 from mcdist.passes.zooming import ZoomTask, zoom_task, zoomed
 from mcdist.ranks.agree import run_on_first, wait_for_first
 from mcdist.report.console import Console
@@ -65,9 +67,19 @@ def prepare_groups(
         console.warn("groups are made of zoomed objects as a random backbone sees them (model.weights=none): expect little of them")
     if not zoomed(task, world=world, console=console, on_progress=_Say(console, num_ranks=world.num_ranks), should_stop=should_stop):
         return None
-    wait_for_first(
-        lambda: _group(FeatureStore(task.folder), folder=folder / "groups", settings=settings, run_dir=run_dir, console=console, claim=claim), world=world
-    )
+
+    def group() -> None:
+        _group(
+            FeatureStore(task.folder),
+            folder=folder / "groups",
+            settings=settings,
+            choose=config.groups.choose,
+            run_dir=run_dir,
+            console=console,
+            claim=claim,
+        )
+
+    wait_for_first(group, world=world)
     return None if world.begin_any(should_stop())() else folder / "groups"
 
 
@@ -96,13 +108,33 @@ def _take_away(folder: Path, *, claim: Claim | None) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _group(store: FeatureStore, *, folder: Path, settings: GroupSettings, run_dir: RunDir, console: Console, claim: Claim | None) -> None:
-    """Use the groups in `folder`, or make them. Rank 0 only."""
+def chosen(config: Config, folder: Path, *, world: World, say: Callable[[str], None]) -> Config:
+    """`config` with the numbers of groups that are chosen among its candidates, by what `folder` says of them. Called by all ranks.
+
+    Raises:
+        DataError: the groups are damaged.
+    """
+
+    def choose() -> str:
+        grouping = read_groups(folder).grouping
+        numbers = sets_of(grouping.choice, num_groups=grouping.settings.num_groups)
+        say(f"training on {' and '.join(map(str, numbers))} groups: {grouping.choice.reason}")
+        return " ".join(map(str, numbers))
+
+    text = run_on_first(choose, world=world)
+    (numbers,) = world.gather_texts([] if text is None else [text])
+    return replace(config, groups=replace(config.groups, num_groups=[int(number) for number in numbers.split()], choose=False))
+
+
+def _group(store: FeatureStore, *, folder: Path, settings: GroupSettings, choose: bool, run_dir: RunDir, console: Console, claim: Claim | None) -> None:
+    """Use the groups in `folder`, or make them; with `choose` those of every candidate. Rank 0 only."""
     if store.num_rows(OBJECTS) == 0:
         raise DataError(
             f"none of the {store.num_photos:,} training photos has an object, so there is nothing to group; propose masks (mcdist proposals), "
             "or train without groups: groups.num_groups=[]"
         )
+    if choose:
+        settings = replace(settings, num_groups=candidates(settings.num_groups, num_objects=store.num_rows(OBJECTS)))
     kinds = kinds_in(store) if settings.consensus else (ZOOM,)
     objects = objects_of(store, table=OBJECTS, kinds=kinds, excluded_by="photo")
     found, differs = _found(folder, source=objects.source, num_objects=store.num_rows(OBJECTS), settings=settings)
@@ -124,7 +156,10 @@ def _group(store: FeatureStore, *, folder: Path, settings: GroupSettings, run_di
 
 
 def _found(folder: Path, *, source: object, num_objects: int, settings: GroupSettings) -> tuple[Groups | None, list[str]]:
-    """(the groups in `folder`, in words where they are not those wanted). Damaged ones are None with a reason, none at all None without one."""
+    """(the groups in `folder`, in words where they are not those wanted). Damaged ones are None with a reason, none at all None without one.
+
+    Further numbers of groups are no difference: a run that chose among several goes on with the chosen ones.
+    """
     if not folder.exists():
         return None, []
     try:
@@ -135,7 +170,7 @@ def _found(folder: Path, *, source: object, num_objects: int, settings: GroupSet
     differs = [
         f"{name} is {getattr(made, name)}, expected {getattr(settings, name)}"
         for name in GroupSettings.__dataclass_fields__
-        if getattr(made, name) != getattr(settings, name)
+        if getattr(made, name) != getattr(settings, name) and not (name == "num_groups" and set(settings.num_groups) <= set(made.num_groups))
     ]
     if found.source != source or found.grouping.facts.num_objects != num_objects:
         differs.append("they are groups of other objects")

@@ -5,9 +5,8 @@ from typing import Any
 
 from mcdist.planning.costs import Costs, Estimate, estimate
 
-GROUPS_MAX, PHOTOS_A_GROUP = 16, 20
-"""A set of photos is sorted into one group for twenty photos, up to the sixteen of configs/photos.yaml, and into twice as many."""
-LEAST_GROUPS = 2
+CANDIDATES = (4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40)
+"""Numbers of groups that training chooses from, each about a fifth more than the last."""
 
 EPOCHS_MAX, EPOCHS_MIN = 60, 4
 """The loss of configs/photos.yaml hardly falls after twenty epochs; more are for who has the time, and four are the least that teach anything."""
@@ -22,7 +21,9 @@ class TrainingPlan:
     epochs: int = 20
     cached: int = 2
     zoom_views: int = ZOOM_VIEWS_DEFAULT
-    num_groups: tuple[int, ...] = (GROUPS_MAX, 2 * GROUPS_MAX)
+    num_groups: tuple[int, ...] = CANDIDATES
+    choose_groups: bool = True
+    """Whether training chooses among `num_groups`."""
     global_batch: int = 32
     num_lanes: int = 8
 
@@ -34,6 +35,7 @@ class TrainingPlan:
             f"views.cached={self.cached}",
             f"groups.zoom_views={self.zoom_views}",
             f"groups.num_groups=[{','.join(map(str, self.num_groups))}]",
+            f"groups.choose={str(self.choose_groups).lower()}",
             f"optim.global_batch={self.global_batch}",
             f"data.num_lanes={self.num_lanes}",
         ]
@@ -44,10 +46,9 @@ class TrainingPlan:
 
 
 def plan_for(num_photos: int) -> TrainingPlan:
-    """The settings of configs/photos.yaml, with fewer groups and a smaller batch where there are few photos."""
-    num_groups = min(GROUPS_MAX, max(LEAST_GROUPS, num_photos // PHOTOS_A_GROUP))
+    """The settings of configs/photos.yaml, with a smaller batch where there are few photos."""
     batch = min(32, max(1, 2 ** ((num_photos // 2).bit_length() - 1))) if num_photos > 1 else 1
-    return TrainingPlan(num_groups=(num_groups, 2 * num_groups), global_batch=batch, num_lanes=min(8, batch))
+    return TrainingPlan(global_batch=batch, num_lanes=min(8, batch))
 
 
 def fitted(costs: Costs, *, num_photos: int, num_workers: int, budget_s: float) -> TrainingPlan:

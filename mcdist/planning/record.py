@@ -87,7 +87,7 @@ def require_same(record: Record, *, photos: Path, names: Sequence[str], method: 
 def _record(content: dict[str, Any]) -> Record:
     if content["format"] != FORMAT:
         raise ValueError(f"the format is {content['format']!r}, this mcdist reads {FORMAT!r}")
-    plan = TrainingPlan(**{**content["plan"], "num_groups": tuple(content["plan"]["num_groups"])})
+    plan = TrainingPlan(**{"choose_groups": False, **content["plan"], "num_groups": tuple(content["plan"]["num_groups"])})  # older ones did not choose
     costs = None if content["costs"] is None else Costs(**content["costs"])
     fields = ("photos", "num_photos", "listing", "method", "minutes")
     return Record(**{name: content[name] for name in fields}, overrides=tuple(content["overrides"]), plan=plan, costs=costs)

@@ -8,7 +8,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -183,12 +183,16 @@ def _planned(
 
 def _as_overridden(plan: TrainingPlan, *, overrides: Sequence[str]) -> TrainingPlan:
     """The plan with what a person chose instead; ConfigError for a setting that is none."""
+    named = {override.partition("=")[0] for override in overrides}
+    if "groups.num_groups" in named and "groups.choose" not in named:
+        plan = replace(plan, choose_groups=False)
     config = load_config(_preset(), overrides=[*plan.overrides, *overrides])
     return TrainingPlan(
         epochs=config.optim.epochs,
         cached=config.views.cached,
         zoom_views=config.groups.zoom_views,
         num_groups=tuple(config.groups.num_groups),
+        choose_groups=config.groups.choose,
         global_batch=config.optim.global_batch,
         num_lanes=config.data.num_lanes,
     )
@@ -197,7 +201,9 @@ def _as_overridden(plan: TrainingPlan, *, overrides: Sequence[str]) -> TrainingP
 def _announce(record: Record, *, num_workers: int, say: Callable[[str], None]) -> Estimate | None:
     """Say what it will take; None where that was not measured."""
     plan = record.plan
-    how = f"{plan.epochs} epochs, {plan.cached} views a photo, {' and '.join(map(str, plan.num_groups))} groups"
+    chosen = f"{min(plan.num_groups)} to {max(plan.num_groups)} groups, of which the data chooses" if plan.choose_groups else ""
+    groups = chosen or f"{' and '.join(map(str, plan.num_groups))} groups"
+    how = f"{plan.epochs} epochs, {plan.cached} views a photo, {groups}"
     if record.costs is None:
         say(f"{record.num_photos:,} photos, so few that measuring would take as long as doing; training: {how}")
         return None

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mcdist import build
 from mcdist.catalogue.catalogue import Catalogue
+from mcdist.catalogue.names_of_run import classes_of
 from mcdist.config import Config
 from mcdist.config.file import load_run_config
 from mcdist.data.loader import read_sample
@@ -24,7 +25,6 @@ from mcdist.export.graphs import Agreement
 from mcdist.export.index import write_index
 from mcdist.export.pixel_encoder import PixelEncoder
 from mcdist.export.pyfunc import register_pyfunc, write_pyfunc
-from mcdist.loading import classes_of
 from mcdist.records import Evaluation
 from mcdist.report.mlflow_sink import default_tracking_uri
 from mcdist.run_dir import RunDir, step_of, write_atomically

@@ -9,9 +9,10 @@ from typing import Any
 from mcdist import build
 from mcdist.catalogue.catalogue import Catalogue
 from mcdist.catalogue.classes import Classes
+from mcdist.catalogue.names_of_run import names_of
 from mcdist.config.file import load_run_config
 from mcdist.errors import ConfigError, DataError
-from mcdist.loading import LoadedRun, names_of, ready_run
+from mcdist.loading import LoadedRun, ready_run
 from mcdist.proposals.folder.places import check_apart
 from mcdist.ranks.agree import all_together, lost_ranks_explained
 from mcdist.ranks.join import leave_world

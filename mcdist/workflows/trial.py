@@ -6,27 +6,39 @@ Each stage runs on `FEW` and on `MORE` photos, after once for nothing: the diffe
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy
+
+from mcdist import build
 from mcdist.building.folder.build import build_shards
 from mcdist.building.pictures.treatment import Treatment
 from mcdist.building.sources.folder import folder_source
 from mcdist.config.file import load_config
 from mcdist.errors import MachineError, McdistError
+from mcdist.groups.find import find_groups
+from mcdist.groups.graph.rows import ArrayRows
+from mcdist.groups.stability import candidates
 from mcdist.passes.zooming import zoom_shards
 from mcdist.planning.costs import Costs
-from mcdist.planning.plan import ZOOM_VIEWS_DEFAULT
+from mcdist.planning.plan import ZOOM_VIEWS_DEFAULT, TrainingPlan, plan_for
 from mcdist.proposals.folder.propose_folder import propose_folder
 from mcdist.run import train_run
 from mcdist.run_dir import RunDir
+from mcdist.store.store import FeatureStore
 from mcdist.workflows.cataloguing import cluster_run
+from mcdist.workflows.evaluation import evaluate_run
 from mcdist.workflows.segmenting import segment_run
+from mcdist.zoom.tables import OBJECTS, kinds_in, vectors_of
 
 FEW, MORE = 4, 12
 LEAST_PHOTOS = 40
 """With fewer photos a trial would take as long as the discovery."""
 EPOCHS = 8
+GROUPED = 150
+"""Made-up objects that are grouped: the cost of groups grows as their number, and so many take some seconds."""
 LEAST_SHARE = 0.2
 """A photo costs at least this share of its part of the whole: noise of a busy machine must not make a stage free."""
 
@@ -63,7 +75,7 @@ def measure(photos: Path, *, names: Sequence[str], folder: Path, method: str, de
             trial.link(photos, names=chosen[:: MORE // FEW])
         more.link(photos, names=chosen)
         first.go()  # the first photo of each stage pays for imports, compiling and the memory that is then kept
-        return _costs(few, more)
+        return _costs(few, more, plan=plan_for(len(names)))
     except OSError as error:
         if isinstance(error, McdistError):
             raise
@@ -93,14 +105,25 @@ class _Trial:
         source = folder_source(self.photos, masks=self.masks, labels=None, treatment=Treatment(keep_empty=True))
         return _seconds(lambda: build_shards(source, folder=self.shards, max_skipped_share=1.0))
 
-    def zoom(self) -> float:
-        config = load_config(self.preset, overrides=[*self._settings("zoom"), f"groups.zoom_views={ZOOM_VIEWS_DEFAULT}"])
-        return _seconds(lambda: zoom_shards(config, out=self.zoomed))
+    def zoom(self, *, num_workers: int = 0) -> float:
+        """With worker processes into a store of its own, which is made anew."""
+        settings = [*self._settings("zoom"), f"groups.zoom_views={ZOOM_VIEWS_DEFAULT}", f"data.num_workers={num_workers}"]
+        config = load_config(self.preset, overrides=settings)
+        return _seconds(lambda: zoom_shards(config, out=self.folder / "zoomed_by_workers" if num_workers else self.zoomed))
+
+    def group(self, *, plan: TrainingPlan) -> float:
+        """A photo's part of grouping made-up objects, as many as tell and of the kinds of vectors that were zoomed: the photos here have too few."""
+        store, settings = FeatureStore(self.zoomed), build.group_settings(load_config(self.preset, overrides=[*self.overrides, *plan.overrides]))
+        random = numpy.random.default_rng(0)
+        lengths = [store.column(OBJECTS, vectors_of(kind)).row_shape[0] for kind in kinds_in(store)]
+        views = [ArrayRows(random.standard_normal((GROUPED, length)).astype(numpy.float32)) for length in lengths]
+        settings = replace(settings, num_groups=candidates(settings.num_groups, num_objects=GROUPED))
+        return _seconds(lambda: find_groups(views, settings=settings)) / GROUPED * store.num_rows(OBJECTS) / self.num_photos
 
     def train(self, name: str, *, epochs: int) -> float:
         """Without groups, which so few photos do not have: the head that learns them is a small part of a step."""
         batch = 2 ** (self.num_photos.bit_length() - 1)
-        settings = [*self._settings(name), "groups.num_groups=[]", "loss.group_weight=0", "views.cached=1", f"optim.epochs={epochs}"]
+        settings = [*self._settings(name), "groups.num_groups=[]", "groups.choose=false", "loss.group_weight=0", "views.cached=1", f"optim.epochs={epochs}"]
         config = load_config(self.preset, overrides=[*settings, f"optim.global_batch={batch}", f"data.num_lanes={min(4, batch)}"])
         return _seconds(lambda: train_run(config))
 
@@ -110,9 +133,18 @@ class _Trial:
     def segment(self, name: str) -> float:
         return _seconds(lambda: segment_run(RunDir(self.folder / name), [self.photos], out=self.folder / "segments", num_workers=0))
 
+    def report(self, name: str) -> float:
+        """0 where the few photos show too little for one."""
+        began_s = time.perf_counter()
+        with suppress(McdistError):
+            evaluate_run(RunDir(self.folder / name), overrides=[], which="newest")
+            return time.perf_counter() - began_s
+        return 0.0
+
     def go(self) -> None:
         """Every stage, once."""
-        for stage in (self.propose, self.build, self.zoom, lambda: self.train("run", epochs=1), lambda: self.cluster("run"), lambda: self.segment("run")):
+        stages = (self.propose, self.build, self.zoom, lambda: self.train("run", epochs=1), lambda: self.cluster("run"), lambda: self.segment("run"))
+        for stage in (*stages, lambda: self.report("run")):
             stage()
 
     def bytes_in(self, *names: str) -> int:
@@ -123,14 +155,19 @@ class _Trial:
         return [*self.overrides, f"data.train={self.shards}", f"run.dir={self.folder / name}", *quiet]
 
 
-def _costs(few: _Trial, more: _Trial) -> Costs:
+def _costs(few: _Trial, more: _Trial, *, plan: TrainingPlan) -> Costs:
     propose, build, zoom = (_Measured(stage(few), stage(more)) for stage in (_Trial.propose, _Trial.build, _Trial.zoom))
     train = _Measured(few.train("run", epochs=1), more.train("run", epochs=1))
     longer_s = more.train("longer", epochs=1 + EPOCHS)
     step_s = max(0.0, (longer_s - train.more_s) / (EPOCHS * MORE))
     embed, segment = _Measured(few.cluster("run"), more.cluster("run")), _Measured(few.segment("run"), more.segment("run"))
     view_bytes, shard_bytes = more.bytes_in("run/views") / MORE, more.bytes_in("shards") / MORE
+    report_s = more.report("run")
+    config = load_config(more.preset, overrides=more.overrides)
     return Costs(
+        group_s=more.group(plan=plan),
+        report_s=report_s,
+        worker_s=max(0.0, few.zoom(num_workers=config.data.num_workers) - zoom.few_s) if config.data.num_workers else 0.0,
         start_s=sum(stage.start_s for stage in (propose, build, zoom, train, embed, segment)),
         propose_s=propose.photo_s,
         shard_s=build.photo_s,

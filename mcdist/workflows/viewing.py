@@ -1,26 +1,36 @@
 """The story of `mcdist view`: a run's catalogue, its names, its photos and its encoder, put together for the page."""
 
 import threading
+import time
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from mcdist import build
 from mcdist.catalogue.catalogue import Catalogue
 from mcdist.catalogue.masks import CatalogueMasks
+from mcdist.catalogue.names_of_run import names_of
 from mcdist.config.file import load_run_config
+from mcdist.data.pictures.photo import decode_upright
 from mcdist.data.readers.content import content_of
 from mcdist.data.readers.reader import SampleReader
-from mcdist.data.shards.sample import decode_photo
-from mcdist.errors import ConfigError, MissingExtraError
+from mcdist.errors import ConfigError, MissingExtraError, ShardError
 from mcdist.gallery.dropped import DroppedPhotos, Segmented, Segmenter
 from mcdist.gallery.pictures import Pictures
 from mcdist.gallery.session import Session
-from mcdist.loading import LoadedRun, load_run, names_of
+from mcdist.groups.clustering.faiss_library import load_faiss
+from mcdist.reading import open_reader
 from mcdist.run_dir import RunDir
 
+if TYPE_CHECKING:
+    from mcdist.loading import LoadedRun
+
 NO_EXTRA = "mcdist view needs FastAPI and uvicorn, which are not installed; install them with: pip install 'mcdist[view]'"
+
+READY_AFTER_S = 3.0
+"""The page opens in less, and an import holds the interpreter."""
 
 
 def view_run(run_dir: RunDir, *, overrides: list[str], port: int, open_browser: bool, say: Callable[[str], Any]) -> None:
@@ -39,9 +49,19 @@ def view_run(run_dir: RunDir, *, overrides: list[str], port: int, open_browser: 
     run_dir.require()
     listener = listen(port)
     try:
-        serve(make_view(run_dir, overrides=overrides, say=say), listener=listener, open_browser=open_browser, say=say)
+        app = make_view(run_dir, overrides=overrides, say=say)
+        threading.Thread(target=_get_ready, name="get ready", daemon=True).start()
+        serve(app, listener=listener, open_browser=open_browser, say=say)
     finally:
         listener.close()
+
+
+def _get_ready() -> None:
+    """Import what the first search and the first dropped photo need, when the page has had time to open."""
+    time.sleep(READY_AFTER_S)
+    import_module("mcdist.loading")
+    with suppress(MissingExtraError):  # whoever searches is told
+        load_faiss()
 
 
 def make_view(run_dir: RunDir, *, overrides: list[str], say: Callable[[str], Any]) -> Any:
@@ -69,7 +89,7 @@ def make_view(run_dir: RunDir, *, overrides: list[str], say: Callable[[str], Any
 def photos_of(run_dir: RunDir, *, catalogue: Catalogue, overrides: list[str]) -> SampleReader:
     """The training shards; ConfigError where they hold other samples than those of the catalogue."""
     data = load_run_config(run_dir, overrides=overrides).data
-    reader = build.open_reader(data.train, key="data.train", data=data)
+    reader = open_reader(data.train, key="data.train", data=data)
     if content_of(reader).digest != catalogue.facts.samples:
         raise ConfigError(
             f"the catalogue was made of the photos of {catalogue.facts.dataset}, data.train={data.train} holds others; name those shards with data.train=DIR"
@@ -87,17 +107,23 @@ class ShardPhotos:
         """The pixels; ShardError where the photo cannot be read."""
         with self._lock:
             raw = self._reader.read(index)
-        photo = decode_photo(raw.photo, where=raw.where) if isinstance(raw.photo, bytes) else raw.photo
-        return numpy.ascontiguousarray(photo.permute(1, 2, 0).numpy())
+        if not isinstance(raw.photo, bytes):
+            return raw.photo
+        try:
+            return decode_upright(raw.photo)
+        except ValueError as error:
+            raise ShardError(f"{raw.where}: the photo cannot be decoded ({error}); rebuild this shard without it") from error
 
 
 def open_segmenter(run_dir: RunDir) -> Segmenter:
     """What finds segments in a photo that is dropped on the page: the run's encoder, which is loaded now."""
+    from mcdist.loading import load_run
+
     run = load_run(run_dir.root)
     return lambda pixels: _segmented(run, pixels)
 
 
-def _segmented(run: LoadedRun, pixels: numpy.ndarray) -> Segmented:
+def _segmented(run: "LoadedRun", pixels: numpy.ndarray) -> Segmented:
     found = run.segment(pixels)
     embedding: list[numpy.ndarray] = []
 

@@ -50,6 +50,8 @@ def test_the_graph_gets_what_the_section_says(file: Path) -> None:
         (["loss.group_weight=1"], "loss.group_weight=1 needs groups.num_groups, such as [25], got none"),
         (["loss.group_contrast_weight=0.5"], "loss.group_contrast_weight=0.5 needs groups.num_groups"),
         (["groups.given=here"], "groups.given=here needs groups.num_groups"),
+        ([*ON, "groups.choose=true"], "groups.choose chooses among several groups.num_groups, of groups that this run makes; got num_groups=[25], given=''"),
+        ([*ON, "groups.num_groups=[4,8]", "groups.choose=true", "groups.given=here"], "got num_groups=[4, 8], given='here'"),
         ([*ON, "groups.consensus=[1,4]"], "groups.consensus must be different whole numbers >= 2, got [1, 4]"),
         ([*ON, "groups.consensus_min=1.5"], "groups.consensus_min must be"),
         ([*ON, "groups.num_groups=[6,6]"], "groups.num_groups must be different whole numbers >= 1, got [6, 6]"),

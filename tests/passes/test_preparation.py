@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -26,8 +27,9 @@ from mcdist.groups.find import find_groups
 from mcdist.groups.graph.rows import Rows
 from mcdist.groups.record import Grouping, Groups
 from mcdist.passes import preparation
-from mcdist.passes.preparation import prepare_groups
+from mcdist.passes.preparation import chosen, prepare_groups
 from mcdist.report.console import Console
+from mcdist.report.page.html import write_report
 from mcdist.run_dir import RunDir
 from mcdist.store.store import FeatureStore
 from tests.fixture_types import MakeShards, ShardsAt
@@ -193,6 +195,49 @@ def test_three_photos_are_enough_and_there_may_be_fewer_objects_than_neighbours_
     assert groups.grouping.facts.num_objects == 6
     assert groups.grouping.of(25).spread.num_empty == 19
     assert "the 25 groups look collapsed: each of the 6 objects is a group of its own: ask for fewer groups than that, or give more photos" in heard.warned
+
+
+def test_the_number_of_groups_is_chosen_among_candidates_and_the_run_goes_on_with_it(configure: Callable[..., Config], make_shards: MakeShards) -> None:
+    config = configure(make_shards(12), "groups.num_groups=[2,3,4,6,25]", "groups.choose=true")
+    assert run.train_run(config) == 0
+    run_dir = RunDir(Path(config.run.dir))
+    grouping = read_groups(run_dir.groups / "round_00/groups").grouping
+    assert [found.num_groups for found in grouping.sets] == [2, 3, 4], "24 objects are fewer than five for each of six groups"
+    saved = load_config(run_dir.config)
+    number = grouping.choice.num_groups
+    assert (saved.groups.num_groups, saved.groups.choose) == ([number, 2 * number] if 2 * number in (2, 3, 4) else [number], False)
+    log = run_dir.log.read_text()
+    assert f"training on {' and '.join(map(str, saved.groups.num_groups))} groups: {grouping.choice.reason}" in log
+    for again in (config, saved):  # what was typed at first, and what the run remembers
+        assert run.train_run(again) == 0
+    assert run_dir.log.read_text().count("grouped 24 objects") == 1
+    assert f"{number} of 2, 3, 4 were chosen without labels: {grouping.choice.reason}." in unescape(write_report(run_dir).read_text())
+
+
+def test_a_stop_before_the_number_of_groups_is_chosen_is_no_loss(
+    configure: Callable[..., Config], make_shards: MakeShards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configure(make_shards(12), "groups.num_groups=[2,3]", "groups.choose=true")
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "prepare_groups", lambda *arguments, **options: None)
+        run.train_run(config)
+    assert not RunDir(Path(config.run.dir)).config.is_file()
+    assert run.train_run(config) == 0
+
+
+@pytest.mark.parametrize(
+    ("num_photos", "same"),
+    [(3, False), (40, True)],
+)
+def test_too_few_objects_or_equal_ones_have_a_number_of_groups_too(
+    configure: Callable[..., Config], make_shards: MakeShards, num_photos: int, same: bool
+) -> None:
+    shards = make_shards(num_photos, members_of=lambda index: objects_in([(5, 5, 40, 50)], seed=0 if same else index))
+    config = configure(shards, "groups.num_groups=[4,6,8]", "groups.choose=true", "groups.neighbours=[50]")
+    folder, _ = prepare(config)
+    assert folder is not None
+    numbers = chosen(config, folder, world=World(0, 1, torch.device("cpu")), say=lambda text: None).groups.num_groups
+    assert numbers == ([4, 8] if same else [2])
 
 
 def test_one_object_a_photo_is_enough(configure: Callable[..., Config], make_shards: MakeShards) -> None:

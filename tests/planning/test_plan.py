@@ -1,11 +1,14 @@
 """Plans: what fits into the minutes that a person has, and what is usual for a number of photos."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mcdist.planning.costs import Costs
 from mcdist.planning.plan import EPOCHS_MAX, EPOCHS_MIN, TrainingPlan, estimate_of, fitted, plan_for
+from mcdist.workflows.discovery import STAGES
 
 COSTS = Costs(
     start_s=20.0,
@@ -44,10 +47,10 @@ def test_more_minutes_never_give_a_worse_training(num_photos, minutes):
     assert more.epochs >= less.epochs or more.cached > less.cached or more.zoom_views > less.zoom_views
 
 
-@pytest.mark.parametrize(("num_photos", "groups", "batch", "lanes"), [(2, (2, 4), 1, 1), (10, (2, 4), 4, 4), (126, (6, 12), 32, 8), (591, (16, 32), 32, 8)])
-def test_few_photos_have_few_groups_and_a_small_batch(num_photos, groups, batch, lanes):
+@pytest.mark.parametrize(("num_photos", "batch", "lanes"), [(2, 1, 1), (10, 4, 4), (126, 32, 8), (591, 32, 8)])
+def test_few_photos_have_a_small_batch(num_photos, batch, lanes):
     plan = plan_for(num_photos)
-    assert (plan.num_groups, plan.global_batch, plan.num_lanes) == (groups, batch, lanes)
+    assert (plan.global_batch, plan.num_lanes) == (batch, lanes)
     assert plan.global_batch % plan.num_lanes == 0
 
 
@@ -57,7 +60,16 @@ def test_the_usual_plan_is_that_of_the_configuration_for_photos():
 
     config, plan = load_config(presets_folder() / "photos.yaml"), plan_for(600)
     assert (config.optim.epochs, config.views.cached, config.groups.zoom_views) == (plan.epochs, plan.cached, plan.zoom_views)
-    assert (tuple(config.groups.num_groups), config.optim.global_batch, config.data.num_lanes) == (plan.num_groups, plan.global_batch, plan.num_lanes)
+    assert (tuple(config.groups.num_groups), config.groups.choose) == (plan.num_groups, plan.choose_groups)
+    assert (config.optim.global_batch, config.data.num_lanes) == (plan.global_batch, plan.num_lanes)
+
+
+def test_groups_a_report_and_starts_of_workers_are_counted():
+    plan, more = TrainingPlan(), replace(COSTS, group_s=0.01, report_s=7.0, worker_s=2.0)
+    before, after = (estimate_of(costs, plan=plan, num_photos=100, num_workers=1).seconds for costs in (COSTS, more))
+    added = {stage: round(after[stage] - before[stage], 6) for stage in after}
+    assert added == {"proposals": 2.0, "shards": 0.0, "training": 100 * 0.01 + 3 * 2.0, "catalogue": 2.0, "report": 7.0, "segments": 2.0}
+    assert list(after) == list(STAGES)
 
 
 def test_workers_share_proposals_and_shards_only():

@@ -59,6 +59,12 @@ def configure(tmp_path: Path, make_shards: MakeShards) -> Configure:
     return make
 
 
+@pytest.fixture
+def as_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Views are cached with the backbone as it is trained, since the quick one's last bits are others."""
+    monkeypatch.setattr(caching, "quicken_backbone", lambda backbone, size_px: backbone)
+
+
 def losses_of(config: Config) -> list[float]:
     return [record.value for record in read_metrics(RunDir(Path(config.run.dir)).metrics) if record.name == "loss"]
 
@@ -73,7 +79,7 @@ def cache_of(config: Config) -> Path:
 
 
 @pytest.mark.parametrize("overrides", [(), ("model.embedding_from=backbone", "model.norm=frozen"), ("model.norm=shuffled",)])
-def test_a_run_on_cached_views_is_the_run_on_photos_bit_for_bit(configure: Configure, overrides: tuple[str, ...]) -> None:
+def test_a_run_on_cached_views_is_the_run_on_photos_bit_for_bit(configure: Configure, as_trained: None, overrides: tuple[str, ...]) -> None:
     photos, cached = configure("views.cached=0", *overrides, folder="photos"), configure(*overrides, folder="cached")
     assert run.train_run(photos) == run.train_run(cached) == 0
     want, got = last_state(photos.run.dir), last_state(cached.run.dir)
@@ -82,7 +88,20 @@ def test_a_run_on_cached_views_is_the_run_on_photos_bit_for_bit(configure: Confi
     assert len(set(losses_of(cached))) == 2
 
 
-def test_where_no_term_looks_at_the_key_view_it_is_not_kept_and_the_run_is_the_same(configure: Configure) -> None:
+def test_cached_features_are_those_of_the_backbone_up_to_rounding(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    dilated = ("model.backbone=efficientnet_lite0", "model.num_stages=0", "model.trainable_from=5", "views.size_px=64")
+    quick, plain = configure(*dilated, folder="quick"), configure(*dilated, folder="plain")
+    assert run.train_run(quick) == 0
+    monkeypatch.setattr(caching, "quicken_backbone", lambda backbone, size_px: backbone)
+    assert run.train_run(plain) == 0
+    got, want = (FeatureStore(cache_of(config)).column("photos", layout.FEATURES).read() for config in (quick, plain))
+    assert 0 < numpy.abs(got - want).max() <= 2e-5 * numpy.abs(want).max()
+    states = last_state(quick.run.dir), last_state(plain.run.dir)
+    frozen = [name for name in states[0] if name.startswith("query/backbone")]
+    assert frozen and not [name for name in frozen if not torch.equal(states[0][name], states[1][name])], "the run's own backbone is left as it is"
+
+
+def test_where_no_term_looks_at_the_key_view_it_is_not_kept_and_the_run_is_the_same(configure: Configure, as_trained: None) -> None:
     alone = ("loss.contrast_weight=0", "optim.global_batch=16")
     photos, cached = configure("views.cached=0", *alone, folder="photos"), configure(*alone, folder="cached")
     assert run.train_run(photos) == run.train_run(cached) == 0

@@ -12,12 +12,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from mcdist.catalogue.catalogue import Catalogue
+from mcdist.catalogue.names_of_run import classes_of, names_of
 from mcdist.cli.main import app
 from mcdist.data.pictures.coco_runs import mask_of_runs, runs_of
 from mcdist.data.pictures.map_file import read_map
 from mcdist.data.readers.open import open_shards
 from mcdist.errors import CheckpointError, ConfigError, DataError, MachineError
-from mcdist.loading import classes_of, names_of
 from mcdist.run_dir import RunDir
 from mcdist.segments import out as out_module
 from mcdist.workflows.segmenting import Segmented, segment_run

@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 
 import mcdist
 from mcdist.catalogue.catalogue import Catalogue
+from mcdist.catalogue.names_of_run import names_of
 from mcdist.cli.main import app
 from mcdist.data.pictures.folder import pictures_in
 from mcdist.dataset.labels import LabelRule
 from mcdist.errors import ConfigError, DataError, MachineError
-from mcdist.loading import names_of
 from mcdist.planning.record import read_record
 from mcdist.run_dir import RunDir
 from mcdist.workflows import discovery

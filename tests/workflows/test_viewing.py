@@ -1,6 +1,8 @@
 """mcdist view of a real run: what it says where it cannot start, and that the parts fit together."""
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,19 @@ from tests.fixture_types import ShardsAt
 viewing = pytest.importorskip("mcdist.workflows.viewing")
 pytest.importorskip("fastapi", reason="the extra `view` is not installed")
 testclient = pytest.importorskip("starlette.testclient", reason="httpx2 is not installed")
+
+
+WITHOUT_TORCH = """
+import sys
+from pathlib import Path
+from starlette.testclient import TestClient
+from mcdist.gallery.pictures import Pictures
+from mcdist.run_dir import RunDir
+from mcdist.workflows.viewing import make_view
+Pictures.warm = lambda self, rows: None
+client = TestClient(make_view(RunDir(Path(sys.argv[1])), overrides=[], say=print))
+print(client.get("/api/state").status_code, "torch" in sys.modules)
+"""
 
 
 def view(run_dir: RunDir, *, port: int = 0) -> list[str]:
@@ -58,6 +73,8 @@ def test_the_parts_of_a_run_fit_together(tmp_path: Path, shards_at: ShardsAt, mo
     assert about["width"] == 720
     near = client.get(f"/api/photos/{about['key']}/near", params={"x": 0.5, "y": 0.5}).json()
     assert len(near["near"]) == state["counts"]["objects"]
+    answered = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, str(run_dir.root)], capture_output=True, text=True, timeout=120)
+    assert (answered.returncode, answered.stdout) == (0, "200 False\n"), answered.stderr
     served.clear()
     for store in run_dir.features.iterdir():
         store.rename(tmp_path / store.name)

@@ -12,7 +12,7 @@ from mcdist.building.pictures.mask import Instances, MaskValues
 from mcdist.building.pictures.photo import RESIZE_FILTER, PhotoFile, shrunk_size
 from mcdist.building.source import Option, Photo
 from mcdist.data.pictures.png import encode_map
-from mcdist.data.shards.sample import INFO_MEMBER, INSTANCES_MEMBER, SEGMENTS_MEMBER
+from mcdist.data.shards.raw_sample import INFO_MEMBER, INSTANCES_MEMBER, SEGMENTS_MEMBER
 from mcdist.errors import DataError
 
 TOO_MANY = "more than 254 objects, the smallest became void"

@@ -8,7 +8,8 @@ from mcdist.building.source import Option, Photo
 from mcdist.data.pictures.jpeg import is_plain_jpeg, jpeg_size
 from mcdist.data.shards.beton import JPEG, RAW
 from mcdist.data.shards.beton_fields import ABSENT, KEY_FIELD, OWN_FIELDS, PHOTO_FIELD
-from mcdist.data.shards.sample import INSTANCES_MEMBER, PHOTO_MEMBERS, decode_photo
+from mcdist.data.shards.raw_sample import INSTANCES_MEMBER, PHOTO_MEMBERS
+from mcdist.data.shards.sample import decode_photo
 from mcdist.errors import DataError
 
 PhotoMode = Literal["jpg", "raw", "smart"]

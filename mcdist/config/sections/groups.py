@@ -15,6 +15,9 @@ class GroupsConfig:
 
     num_groups: list[int] = field(default_factory=list)
     """How many groups; several numbers: as many sets, each with a head of its own. Empty: no groups."""
+    choose: bool = False
+    """num_groups are candidates: before the first step, and without labels, the most stable of them is chosen (docs/groups.md). Training takes that number
+    and, where it is a candidate too, twice that number; the run's config.yaml has the numbers that were chosen."""
     given: str = ""
     """A folder that mcdist group wrote for the training photos, its feature store beside it; empty: groups are made before the first step."""
     confidence_min: float = 0.0
@@ -74,4 +77,9 @@ class GroupsConfig:
         share("groups.prototype_momentum", self.prototype_momentum)
         above("groups.tau", self.tau, 0)
         require(0 < self.subsample_share < 1, f"groups.subsample_share must be > 0 and < 1, got {self.subsample_share}")
+        require(
+            not self.choose or (len(self.num_groups) > 1 and not self.given),
+            f"groups.choose chooses among several groups.num_groups, of groups that this run makes; got num_groups={self.num_groups}, given={self.given!r}; "
+            "name candidates such as [4,6,8,12,16,24,32] and no folder, or set groups.choose=false",
+        )
         require(not self.given or bool(self.num_groups), f"groups.given={self.given} needs groups.num_groups, such as [25], got none")

@@ -5,16 +5,14 @@ import mmap
 import os
 
 import numpy
-import torch
 from jaxtyping import UInt8
-from torch import Tensor
 
 from mcdist.choices import FfcvCache
 from mcdist.data.files.files import ShardFiles
 from mcdist.data.shards.beton import RAW, Beton, read_beton
 from mcdist.data.shards.beton_fields import ABSENT, JSON_FIELDS, KEY_FIELD, OWN_FIELDS, PHOTO_FIELD, TERMINATOR
 from mcdist.data.shards.manifest import ShardEntry
-from mcdist.data.shards.sample import INSTANCES_MEMBER, SEGMENTS_MEMBER, RawSample
+from mcdist.data.shards.raw_sample import INSTANCES_MEMBER, SEGMENTS_MEMBER, RawSample
 from mcdist.errors import ShardError
 
 
@@ -78,9 +76,9 @@ class BetonFile:
             raise ShardError(f"{self.where}, sample {row}: its key cannot be read; build the folder anew")
         return key
 
-    def _pixels(self, content: memoryview, *, row: int) -> UInt8[Tensor, "3 H W"]:
+    def _pixels(self, content: memoryview, *, row: int) -> UInt8[numpy.ndarray, "H W 3"]:
         """Where the file is mapped this reads nothing yet: cutting a view out fetches the rows that it covers."""
-        return torch.frombuffer(content, dtype=torch.uint8).view(int(self.beton.heights[row]), int(self.beton.widths[row]), 3).permute(2, 0, 1)
+        return numpy.frombuffer(content, dtype=numpy.uint8).reshape(int(self.beton.heights[row]), int(self.beton.widths[row]), 3)
 
     def _contents(self, row: int, fields: list[str]) -> dict[str, memoryview]:
         """The bytes of some fields of a sample. They are side by side, so where the file is not mapped one read fetches them."""

@@ -13,7 +13,7 @@ from mcdist.data.files.files import MAX_DESCRIPTORS, LocalFiles, ShardFiles
 from mcdist.data.files.recent import Recent
 from mcdist.data.readers.beton_file import BetonFile
 from mcdist.data.shards.manifest import Manifest
-from mcdist.data.shards.sample import RawSample
+from mcdist.data.shards.raw_sample import RawSample
 from mcdist.errors import ShardError
 
 

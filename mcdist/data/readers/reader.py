@@ -4,7 +4,7 @@ from typing import Protocol, runtime_checkable
 
 from mcdist.data.files.files import ShardFiles
 from mcdist.data.shards.manifest import Manifest
-from mcdist.data.shards.sample import RawSample
+from mcdist.data.shards.raw_sample import RawSample
 
 
 @runtime_checkable

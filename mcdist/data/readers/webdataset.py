@@ -10,7 +10,7 @@ from mcdist.data.files.files import LocalFiles, ShardFiles
 from mcdist.data.files.recent import Recent
 from mcdist.data.shards.index import SampleEntry, ShardIndex, index_name, parse_index
 from mcdist.data.shards.manifest import Manifest, ShardEntry
-from mcdist.data.shards.sample import INSTANCES_MEMBER, PHOTO_MEMBERS, SEGMENTS_MEMBER, RawSample
+from mcdist.data.shards.raw_sample import INSTANCES_MEMBER, PHOTO_MEMBERS, SEGMENTS_MEMBER, RawSample
 from mcdist.errors import ShardError
 
 MAX_INDEXED_SAMPLES = 65_536

@@ -1,6 +1,6 @@
 """The fields of our FFCV files: which of a sample's members they hold, and how."""
 
-from mcdist.data.shards.sample import INFO_MEMBER
+from mcdist.data.shards.raw_sample import INFO_MEMBER
 
 PHOTO_FIELD = "photo"
 KEY_FIELD = "key"

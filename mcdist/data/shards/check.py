@@ -4,7 +4,7 @@ import struct
 import zlib
 
 from mcdist.data.pictures.header import MAX_PIXELS, PNG_SIGNATURE, PictureHeader, read_header
-from mcdist.data.shards.sample import RawSample
+from mcdist.data.shards.raw_sample import RawSample
 from mcdist.errors import ShardError
 
 

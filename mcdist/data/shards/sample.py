@@ -13,24 +13,9 @@ from torch import Tensor
 
 from mcdist.data.pictures.photo import decode_upright, decode_with_pillow
 from mcdist.data.pictures.png import STORED_VOID, decode_grey_png
+from mcdist.data.shards.raw_sample import SEGMENTS_MEMBER, RawSample
 from mcdist.errors import ShardError
 from mcdist.types import VOID
-
-PHOTO_MEMBERS = ("jpg", "png")
-INSTANCES_MEMBER = "mask.png"
-SEGMENTS_MEMBER = "seg.png"
-INFO_MEMBER = "json"
-
-
-@dataclass(frozen=True, slots=True)
-class RawSample:
-    """A sample as its shard holds it: undecoded bytes, or the pixels of what is kept decoded. `where` names shard and key for messages."""
-
-    key: str
-    where: str
-    photo: bytes | UInt8[Tensor, "3 H W"]
-    instances: bytes | UInt8[Tensor, "H W"]
-    segments: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +34,7 @@ def decode_sample(raw: RawSample, *, with_segments: bool = False) -> Sample:
     Raises:
         ShardError: an unreadable member, an instance map or ground truth of another size than the photo, or no ground truth though asked for.
     """
-    photo = decode_photo(raw.photo, where=raw.where) if isinstance(raw.photo, bytes) else raw.photo
-    instances = instances_of(decode_grey(raw.instances, where=raw.where) if isinstance(raw.instances, bytes) else raw.instances)
+    photo, instances = photo_of(raw), instances_of(stored_map_of(raw))
     segments = None
     if with_segments:
         if raw.segments is None:
@@ -59,6 +43,16 @@ def decode_sample(raw: RawSample, *, with_segments: bool = False) -> Sample:
         check_size(segments.shape, photo=photo, what="ground truth", where=raw.where)
     check_size(instances.shape, photo=photo, what="instance map", where=raw.where)
     return Sample(key=raw.key, photo=photo, instances=instances, segments=segments)
+
+
+def photo_of(raw: RawSample, *, shrink: int = 1) -> UInt8[Tensor, "3 H W"]:
+    """The photo's pixels, as they are kept or decoded as `decode_photo` does."""
+    return decode_photo(raw.photo, where=raw.where, shrink=shrink) if isinstance(raw.photo, bytes) else torch.from_numpy(raw.photo).permute(2, 0, 1)
+
+
+def stored_map_of(raw: RawSample) -> UInt8[Tensor, "H W"]:
+    """The instance map as it is stored, as it is kept or decoded as `decode_grey` does."""
+    return decode_grey(raw.instances, where=raw.where) if isinstance(raw.instances, bytes) else torch.from_numpy(raw.instances)
 
 
 def decode_photo(content: bytes, *, where: str, shrink: int = 1) -> UInt8[Tensor, "3 H W"]:

@@ -12,7 +12,8 @@ from jaxtyping import Int16, UInt8
 from torch import Tensor
 
 from mcdist.data.pictures.jpeg import is_plain_jpeg
-from mcdist.data.shards.sample import RawSample, Sample, check_size, decode_grey, decode_photo
+from mcdist.data.shards.raw_sample import RawSample
+from mcdist.data.shards.sample import Sample, check_size, photo_of, stored_map_of
 from mcdist.data.views.crop import choose_shrink, cut_map, cut_photo, on_grid, shrunk
 from mcdist.data.views.draw import Colour, Geometry, ViewSettings, draw_colour, draw_geometry, uniforms_of
 from mcdist.data.views.objects import Numbering, keep_largest
@@ -72,13 +73,13 @@ def two_views_of_file(raw: RawSample, *, seed: int, epoch: int, index: int, sett
     Raises:
         ShardError: an unreadable member, or an instance map of another size than the photo.
     """
-    stored = (decode_grey(raw.instances, where=raw.where) if isinstance(raw.instances, bytes) else raw.instances).numpy()
+    stored = stored_map_of(raw).numpy()
     numbering = keep_largest(stored, max_objects=settings.max_objects)
     drawn = _draw_both(stored, numbering, seed=seed, epoch=epoch, index=index, settings=settings)
     shrink = _shrink_of(raw, drawn, size_px=settings.size_px) if decode == "scaled" else 1
     if shrink > 1:
         drawn = [_moved_on_grid(view, stored, numbering, shrink=shrink, size_px=settings.size_px) for view in drawn]
-    photo = decode_photo(raw.photo, where=raw.where, shrink=shrink) if isinstance(raw.photo, bytes) else raw.photo
+    photo = photo_of(raw, shrink=shrink)
     check_size(stored.shape, photo=photo, what="instance map", where=raw.where, shrink=shrink)
     return _cut(photo, drawn, shrink=shrink, index=index, num_dropped=numbering.num_dropped, size_px=settings.size_px)
 

@@ -23,7 +23,7 @@ from mcdist.records.names import PREDICTED, PROPOSALS
 from mcdist.store.store import FeatureStore
 from mcdist.store.writer import StoreWriter
 
-EXTRACT_VERSION = 1
+EXTRACT_VERSION = 2
 """Raised whenever the same checkpoint, photos and settings would give other arrays, so that no older store is taken for a new one."""
 
 

@@ -20,7 +20,7 @@ from mcdist.report.bad_samples import read_bad_samples
 from mcdist.report.jsonl import read_metrics
 from mcdist.report.page import figures
 from mcdist.report.page.picture import picture
-from mcdist.report.page.rounds import round_lines
+from mcdist.report.page.rounds import choices, round_lines
 from mcdist.report.page.templates import template
 from mcdist.report.pictures.clusters import cluster_files, cluster_number
 from mcdist.report.pictures.failures import failure_scores
@@ -82,6 +82,7 @@ def _content(run_dir: RunDir) -> dict[str, Any]:
         "typical": [picture(path, key=str(cluster_number(path))) for path in cluster_files(run_dir.clusters)],
         "neighbours": [picture(path, key=path.stem.removeprefix("object_").lstrip("0")) for path in neighbour_files(run_dir.neighbours)],
         "rounds": round_lines(run_dir.groups),
+        "choices": choices(run_dir.groups, learnt=_sections(config_text).get("groups", {}).get("num_groups") or []),
         "START": BASELINE,
         **_mapped(run_dir.object_map),
         **_evaluated(evaluation),

@@ -1,5 +1,6 @@
 """Rounds: the groups that a run learnt from, round by round, as the lines of a table."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
@@ -34,6 +35,20 @@ def round_lines(folder: Path) -> list[RoundLine]:
         grouping = read_groups(path.parent).grouping
         lines += [_line(found, place=place, grouping=grouping) for found in grouping.sets]
     return lines
+
+
+def choices(folder: Path, *, learnt: Sequence[int]) -> list[str]:
+    """Which number of groups was chosen, and why, of each round of `folder` whose groups were made for several numbers, of which training `learnt` some.
+
+    Raises:
+        DataError: groups that are there are damaged.
+    """
+    groupings = [read_groups(path.parent).grouping for path in sorted(folder.glob(f"round_*/groups/{MANIFEST_NAME}"))]
+    return [
+        f"{one.choice.num_groups} of {', '.join(str(found.num_groups) for found in one.sets)} were chosen without labels: {one.choice.reason}"
+        for one in groupings
+        if learnt and set(learnt) < {found.num_groups for found in one.sets}
+    ]
 
 
 def _line(found: GroupSet, *, place: int, grouping: Grouping) -> RoundLine:

@@ -21,7 +21,8 @@ from mcdist.data.photo_views import read_sound
 from mcdist.data.readers.open import open_shards
 from mcdist.data.readers.reader import SampleReader
 from mcdist.data.readers.webdataset import WebDatasetReader
-from mcdist.data.shards.sample import RawSample, decode_sample
+from mcdist.data.shards.raw_sample import RawSample
+from mcdist.data.shards.sample import decode_sample
 from mcdist.errors import ConfigError, MachineError, MissingExtraError, ShardError
 from tests.fixture_types import MakeShards, MakeViewSettings, MembersOf
 from tests.makers.shard_server import ShardServer, serve

@@ -11,7 +11,8 @@ from PIL import Image
 
 from mcdist.data.finish import finish_images
 from mcdist.data.pictures.png import encode_map
-from mcdist.data.shards.sample import RawSample, Sample, decode_sample
+from mcdist.data.shards.raw_sample import RawSample
+from mcdist.data.shards.sample import Sample, decode_sample
 from mcdist.data.views.draw import ViewSettings, draw_geometry, uniforms_of
 from mcdist.data.views.objects import keep_largest
 from mcdist.data.views.two_views import DrawnView, TwoViews, draw_view, two_views, two_views_of_file
@@ -166,7 +167,8 @@ def test_a_file_gives_the_views_of_its_decoded_sample(view_settings: MakeViewSet
 @pytest.mark.parametrize("decode", ["exact", "scaled"])
 def test_a_sample_kept_as_pixels_gives_the_views_of_its_file(view_settings: MakeViewSettings, decode):
     sample = ramps()
-    pixels = RawSample(key="test", where="here", photo=sample.photo, instances=sample.instances.to(torch.uint8), segments=None)
+    photo, instances = sample.photo.permute(1, 2, 0).numpy(), sample.instances.to(torch.uint8).numpy()
+    pixels = RawSample(key="test", where="here", photo=photo, instances=instances, segments=None)
     where: dict[str, Any] = dict(seed=3, epoch=1, index=2, settings=view_settings(**WIDE), decode=decode)
     assert_same_views(two_views_of_file(pixels, **where), two_views_of_file(raw_of(sample, kind="PNG"), **where))
 

@@ -12,7 +12,7 @@ from mcdist.building.sources.demo.scene import draw_scene
 from mcdist.building.sources.demo.shapes import SHAPES
 from mcdist.data.pictures.jpeg import encode_jpeg
 from mcdist.data.pictures.png import encode_map
-from mcdist.data.shards.sample import INFO_MEMBER, INSTANCES_MEMBER, SEGMENTS_MEMBER
+from mcdist.data.shards.raw_sample import INFO_MEMBER, INSTANCES_MEMBER, SEGMENTS_MEMBER
 from mcdist.errors import ConfigError
 
 CLASSES = ("background", *(shape.name for shape in SHAPES))
