@@ -19,6 +19,7 @@ from mcdist.cli.embed import embed_command
 from mcdist.cli.evaluate import evaluate_command
 from mcdist.cli.export import export_command
 from mcdist.cli.export_dataset import export_dataset_command
+from mcdist.cli.finetune import finetune_command
 from mcdist.cli.group import group_command
 from mcdist.cli.import_weights import import_weights_command
 from mcdist.cli.launch import launch_command
@@ -64,6 +65,7 @@ app.command("embed")(embed_command)
 app.command("zoom")(zoom_command)
 app.command("group")(group_command)
 app.command("evaluate")(evaluate_command)
+app.command("finetune")(finetune_command)
 app.command("cluster")(cluster_command)
 app.command("view")(view_command)
 app.command("export-dataset")(export_dataset_command)

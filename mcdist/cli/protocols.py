@@ -4,7 +4,7 @@ import typer
 
 
 def protocols_command() -> None:
-    """List the protocols of mcdist evaluate and mcdist davis: what each measures, its source and slips, what it needs, and its switches by default."""
+    """List the protocols of mcdist evaluate, finetune and davis: what each measures, its source and slips, what it needs, and its switches by default."""
     from dataclasses import asdict
 
     from mcdist.build import judge_settings
@@ -12,6 +12,8 @@ def protocols_command() -> None:
     from mcdist.evaluate.propagation.settings import PROPAGATIONS
     from mcdist.evaluate.protocols.protocol import switches_of
     from mcdist.evaluate.protocols.registry import MAKERS, make_protocols, notes_of, summary_of
+    from mcdist.finetune.protocols import PROTOCOLS
+    from mcdist.finetune.settings import TuneSettings
 
     for protocol in make_protocols(list(MAKERS), settings=judge_settings(Config())):
         typer.echo(f"{protocol.name}: {summary_of(protocol.name)}")
@@ -19,6 +21,12 @@ def protocols_command() -> None:
             typer.echo(f"  {line}")
         typer.echo(f"  needs: {', '.join(sorted(protocol.needs))}")
         typer.echo(f"  switches: {', '.join(f'{name}={value}' for name, value in switches_of(protocol).items())}")
+    for finetuned in PROTOCOLS.values():
+        typer.echo(f"{finetuned.name}: {finetuned.summary} (mcdist finetune)")
+        for line in finetuned.notes:
+            typer.echo(f"  {line}")
+        typer.echo("  needs: train labels, truth, a network in the loop")
+        typer.echo(f"  switches: {', '.join(f'{name}={value}' for name, value in asdict(finetuned.switches(TuneSettings())).items())}")
     for name, settings in PROPAGATIONS.items():
         typer.echo(f"{name}: labels of the first frame carried through videos by features (mcdist davis)")
         typer.echo("  needs: video")

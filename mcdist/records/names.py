@@ -63,6 +63,13 @@ PROTOCOLS = (
 DAVIS_PROPAGATION, DAVIS_PROPAGATION_DINOV3 = "davis-propagation", "davis-propagation/dinov3"
 """Protocols of videos, for `mcdist davis`."""
 
+LINEAR_EXACT_PUBLISHED, LINEAR_EXACT_CLEAN = "maskcontrast-linear-exact/published", "maskcontrast-linear-exact/clean"
+FINETUNE_FRACTION = "finetune-fraction"
+"""Protocols with a network in the loop, for `mcdist finetune`; rows of a fraction are named after it, such as finetune-fraction-12.5."""
+
+RANDOM_WEIGHTS = "random weights"
+"""The encoder of a row whose network was never trained before it was fine-tuned: the floor of `mcdist finetune`."""
+
 FIRST_FRAME = "first frame"
 """The encoder of a row whose labels are the first frame's, copied to all: the floor of videos."""
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from mcdist.records.names import (
     LINEAR_CLEAN,
+    LINEAR_EXACT_CLEAN,
+    LINEAR_EXACT_PUBLISHED,
     LINEAR_FAST,
     LINEAR_PUBLISHED,
     MASKCONTRAST_KMEANS,
@@ -42,7 +44,7 @@ _RETRIEVAL_7 = _maskcontrast(_VOC_7, supervised_saliency=62.3, unsupervised_sali
 
 REFERENCES: dict[str, tuple[Reference, ...]] = {
     MASKCONTRAST_KMEANS: _KMEANS,
-    **dict.fromkeys((LINEAR_PUBLISHED, LINEAR_CLEAN, LINEAR_FAST), _LINEAR),
+    **dict.fromkeys((LINEAR_PUBLISHED, LINEAR_CLEAN, LINEAR_FAST, LINEAR_EXACT_PUBLISHED, LINEAR_EXACT_CLEAN), _LINEAR),
     **dict.fromkeys((RETRIEVAL_21_PUBLISHED, RETRIEVAL_21_CLEAN), _RETRIEVAL_21),
     **dict.fromkeys((RETRIEVAL_7_PUBLISHED, RETRIEVAL_7_CLEAN), _RETRIEVAL_7),
     "overcluster-500": (Reference(72.6, "NeCo DINOv2 S/14", "NeCo (arXiv:2408.11054)", _VOC),),
