@@ -5,6 +5,7 @@ most of their pixels are not: at the edges of objects they teach something else.
 """
 
 from dataclasses import dataclass
+from math import isqrt
 
 import numpy
 import torch
@@ -21,44 +22,55 @@ from mcdist.store.store import Column
 
 @dataclass(frozen=True, slots=True)
 class PixelSample:
-    """n pixels of each of P photos, in a random order: standardised features, and classes, of which VOID_CLASS teaches nothing. `before`: the
-    standardisation."""
+    """k draws of n pixels of each of P photos: standardised features, and classes, of which VOID_CLASS teaches nothing. `before`: the standardisation."""
 
-    features: Float32[Tensor, "P n D"]
-    labels: UInt8[Tensor, "P n"]
+    features: Float32[Tensor, "k P n D"]
+    labels: UInt8[Tensor, "k P n"]
     before: LinearMap
 
 
-def sample_pixels(features: Column, *, maps: LabelMaps, size_px: int, num_pixels: int, max_bytes: int, seed: int) -> PixelSample:
-    """`num_pixels` of each photo, each of its size_px x size_px equally likely: fewer where `max_bytes` hold no more features, and then of fewer photos.
+def sample_pixels(features: Column, *, maps: LabelMaps, size_px: int, grid: int, num_draws: int, max_bytes: int, seed: int) -> PixelSample:
+    """Draw a pixel in each square of a grid x grid over each photo, `num_draws` times; each of size_px x size_px pixels is equally likely.
 
-    The pixels of a photo depend on the seed and its place alone. Features are standardised by the cells of all photos. One pass over the features.
+    Where `max_bytes` hold no more features there are fewer draws, then a coarser grid, then fewer photos. A photo's pixels depend on the seed and its place
+    alone. Features are standardised by the cells of all photos. One pass over the features.
 
     Raises:
-        DataError: none of the sampled pixels has a class.
+        DataError: none of the drawn pixels has a class.
     """
     num_dims = features.row_shape[-1]
     most = max(1, max_bytes // (4 * num_dims))
     photos = numpy.arange(len(maps))
     if len(photos) > most:
         photos = numpy.sort(numpy.random.default_rng(seed).choice(photos, size=most, replace=False))
-    num_each = max(1, min(num_pixels, most // max(1, len(photos)), size_px**2))
-    sampled = numpy.empty((len(photos), num_each, num_dims), dtype=numpy.float32)
-    labels = numpy.empty((len(photos), num_each), dtype=numpy.uint8)
+    each = most // max(1, len(photos))
+    grid = min(grid, size_px, isqrt(each))
+    num_draws = min(num_draws, each // grid**2)
+    drawn = numpy.empty((num_draws, len(photos), grid**2, num_dims), dtype=numpy.float32)
+    labels = numpy.empty(drawn.shape[:-1], dtype=numpy.uint8)
     place_of = {int(photo): place for place, photo in enumerate(photos)}
     moments = Moments(num_dims, joint=False)
     for photo, cells in enumerate(cells for chunk in features.chunks() for cells in chunk):
         moments.add(cells.reshape(-1, num_dims).astype(numpy.float32))
         if (place := place_of.get(photo)) is not None:
-            pixels = numpy.random.default_rng([seed, photo]).choice(size_px**2, size=num_each, replace=False)
-            sampled[place] = upsampled_at(cells, pixels=pixels, size_px=size_px)
-            labels[place] = maps.squares([photo], size_px=size_px)[0].ravel()[pixels]
+            pixels = drawn_pixels(grid, num_draws=num_draws, size_px=size_px, seed=(seed, photo))
+            drawn[:, place] = upsampled_at(cells, pixels=pixels.ravel(), size_px=size_px).reshape(num_draws, grid**2, num_dims)
+            labels[:, place] = maps.squares([photo], size_px=size_px)[0].ravel()[pixels]
     if (labels == VOID_CLASS).all():
         raise DataError(f"a probe needs labelled pixels to be fitted on, none of the {len(maps)} photos has one; check evaluate.classes against their labels")
     before = standardiser(moments)
-    sampled -= before.mean
-    sampled /= before.std
-    return PixelSample(torch.from_numpy(sampled), torch.from_numpy(labels), before)
+    drawn -= before.mean
+    drawn /= before.std
+    return PixelSample(torch.from_numpy(drawn), torch.from_numpy(labels), before)
+
+
+def drawn_pixels(grid: int, *, num_draws: int, size_px: int, seed: tuple[int, ...]) -> Int[numpy.ndarray, "k n"]:
+    """For each draw a pixel in each of grid x grid squares, by its number y size_px + x."""
+    within = numpy.random.default_rng(seed).random((2, num_draws, grid, grid))
+    rows = ((numpy.arange(grid)[:, None] + within[0]) * size_px / grid).astype(numpy.int64)
+    columns = ((numpy.arange(grid) + within[1]) * size_px / grid).astype(numpy.int64)
+    numbers: Int[numpy.ndarray, "k n"] = numpy.minimum(rows, size_px - 1) * size_px + numpy.minimum(columns, size_px - 1)
+    return numbers.reshape(num_draws, -1)
 
 
 def upsampled_at(cells: Float[numpy.ndarray, "h w D"], *, pixels: Int[numpy.ndarray, " n"], size_px: int) -> Float32[numpy.ndarray, "n D"]:
