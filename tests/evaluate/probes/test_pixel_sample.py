@@ -64,7 +64,7 @@ def test_memory_is_bounded_by_fewer_draws_then_a_coarser_grid_then_fewer_photos(
 
 def test_photos_without_a_label_are_refused(store: FeatureStore) -> None:
     with pytest.raises(DataError, match="needs labelled pixels to be fitted on, none of the 6 photos has one; check evaluate.classes"):
-        sampled(store, classes={"nothing": [9]})
+        sampled(store, classes={"nothing": [8], "nobody": [9]})
 
 
 def test_the_seed_decides(store: FeatureStore) -> None:
