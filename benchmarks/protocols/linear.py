@@ -104,7 +104,9 @@ def main(
             for seed, path in enumerate((judged, fitted)):
                 generate(path, num_photos=num, num_dims=dims, grid=SIZE_PX // 8, seed=seed)
         both = [photos_of(path, features=features, labels=labels) for path in (judged, fitted)]
-        shape = f"{features}: {len(both[1].maps):,} photos to fit on, {len(both[0].maps):,} to score on, {both[1].size_px} px, D = {both[1].features.row_shape[-1]}"
+        shape = (
+            f"{features}: {len(both[1].maps):,} photos to fit on, {len(both[0].maps):,} to score on, {both[1].size_px} px, D = {both[1].features.row_shape[-1]}"
+        )
         rows = measured(both[0], both[1], num_seeds=seeds, shape=shape)
     publish(rows, json_path=json)
 

@@ -22,8 +22,8 @@ from mcdist.evaluate.painting import Painting
 from mcdist.evaluate.protocols.clustered_row import Matched, given_classes, photo_counts, quoted_place
 from mcdist.evaluate.protocols.floors import majority_classes
 from mcdist.evaluate.protocols.protocol import Need
-from mcdist.evaluate.settings import JudgeSettings
 from mcdist.evaluate.protocols.typical import drawn_objects
+from mcdist.evaluate.settings import JudgeSettings
 from mcdist.evaluate.table_names import HEIGHT, PHOTO, WIDTH
 from mcdist.evaluate.truth import MaskCounts, count_classes
 from mcdist.evaluate.view import StoreView
@@ -111,9 +111,7 @@ class Retrieval:
         true_classes, classes = self._majority_classes(store, masks=subject.masks), self._memory_classes(store, masks=subject.masks)
         judged, memory = numpy.flatnonzero(true_classes != VOID_CLASS), numpy.flatnonzero(classes != VOID_CLASS)
         chosen = judged[drawn_objects(store.store.column(subject.masks, PHOTO).read()[judged], num=NUM_SHOWN)]
-        queries, known = (
-            normalize(view.vectors(subject, pooling=self.switches.pooling)[rows], dim=1) for view, rows in ((store, chosen), (train, memory))
-        )
+        queries, known = (normalize(view.vectors(subject, pooling=self.switches.pooling)[rows], dim=1) for view, rows in ((store, chosen), (train, memory)))
         nearest = memory[(queries @ known.T).argsort(dim=1, descending=True, stable=True)[:, :NUM_NEAREST].numpy()]
         return tuple(
             Retrieved(example, names[true], tuple(zip(train.examples(subject.masks, rows=found.tolist()), [names[one] for one in classes[found]], strict=True)))

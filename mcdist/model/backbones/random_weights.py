@@ -4,8 +4,8 @@ A network that starts from random weights expects its batch norms to scale each 
 the features fade from layer to layer: EfficientNet-Lite0's are 3e-8, which is nothing in the fp16 of a store. So the norms see noise once.
 """
 
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float

@@ -23,11 +23,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     return make_store(tmp_path_factory.mktemp("pixels") / "store", samples=[make_sample(index) for index in range(6)], settings=settings)
 
 
-def sampled(store: FeatureStore, *, max_bytes: int = 2**20, grid: int = 4, num_draws: int = 3, seed: int = 0, classes: dict[str, list[int]] = CLASSES) -> PixelSample:
+def sampled(
+    store: FeatureStore, *, max_bytes: int = 2**20, grid: int = 4, num_draws: int = 3, seed: int = 0, classes: dict[str, list[int]] = CLASSES
+) -> PixelSample:
     maps = LabelMaps(store, labels=label_map(classes))
-    return sample_pixels(
-        store.column("photos", "patches/trained"), maps=maps, size_px=SIZE_PX, grid=grid, num_draws=num_draws, max_bytes=max_bytes, seed=seed
-    )
+    return sample_pixels(store.column("photos", "patches/trained"), maps=maps, size_px=SIZE_PX, grid=grid, num_draws=num_draws, max_bytes=max_bytes, seed=seed)
 
 
 def test_features_are_those_of_the_upsampled_map() -> None:
