@@ -41,7 +41,7 @@ def test_it_has_every_score_and_every_animation_and_fetches_nothing(tmp_path: Pa
 
 
 def test_animations_beyond_its_size_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(davis, "MAX_ANIMATION_BYTES", 100)
+    monkeypatch.setattr(davis, "MAX_ANIMATION_BYTES", 150)
     text = page(tmp_path, num_bytes=60)
     assert text.count("data:image/webp") == 1 and "left out here to keep it small: video_1." in text
 
