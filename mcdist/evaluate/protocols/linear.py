@@ -19,8 +19,8 @@ from mcdist.evaluate.metrics.confusion import TRUE_PX, class_counts, counts_iou,
 from mcdist.evaluate.probes.linear_probe import Batch, Schedule, batches_of, train_linear
 from mcdist.evaluate.probes.logistic import LinearClassifier
 from mcdist.evaluate.probes.moments import LinearMap, Moments, standardiser
-from mcdist.evaluate.probes.pixel_sample import sample_pixels
 from mcdist.evaluate.probes.upsampled import pixel_classes
+from mcdist.evaluate.protocols.pixel_sample import sample_pixels
 from mcdist.evaluate.protocols.protocol import Need
 from mcdist.evaluate.settings import JudgeSettings
 from mcdist.evaluate.table_names import patches_of

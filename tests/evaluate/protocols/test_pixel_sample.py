@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 from mcdist.errors import DataError
 from mcdist.evaluate.label_maps import LabelMaps
 from mcdist.evaluate.metrics.labels import label_map
-from mcdist.evaluate.probes.pixel_sample import PixelSample, drawn_pixels, sample_pixels, upsampled_at
+from mcdist.evaluate.protocols.pixel_sample import PixelSample, drawn_pixels, sample_pixels, upsampled_at
 from mcdist.store.store import FeatureStore
 from tests.evaluate.colour_world import CLASSES, EXTRACT, make_sample, make_store
 
