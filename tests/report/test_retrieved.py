@@ -22,11 +22,17 @@ def pixels(one: ShownRetrieved) -> numpy.ndarray:
     return numpy.asarray(Image.open(io.BytesIO(retrieved_strip(one))))[..., :3]
 
 
+def sign_at(picture: numpy.ndarray, *, left: int) -> numpy.ndarray:
+    """Where the corner is white."""
+    white: numpy.ndarray = numpy.all(picture[-26:, left : left + 26] == 255, axis=-1)
+    return white
+
+
 def test_right_and_wrong_differ_by_frame_and_by_sign() -> None:
     picture = pixels(shown("cat", "dog"))
     width = picture.shape[1]
     assert picture[-2, width - 60].tolist() == list(rgb(WRONG)) and picture[-2, width - 60 - 124].tolist() == list(rgb(RIGHT))
-    wrong, right = (picture[-26:, left : left + 26].min(axis=-1) == 255 for left in (width - 26, width - 26 - 124))
+    wrong, right = sign_at(picture, left=width - 26), sign_at(picture, left=width - 26 - 124)
     assert right.sum() > 40 and wrong.sum() > 40
     assert (right != wrong).sum() > 60, "a tick is no cross, in grey too"
     assert wrong[13, 13] and not right[8, 8]
