@@ -40,7 +40,7 @@ def test_right_and_wrong_differ_by_frame_and_by_sign() -> None:
 
 def test_a_long_name_stays_above_its_own_picture() -> None:
     short, long = (numpy.asarray(Image.open(io.BytesIO(retrieved_strip(shown("cat", name)))))[:20, :, 3] for name in ("a", "w" * 80))
-    assert long.any(axis=0)[-116:].sum() > short.any(axis=0)[-116:].sum()
+    assert long[:, -116:].any(axis=0).sum() > short[:, -116:].any(axis=0).sum()
     assert (long[:, :-124] == short[:, :-124]).all()
 
 
