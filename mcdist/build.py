@@ -5,6 +5,7 @@ import os
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from mcdist.model.backbones.backbone import Backbone
 from mcdist.model.backbones.debias import add_debias
 from mcdist.model.backbones.freeze import freeze_before
 from mcdist.model.backbones.lora import add_lora
+from mcdist.model.backbones.random_weights import calibrate_norms
 from mcdist.model.backbones.registry import make_backbone
 from mcdist.model.bank import MemoryBank
 from mcdist.model.decoder import make_decoder
@@ -302,6 +304,7 @@ def extract_settings(config: Config, *, kept: Kept, with_truth: bool) -> Extract
         label_maps=kept.label_maps and with_truth,
         input=evaluate.input,
         mirrored=kept.mirrored,
+        random_weights=evaluate.random_weights,
     )
 
 
@@ -333,6 +336,16 @@ def build_zoom_backbone(config: Config, *, device: torch.device) -> Backbone:
     if size_px % backbone.stride:
         raise ConfigError(f"groups.zoom_px must be a multiple of {backbone.stride}, the stride of {model.backbone} for zoomed objects, got {size_px}")
     return backbone.eval().to(device).to(memory_format=torch.channels_last)
+
+
+def build_random_backbone(config: Config, *, device: torch.device) -> Backbone:
+    """The run's backbone with random weights of `run.seed`, in evaluation mode. It takes nothing from the run's own random numbers."""
+    model = replace(config.model, weights="none", lora_rank=0, position_debias="none")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.run.seed)
+        backbone = build_encoder(model, pretrained=False).backbone
+    calibrate_norms(backbone, seed=config.run.seed)
+    return backbone.eval().to(device)
 
 
 def judge_settings(config: Config) -> JudgeSettings:

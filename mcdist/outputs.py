@@ -232,7 +232,7 @@ def publish(config: Config, run_dir: RunDir, evaluation: Evaluation) -> None:
     ends = {f"{name}/interval_{end}": (row, value) for name, row in named.items() for end, value in zip(("low", "high"), row.interval or (), strict=False)}
     sink.log([Record(evaluation.step, name, row.mean, row.unit) for name, row in named.items()])
     sink.log([Record(evaluation.step, name, value, row.unit) for name, (row, value) in ends.items()])
-    folders = (run_dir.clusters, run_dir.failures, run_dir.neighbours)
+    folders = (run_dir.clusters, run_dir.failures, run_dir.neighbours, run_dir.retrieved)
     files = [run_dir.report, run_dir.evaluation, run_dir.config, *sorted(run_dir.panels.glob("*.png"))]
     sink.log_artifacts([*files, *(path for path in (*folders, run_dir.object_map) if path.exists())])
     sink.finish("FINISHED")

@@ -109,6 +109,11 @@ class RunDir:
         return self.root / "neighbours"
 
     @property
+    def retrieved(self) -> Path:
+        """A few objects, each beside the nearest ones of the photos that a retrieval protocol was fitted on (PNG), and their classes."""
+        return self.root / "retrieved"
+
+    @property
     def groups(self) -> Path:
         """The groups that training learnt from, `round_NN/` each round."""
         return self.root / "groups"

@@ -57,3 +57,4 @@ def davis_command(
         if video.unscored:
             typer.echo(f"without a score: {video.video}, {video.unscored}")
     typer.echo(f"masks and scores: {tracked.folder.root}")
+    typer.echo(f"page: {tracked.folder.page}")

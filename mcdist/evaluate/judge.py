@@ -5,19 +5,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from mcdist.evaluate.painting import Painting
-from mcdist.evaluate.protocols.protocol import Painter, Protocol, switches_of
+from mcdist.evaluate.protocols.protocol import Painter, Protocol, Retriever, switches_of
 from mcdist.evaluate.protocols.registry import check_needs
 from mcdist.evaluate.view import StoreView
-from mcdist.records import Evaluation
+from mcdist.records import Evaluation, Retrieved
 from mcdist.records.names import PREDICTED, PROPOSALS
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """An evaluation, and the classes of the objects behind its headline row; None where its protocol gives none."""
+    """An evaluation, and the classes of the objects behind its headline row; None where its protocol gives none. `retrieved`: by the first protocol that
+    looks for nearest objects, none without one."""
 
     evaluation: Evaluation
     painting: Painting | None
+    retrieved: tuple[Retrieved, ...] = ()
 
 
 def judge(
@@ -62,7 +64,9 @@ def judge(
         wall_s=elapsed_s(),
         photos=str(store.store.manifest.plan.data.get("samples", "")),
     )
-    return Judgement(evaluation, painting)
+    found = ((one, of_one) for one, of_one in zip(protocols, judged, strict=True) if isinstance(one, Retriever))
+    retrieved = next((one.retrieved(store, row=of_one[one.quote(of_one)]) for one, of_one in found), ())
+    return Judgement(evaluation, painting, retrieved)
 
 
 def _settings(store: StoreView, *, num_photos_in_dataset: int) -> dict[str, Any]:

@@ -6,17 +6,17 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from mcdist.evaluate.protocols.typical import drawn_objects
 from mcdist.evaluate.table_names import PHOTO, vectors_of
 from mcdist.evaluate.view import StoreView
 from mcdist.records import Neighbours
 from mcdist.records.names import BASELINE, PREDICTED, PROPOSALS, TRAINED, UNIT_MEAN
 
 NUM_SHOWN, NUM_NEIGHBOURS = 6, 5
-SEED = 0
 
 
 def nearest_objects(store: StoreView) -> tuple[Neighbours, ...]:
-    """NUM_SHOWN objects, drawn at random (SEED) from as many photos, and NUM_NEIGHBOURS of other photos nearest to each by the cosine of unit means.
+    """NUM_SHOWN objects, drawn at random from as many photos, and NUM_NEIGHBOURS of other photos nearest to each by the cosine of unit means.
 
     Of the masks that came with the photos, or of the predicted ones where those show fewer than two photos. Fewer where there are fewer.
     """
@@ -25,7 +25,7 @@ def nearest_objects(store: StoreView) -> tuple[Neighbours, ...]:
     for masks in (PROPOSALS, PREDICTED):
         photo_of = store.store.column(masks, PHOTO).read() if store.num_objects(masks) else numpy.zeros(0, dtype=numpy.int64)
         if len(numpy.unique(photo_of)) > 1:
-            chosen = _drawn(photo_of)
+            chosen = drawn_objects(photo_of, num=NUM_SHOWN)
             before, after = (_nearest(store, masks=masks, encoder=encoder, chosen=chosen, photo_of=photo_of) for encoder in (BASELINE, TRAINED))
             examples = store.examples(masks, rows=chosen.tolist())
             return tuple(
@@ -33,13 +33,6 @@ def nearest_objects(store: StoreView) -> tuple[Neighbours, ...]:
                 for example, old, new in zip(examples, before, after, strict=True)
             )
     return ()
-
-
-def _drawn(photo_of: Int[numpy.ndarray, " O"]) -> Int[numpy.ndarray, " shown"]:
-    """The first objects of a random order, of each photo only one."""
-    order = numpy.random.default_rng(SEED).permutation(len(photo_of))
-    _, first_of_photo = numpy.unique(photo_of[order], return_index=True)
-    return order[numpy.sort(first_of_photo)][:NUM_SHOWN]
 
 
 def _nearest(store: StoreView, *, masks: str, encoder: str, chosen: Int[numpy.ndarray, " shown"], photo_of: Int[numpy.ndarray, " O"]) -> list[list[int]]:

@@ -13,7 +13,7 @@ class ExtractSettings:
     whose logits predict them. `patches`: keep the feature maps too. `decoded`: keep the features that the trained embedding is linear in. `with_truth`: count
     the ground truth's ids in each object. `label_maps`: keep the ground truth itself, of every pixel. `crf_alpha`: above 0, count those of the
     group head's segments after a CRF too. `input`: what is done to photos before (`mcdist.evaluate.inputs`). `mirrored`: keep the feature maps of the
-    mirrored photos too.
+    mirrored photos too. `random_weights`: the backbone with random weights takes part.
     """
 
     size_px: int
@@ -28,6 +28,7 @@ class ExtractSettings:
     crf_alpha: float = 0.0
     input: PhotoInput = "plain"
     mirrored: bool = False
+    random_weights: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

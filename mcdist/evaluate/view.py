@@ -13,7 +13,7 @@ from mcdist.evaluate.label_maps import LabelMaps
 from mcdist.evaluate.table_names import BOX, DROPPED, ID, LABELS, LOST, PHOTO, SEGMENTS, mirrored_of, patches_of, segments_of, vectors_of
 from mcdist.evaluate.truth import Truth
 from mcdist.records import Example, Subject
-from mcdist.records.names import BACKBONE, ENCODERS, MASKS, TRAINED_DECODER, UNIT_MEAN
+from mcdist.records.names import BACKBONE, ENCODERS, MASKS, RANDOM_WEIGHTS, TRAINED_DECODER, UNIT_MEAN
 from mcdist.store.names import PHOTOS
 from mcdist.store.store import Column, FeatureStore
 
@@ -40,7 +40,7 @@ class StoreView:
         """Sources of features that the store has object vectors of: those of a run, or a backbone alone."""
         if not self.store.num_photos:
             return ENCODERS
-        return tuple(encoder for encoder in (*ENCODERS, BACKBONE) if self.store.has(self.masks[0], vectors_of(UNIT_MEAN, encoder)))
+        return tuple(encoder for encoder in (*ENCODERS, RANDOM_WEIGHTS, BACKBONE) if self.store.has(self.masks[0], vectors_of(UNIT_MEAN, encoder)))
 
     @property
     def known_truth(self) -> Truth:

@@ -28,6 +28,7 @@ from mcdist.evaluate.extract.photos import Photos, prepare
 from mcdist.evaluate.extract.treated import treated_photos
 from mcdist.evaluate.inputs import INPUTS, PLAIN
 from mcdist.evaluate.settings import ExtractSettings, Kept
+from mcdist.model.backbones.random_weights import calibrate_norms
 from mcdist.model.encoder import Encoder
 from mcdist.model.inference import quicken, quicken_backbone
 from mcdist.model.weights_digest import weights_digest
@@ -150,6 +151,8 @@ def look_at_backbone(config: Config, *, kept: Kept) -> Looker:
     """
     reader = build.open_reader(config.data.val, key="--shards", data=config.data)
     encoder = build.build_encoder(config.model)
+    if config.model.weights == "none":
+        calibrate_norms(encoder.backbone, seed=config.run.seed)
     weights = Checkpoint(
         path=Path(f"{config.model.backbone}:{config.model.weights}"),
         tensors={f"query/{name}": tensor for name, tensor in encoder.state_dict().items()},
@@ -244,6 +247,7 @@ def _encoders(looker: Looker, *, world: World) -> Encoders:
         std=INPUTS[looker.settings.input].std or trained.backbone.std,
         shared_backbone=shared_backbone,
         num_groups=tuple(looker.config.groups.num_groups) if looker.has_groups else (),
+        random_backbone=build.build_random_backbone(looker.config, device=world.device) if looker.settings.random_weights else None,
     )
 
 
@@ -294,6 +298,7 @@ def _plan(looker: Looker) -> StorePlan:
             "label_maps": settings.label_maps,
             **({"crf_alpha": settings.crf_alpha} if settings.crf_alpha else {}),
             "mirrored": settings.mirrored,
+            **({"random_weights": f"seed {looker.config.run.seed}"} if settings.random_weights else {}),
             **({} if settings.input == PLAIN else {"input": settings.input, "num_passes": INPUTS[settings.input].num_passes if looker.augment else 1}),
         },
         num_photos=looker.num_photos,

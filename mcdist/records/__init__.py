@@ -8,4 +8,5 @@ from mcdist.records.evaluation import Subject as Subject
 from mcdist.records.panel import Example as Example
 from mcdist.records.panel import Neighbours as Neighbours
 from mcdist.records.panel import Panel as Panel
+from mcdist.records.panel import Retrieved as Retrieved
 from mcdist.records.record import Record as Record

@@ -11,6 +11,9 @@ ENCODERS = (TRAINED, TRAINED_BACKBONE, INITIAL, INITIAL_BACKBONE)
 BACKBONE = "backbone"
 """The only source where an encoder is judged without a run."""
 
+RANDOM_WEIGHTS = "random weights"
+"""A floor: the backbone as it is before anyone trained it (`evaluate.random_weights`)."""
+
 TRAINED_DECODER = "trained decoder"
 """What the trained embedding is linear in: the decoder's features, or the backbone's where the embedding is computed from those."""
 

@@ -1,4 +1,4 @@
-"""Panel, Example and Neighbours: pictures of an evaluation, as data."""
+"""Panel, Example, Neighbours and Retrieved: pictures of an evaluation, as data."""
 
 from dataclasses import dataclass
 
@@ -20,6 +20,15 @@ class Neighbours:
     example: Example
     before: tuple[Example, ...]
     after: tuple[Example, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """A judged object with its true class, and the objects of the photos to fit on that are nearest to it, nearest first, each with its class."""
+
+    example: Example
+    true_class: str
+    nearest: tuple[tuple[Example, str], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,17 +19,18 @@ def video_table(rows: Sequence[Row], *, title: str, caption: str) -> Table:
     for heading in HEADINGS:
         table.add_column(heading, justify="right")
     for row in rows:
-        table.add_row(row.subject.encoder, *_cells(row, rows=rows))
+        table.add_row(row.subject.encoder, *video_cells(row, rows=rows))
     return table
 
 
 def video_markdown(rows: Sequence[Row]) -> str:
     """In GitHub's Markdown."""
     lines = [f"| encoder | {' | '.join(HEADINGS)} |", "|---|" + "---:|" * len(HEADINGS)]
-    return "\n".join([*lines, *(f"| {row.subject.encoder} | {' | '.join(_cells(row, rows=rows))} |" for row in rows)]) + "\n"
+    return "\n".join([*lines, *(f"| {row.subject.encoder} | {' | '.join(video_cells(row, rows=rows))} |" for row in rows)]) + "\n"
 
 
-def _cells(row: Row, *, rows: Sequence[Row]) -> list[str]:
+def video_cells(row: Row, *, rows: Sequence[Row]) -> list[str]:
+    """What is below HEADINGS in the line of one encoder."""
     low, high = row.interval or (row.mean, row.mean)
     sides = [f"{row.details[side][name]:.1f}" for side in ("J_percent", "F_percent") for name in ("mean", "recall", "decay")]
     return [f"{row.mean:.1f}", f"{low:.1f} to {high:.1f}", *sides, _versus(row, rows=rows)]

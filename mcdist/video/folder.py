@@ -7,6 +7,7 @@
 | `videos/VIDEO.json` | J and F of every object and frame under each encoder; written last, so its presence means that the video is done |
 | `overlays/VIDEO.webp` | the masks over the frames, as an animation |
 | `davis.json` | the table |
+| `davis.html` | the table and the animations as one page |
 """
 
 import json
@@ -44,6 +45,11 @@ class VideoFolder:
     def results(self) -> Path:
         """The table as JSON."""
         return self.root / "davis.json"
+
+    @property
+    def page(self) -> Path:
+        """Table and animations as one page."""
+        return self.root / "davis.html"
 
     @property
     def plan(self) -> Path:

@@ -32,13 +32,14 @@ from mcdist.outputs import publish
 from mcdist.passes.extraction import Looker, extracted, look_at, look_at_backbone, look_at_train, opened, photo_console, trained_maps
 from mcdist.ranks.agree import lost_ranks_explained
 from mcdist.ranks.join import leave_world
-from mcdist.records import Evaluation, Example, Neighbours, Panel
+from mcdist.records import Evaluation, Example, Neighbours, Panel, Retrieved
 from mcdist.report.console import Console
 from mcdist.report.page.html import write_report
 from mcdist.report.pictures.clusters import save_clusters
 from mcdist.report.pictures.failures import save_failures
 from mcdist.report.pictures.neighbours import ShownNeighbours, save_neighbours
 from mcdist.report.pictures.panels import save_panels
+from mcdist.report.pictures.retrieved import ShownRetrieved, save_retrieved
 from mcdist.run_dir import RunDir, write_atomically
 from mcdist.store.names import PHOTOS
 from mcdist.store.store import FeatureStore
@@ -107,8 +108,8 @@ def evaluate_backbone(
 
 def _judged(
     config: Config, run_dir: RunDir, *, look: Callable[[Kept], Looker], protocols: Sequence[str], store: Path | None, train_shards: str
-) -> tuple[Judgement, Looker, StoreView] | None:
-    """Extract what is not there yet, in `run_dir`, and judge it; None on all ranks but the first."""
+) -> tuple[Judgement, Looker, StoreView, Looker | None] | None:
+    """Extract what is not there yet, in `run_dir`, and judge it; at the end the photos that probes were fitted on. None on all ranks but the first."""
     began_s = time.monotonic()
     chosen = make_protocols(protocols, settings=build.judge_settings(config))
     check_photos(chosen, size_px=config.evaluate.size_px, photo_input=config.evaluate.input)
@@ -140,7 +141,7 @@ def _judged(
                     elapsed_s=lambda: time.monotonic() - began_s,
                     say=console.say,
                 )
-                return judged, looker, view
+                return judged, looker, view, train_looker
     finally:
         leave_world()
 
@@ -204,8 +205,8 @@ def _view(looker: Looker, store: FeatureStore, *, labels: LabelMap | None) -> St
     return StoreView(store, dataset=looker.location, truth=truth)
 
 
-def _write(judged: Judgement, looker: Looker, view: StoreView, *, out: RunDir) -> None:
-    """The files of an evaluation: evaluation.json, panels, failures, clusters, neighbours, the map of objects and the report."""
+def _write(judged: Judgement, looker: Looker, view: StoreView, train: Looker | None, *, out: RunDir) -> None:
+    """The files of an evaluation: evaluation.json, panels, failures, clusters, neighbours, retrieved objects, the map of objects and the report."""
     evaluation, painting = judged.evaluation, judged.painting
     write_atomically(out.evaluation, evaluation.to_json().encode())
     _write_panels(judged, looker, view, out=out)
@@ -217,6 +218,7 @@ def _write(judged: Judgement, looker: Looker, view: StoreView, *, out: RunDir) -
     examples = () if painting is None else painting.examples
     save_clusters([[_shown(looker, example) for example in cluster] for cluster in examples], out.clusters)
     save_neighbours((_shown_neighbours(looker, one) for one in nearest_objects(view)), out.neighbours)
+    save_retrieved((_shown_retrieved(looker, train, one) for one in judged.retrieved if train is not None), out.retrieved)
     write_report(out)
 
 
@@ -248,6 +250,10 @@ def _panels(looker: Looker, view: StoreView, *, places: Sequence[int], painting:
 def _shown_neighbours(looker: Looker, one: Neighbours) -> ShownNeighbours:
     before, after = ([_shown(looker, near) for near in nearest] for nearest in (one.before, one.after))
     return ShownNeighbours(_shown(looker, one.example), before=before, after=after)
+
+
+def _shown_retrieved(looker: Looker, train: Looker, one: Retrieved) -> ShownRetrieved:
+    return ShownRetrieved(_shown(looker, one.example), one.true_class, [(_shown(train, near), name) for near, name in one.nearest])
 
 
 def _shown(looker: Looker, example: Example) -> tuple[numpy.ndarray, tuple[float, float, float, float]]:

@@ -28,6 +28,7 @@ from mcdist.ranks.join import leave_world
 from mcdist.records import Row
 from mcdist.records.draws import packed
 from mcdist.records.names import DAVIS_PROPAGATION, ENCODERS, FIRST_FRAME, INITIAL, INITIAL_BACKBONE, TRAINED, TRAINED_BACKBONE
+from mcdist.report.page.davis import davis_page
 from mcdist.report.pictures.animation import Shown, write_animation
 from mcdist.report.progress import LINE_EVERY_S, progress_bar
 from mcdist.run_dir import RunDir, name_of, write_atomically
@@ -135,26 +136,31 @@ def _follow_all(listed: Sequence[Video], *, videos: Videos, encoder: FrameEncode
 
 def _tracked(listed: Sequence[Video], *, videos: Videos, encoders: tuple[str, ...], folder: VideoFolder) -> Tracked:
     found = tuple(scores for video in listed if (scores := folder.read(video.name)) is not None)
-    for video in listed[: videos.animated]:
-        _animate(video, encoders=encoders, folder=folder)
+    animated = [(video.name, _animate(video, encoders=encoders, folder=folder)) for video in listed[: videos.animated]]
     rows = tuple(davis_rows(found, protocol=videos.protocol, encoders=encoders))
+    unscored = {video.video: video.unscored for video in found if video.unscored}
     content = {
         "protocol": videos.protocol,
         "switches": asdict(propagation_settings(videos.protocol)),
         "year": videos.year,
         "split": videos.split,
         "rows": [{**asdict(row), "interval": row.interval, "draws": packed(row.draws)} for row in rows],
-        "unscored": {video.video: video.unscored for video in found if video.unscored},
+        "unscored": unscored,
     }
     write_atomically(folder.results, json.dumps(content, indent=1).encode() + b"\n")
+    title = f"{videos.root.name}, DAVIS {videos.year} {videos.split}"
+    lead = f"{len(found) - len(unscored)} videos, {sum(video.num_frames for video in found if not video.unscored):,} frames, by {videos.protocol}."
+    write_atomically(folder.page, davis_page(rows, title=title, lead=lead, animated=animated, unscored=unscored).encode())
     return Tracked(folder, protocol=videos.protocol, rows=rows, videos=found)
 
 
-def _animate(video: Video, *, encoders: tuple[str, ...], folder: VideoFolder) -> None:
+def _animate(video: Video, *, encoders: tuple[str, ...], folder: VideoFolder) -> Path:
+    """Where the animation is."""
     shown = [Shown(name, folder.masks(name, video.name)) for name in encoders if name != FIRST_FRAME]
     path = folder.overlay(video.name)
     make_folder(path.parent)
     write_animation(video.frames, shown=shown, read=read_frame, path=path)
+    return path
 
 
 def _run_encoder(trained: Encoder, initial: Encoder, *, device: torch.device) -> FrameEncoder:

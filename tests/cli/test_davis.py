@@ -35,6 +35,7 @@ def test_a_backbone_is_judged_and_goes_on_where_it_was(tmp_path, small_frames, c
     found = json.loads((out / "davis.json").read_text())
     assert [row["subject"]["encoder"] for row in found["rows"]] == ["initial backbone", "first frame"]
     assert (out / "overlays" / "goose.webp").is_file()
+    assert "data:image/webp;base64," in (out / "davis.html").read_text()
     masks = {path: path.stat().st_mtime_ns for path in out.glob("masks/*/*/*.png")}
     assert len(masks) == 10
     (out / "videos" / "otter.json").unlink()

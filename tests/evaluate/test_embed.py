@@ -86,3 +86,13 @@ def test_normalising_takes_mean_and_deviation_of_each_colour() -> None:
     assert normalised.shape == (2, 3, 4, 5)
     assert normalised.abs().max() < 0.01
     torch.testing.assert_close(normalise(image, mean=(0.0, 0.0, 0.0), std=(0.5, 0.5, 0.5)), image / 127.5)
+
+
+def test_random_weights_see_the_same_photos_and_leave_the_others_alone() -> None:
+    torch.manual_seed(0)
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    encoders = encoder_pair()
+    floor = nn.Conv2d(3, 5, kernel_size=8, stride=8)
+    plain, beside = (embed(images, encoders=one, predicted_by="saliency").features for one in (encoders, replace(encoders, random_backbone=floor)))
+    assert [*beside] == [*plain, "random weights"] and all(torch.equal(beside[name], plain[name]) for name in plain)
+    assert torch.equal(beside["random weights"], floor(normalise(images, mean=encoders.mean, std=encoders.std)))

@@ -39,6 +39,9 @@ class EvaluateConfig:
     num_seeds: int = 5
     memory_size: int = 102_400
     """Patches in the memory of the protocol hummingbird (published: 102,400, 1,024,000 and 10,240,000)."""
+    random_weights: bool = False
+    """Also a row for the backbone with random weights (of run.seed), a floor. One more pass through a backbone for each photo, which about doubles the time
+    of extraction where training left the backbone frozen."""
     num_panels: int = 12
     """Photos shown side by side in the report."""
     limit: int = 0

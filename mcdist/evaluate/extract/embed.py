@@ -11,7 +11,7 @@ from mcdist.choices import PredictedBy
 from mcdist.data.views.normalise import normalise
 from mcdist.evaluate.extract.encoders import Encoders, LoneBackbone
 from mcdist.evaluate.extract.segments import foreground_margin
-from mcdist.records.names import BACKBONE
+from mcdist.records.names import BACKBONE, INITIAL, INITIAL_BACKBONE, RANDOM_WEIGHTS, TRAINED, TRAINED_BACKBONE
 from mcdist.types import Embedded
 
 
@@ -36,8 +36,15 @@ def embed(images: UInt8[Tensor, "B 3 S S"], *, encoders: Encoders, predicted_by:
     trained_backbone = trained.backbone(inputs)
     initial_backbone = trained_backbone if encoders.shared_backbone else initial.backbone(inputs)
     embedded = trained.head(trained_backbone)
-    maps = (embedded.features, trained_backbone, initial.head(initial_backbone).features, initial_backbone)
-    features = {name: feature_map.float() for name, feature_map in zip(encoders.names, maps, strict=not encoders.shared_backbone)}
+    maps = {
+        TRAINED: embedded.features,
+        TRAINED_BACKBONE: trained_backbone,
+        INITIAL: initial.head(initial_backbone).features,
+        INITIAL_BACKBONE: initial_backbone,
+    }
+    if encoders.random_backbone is not None:
+        maps[RANDOM_WEIGHTS] = encoders.random_backbone(inputs)
+    features = {name: maps[name].float() for name in encoders.names}
     groups: Any = embedded.groups.float() if encoders.num_groups else None
     saliency = mask_logits(embedded, predicted_by=predicted_by, num_groups=encoders.num_groups)
     return EmbeddedPhotos(features=features, saliency=saliency, groups=groups, decoded=trained.before_embedding(trained_backbone).float() if decoded else None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from mcdist.records.names import BACKBONE, ENCODERS, INITIAL_BACKBONE, MASKS, PROPOSALS, TRAINED_BACKBONE
+from mcdist.records.names import BACKBONE, ENCODERS, INITIAL_BACKBONE, MASKS, PROPOSALS, RANDOM_WEIGHTS, TRAINED_BACKBONE
 from mcdist.types import Rgb
 
 
@@ -16,7 +16,8 @@ class EncoderPair:
     """The encoder after `step` steps and before the first. Both are on `device`, offer `backbone(image)` and `head(features)`, and keep the mode they have.
 
     `mean`, `std`: the pixel statistics that their backbone was trained on. `shared_backbone`: both backbones hold the same weights, as where training left
-    it frozen, so one forward pass serves both. `num_groups`: K of each set of the trained encoder's group head; none without one.
+    it frozen, so one forward pass serves both. `num_groups`: K of each set of the trained encoder's group head; none without one. `random_backbone`: the
+    same backbone with random weights, as a floor; None where it is not asked for.
     """
 
     trained: nn.Module
@@ -27,6 +28,7 @@ class EncoderPair:
     std: Rgb
     shared_backbone: bool = False
     num_groups: tuple[int, ...] = ()
+    random_backbone: nn.Module | None = None
 
     @property
     def aliases(self) -> dict[str, str]:
@@ -35,8 +37,9 @@ class EncoderPair:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of ENCODERS whose features are computed."""
-        return tuple(name for name in ENCODERS if name not in self.aliases)
+        """Names of the encoders whose features are computed, in the order of ENCODERS; random weights come last."""
+        own = tuple(name for name in ENCODERS if name not in self.aliases)
+        return own if self.random_backbone is None else (*own, RANDOM_WEIGHTS)
 
     @property
     def masks(self) -> tuple[str, ...]:
@@ -46,7 +49,7 @@ class EncoderPair:
     @property
     def modules(self) -> tuple[nn.Module, ...]:
         """All that has to be in evaluation mode."""
-        return self.trained, self.initial
+        return (self.trained, self.initial) if self.random_backbone is None else (self.trained, self.initial, self.random_backbone)
 
 
 @dataclass(frozen=True, slots=True)

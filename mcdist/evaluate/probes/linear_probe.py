@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy, interpolate
 from mcdist.evaluate.metrics.labels import VOID_CLASS
 from mcdist.evaluate.probes.logistic import LinearClassifier
 
-Batch = tuple[Float32[Tensor, "B h w D"], UInt8[Tensor, "B S S"]]
+Batch = tuple[Float32[Tensor, "B h w D"], UInt8[Tensor, "B H W"]]
 """Feature maps, and the class of every pixel at the size where the loss is computed."""
 
 INITIAL_STD = 0.01
@@ -49,8 +49,8 @@ def batches_of(num_photos: int, *, batch: int, epoch: int, seed: int) -> list[li
     return [sorted(order[start : start + batch].tolist()) for start in range(0, num_photos, batch)]
 
 
-def pixel_loss(logits: Float32[Tensor, "B h w C"], *, labels: UInt8[Tensor, "B S S"]) -> Float32[Tensor, ""]:
-    """Mean cross-entropy over the pixels that are not void, of logits upsampled bilinearly to S x S; 0 where all are void."""
+def pixel_loss(logits: Float32[Tensor, "B h w C"], *, labels: UInt8[Tensor, "B H W"]) -> Float32[Tensor, ""]:
+    """Mean cross-entropy over the pixels that are not void, of logits upsampled bilinearly to H x W; 0 where all are void."""
     targets = labels.long()
     if not bool((targets != VOID_CLASS).any()):
         return logits.sum() * 0

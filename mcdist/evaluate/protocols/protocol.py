@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from mcdist.evaluate.painting import Painting
 from mcdist.evaluate.view import StoreView
-from mcdist.records import Row
+from mcdist.records import Retrieved, Row
 
 Need = Literal["objects", "patches", "mirrored patches", "decoded", "groups", "truth", "label maps", "train labels", "video"]
 """objects: object vectors. patches: feature maps. mirrored patches: those of the mirrored photos too. decoded: the features that the trained embedding is
@@ -50,6 +50,15 @@ class Painter(typing.Protocol):
 
     def paint(self, store: StoreView, *, row: Row) -> Painting:
         """The classes of the objects behind a row of `judge`."""
+        ...
+
+
+@typing.runtime_checkable
+class Retriever(typing.Protocol):
+    """A protocol that finds the nearest of the objects that it was fitted on."""
+
+    def retrieved(self, store: StoreView, *, row: Row) -> tuple[Retrieved, ...]:
+        """What a few objects behind a row of `judge` found."""
         ...
 
 

@@ -22,11 +22,12 @@ from mcdist.evaluate.painting import Painting
 from mcdist.evaluate.protocols.clustered_row import Matched, given_classes, photo_counts, quoted_place
 from mcdist.evaluate.protocols.floors import majority_classes
 from mcdist.evaluate.protocols.protocol import Need
+from mcdist.evaluate.protocols.typical import drawn_objects
 from mcdist.evaluate.settings import JudgeSettings
-from mcdist.evaluate.table_names import HEIGHT, WIDTH
+from mcdist.evaluate.table_names import HEIGHT, PHOTO, WIDTH
 from mcdist.evaluate.truth import MaskCounts, count_classes
 from mcdist.evaluate.view import StoreView
-from mcdist.records import Row, Subject
+from mcdist.records import Retrieved, Row, Subject
 from mcdist.records.names import (
     LOGIT_SUM,
     MIOU,
@@ -40,6 +41,8 @@ from mcdist.records.names import (
 from mcdist.store.names import PHOTOS
 
 QUERIES_AT_ONCE = 1024
+NUM_SHOWN, NUM_NEAREST = 8, 5
+"""Objects that a report shows, and of each the nearest ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +105,19 @@ class Retrieval:
         place[truth.kept] = numpy.arange(len(truth.kept))
         return Painting(classes=truth.classes, masks=row.subject.masks, class_of_object=place[found], class_of_background=0)
 
+    def retrieved(self, store: StoreView, *, row: Row) -> tuple[Retrieved, ...]:
+        """NUM_SHOWN objects that have a class, drawn at random from as many photos, and the NUM_NEAREST training objects nearest to each."""
+        subject, train, names = row.subject, store.known_train, store.known_truth.labels.names
+        true_classes, classes = self._majority_classes(store, masks=subject.masks), self._memory_classes(store, masks=subject.masks)
+        judged, memory = numpy.flatnonzero(true_classes != VOID_CLASS), numpy.flatnonzero(classes != VOID_CLASS)
+        chosen = judged[drawn_objects(store.store.column(subject.masks, PHOTO).read()[judged], num=NUM_SHOWN)]
+        queries, known = (normalize(view.vectors(subject, pooling=self.switches.pooling)[rows], dim=1) for view, rows in ((store, chosen), (train, memory)))
+        nearest = memory[(queries @ known.T).argsort(dim=1, descending=True, stable=True)[:, :NUM_NEAREST].numpy()]
+        return tuple(
+            Retrieved(example, names[true], tuple(zip(train.examples(subject.masks, rows=found.tolist()), [names[one] for one in classes[found]], strict=True)))
+            for example, true, found in zip(store.examples(subject.masks, rows=chosen.tolist()), true_classes[chosen], nearest, strict=True)
+        )
+
     def _is_scored(self, store: StoreView) -> Bool[numpy.ndarray, " L"]:
         """Which classes count, background among them."""
         names = store.known_truth.labels.names
@@ -118,10 +134,13 @@ class Retrieval:
         return counts if self.switches.scored_at == "the photo's own size" else _as_squares(counts, store=store)
 
     def _memory_classes(self, store: StoreView, *, masks: str) -> Int[numpy.ndarray, " M"]:
-        """The class of each training object: that of most pixels, background left out; VOID_CLASS where it has a pixel of none."""
-        train = store.known_train
-        objects, _, _ = count_classes(train.store, masks=masks, labels=train.known_truth.labels)
-        others = (objects * self._is_scored(store))[:, 1:]
+        """`_majority_classes` of the training objects."""
+        return self._majority_classes(store.known_train, masks=masks, is_scored=self._is_scored(store))
+
+    def _majority_classes(self, view: StoreView, *, masks: str, is_scored: Bool[numpy.ndarray, " L"] | None = None) -> Int[numpy.ndarray, " M"]:
+        """The class of each object: that of most pixels, background left out; VOID_CLASS where it has a pixel of none."""
+        objects, _, _ = count_classes(view.store, masks=masks, labels=view.known_truth.labels)
+        others = (objects * (self._is_scored(view) if is_scored is None else is_scored))[:, 1:]
         classes: Int[numpy.ndarray, " M"] = numpy.where(others.any(axis=1), others.argmax(axis=1) + 1, VOID_CLASS)
         return classes
 

@@ -26,6 +26,7 @@ from mcdist.report.pictures.clusters import cluster_files, cluster_number
 from mcdist.report.pictures.failures import failure_scores
 from mcdist.report.pictures.neighbours import neighbour_files
 from mcdist.report.pictures.panels import COLUMNS, panel_files, panel_key
+from mcdist.report.pictures.retrieved import retrieved_strips
 from mcdist.run_dir import RunDir, write_atomically
 from mcdist.yaml_text import read_yaml
 
@@ -81,6 +82,7 @@ def _content(run_dir: RunDir) -> dict[str, Any]:
         "failures": [picture(path, key=panel_key(path), caption=f"mIoU of this photo {score:.1f} %") for path, score in failure_scores(run_dir.failures)],
         "typical": [picture(path, key=str(cluster_number(path))) for path in cluster_files(run_dir.clusters)],
         "neighbours": [picture(path, key=path.stem.removeprefix("object_").lstrip("0")) for path in neighbour_files(run_dir.neighbours)],
+        "retrieved": [(one, picture(one.path, key=one.true_class)) for one in retrieved_strips(run_dir.retrieved)],
         "rounds": round_lines(run_dir.groups),
         "choices": choices(run_dir.groups, learnt=_sections(config_text).get("groups", {}).get("num_groups") or []),
         "START": BASELINE,

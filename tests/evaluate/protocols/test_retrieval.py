@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mcdist.errors import ConfigError, DataError
-from mcdist.evaluate.protocols.retrieval import nearest_rows
+from mcdist.evaluate.protocols.retrieval import NUM_NEAREST, NUM_SHOWN, nearest_rows
 from mcdist.records import Row
 from mcdist.records.names import RETRIEVAL_7_CLEAN, RETRIEVAL_21_CLEAN, RETRIEVAL_21_PUBLISHED
 from mcdist.store.store import FeatureStore
@@ -103,3 +103,20 @@ def test_nearest_rows_are_by_cosine_and_the_first_of_several() -> None:
     memory = torch.tensor([[10.0, 0], [0, 1], [0, 2], [1, 1]])
     assert nearest_rows(torch.tensor([[0.1, 0], [0, 5], [3, 2.9]]), memory=memory).tolist() == [0, 1, 3]
     assert nearest_rows(torch.zeros(0, 2), memory=memory).tolist() == []
+
+
+def test_a_report_sees_objects_with_their_classes_and_the_nearest_of_the_memory(stores) -> None:
+    judged, view = judge_store(stores[0], classes=CLASSES, train=stores[1], protocols=[RETRIEVAL_21_CLEAN])
+    assert len(judged.retrieved) == NUM_SHOWN and len({one.example.sample for one in judged.retrieved}) == NUM_SHOWN
+    colours = ("red", "green", "blue")
+    for one in judged.retrieved:
+        assert one.true_class == colours[one.example.sample % 3], "photo i shows class 1 + i % 3"
+        assert len(one.nearest) == NUM_NEAREST
+        assert [name for _, name in one.nearest] == [colours[(near.sample + 20) % 3] for near, _ in one.nearest], "boxes are of the training photos"
+        assert [name for _, name in one.nearest[:3]] == [one.true_class] * 3, "three of nine training objects have each colour"
+    assert judge_store(stores[0], classes=CLASSES)[0].retrieved == (), "no protocol looks for neighbours"
+
+
+def test_objects_without_a_class_are_not_shown(stores) -> None:
+    judged, _ = judge_store(stores[0], classes={"background": [0], "red": [1]}, train=stores[1], protocols=[RETRIEVAL_21_CLEAN])
+    assert {one.true_class for one in judged.retrieved} == {"red"} and {name for one in judged.retrieved for _, name in one.nearest} == {"red"}

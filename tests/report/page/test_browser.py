@@ -5,15 +5,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
+from PIL import Image
 
 from mcdist.records.object_map import ObjectMap, Projection
 from mcdist.report.page.compare import comparison_page
+from mcdist.report.page.davis import davis_page
 from mcdist.report.page.html import write_report
 from mcdist.report.pictures.failures import save_failures
+from mcdist.report.pictures.retrieved import ShownRetrieved, save_retrieved
 from mcdist.run_dir import RunDir
 from mcdist.workflows.comparing import compare_runs
 from tests.report.fake_run import CLASSES, make_panel
+from tests.report.page.test_davis_page import rows as davis_rows
 from tests.workflows.test_comparing import make_run as make_compared_run
 
 pytestmark = pytest.mark.slow  # a browser takes seconds to start
@@ -34,15 +39,20 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def pages(fake_run: RunDir, tmp_path: Path) -> list[Path]:
-    """A report with all of its parts, and a comparison."""
+    """A report with all of its parts, a comparison, and the page of videos."""
     save_failures([make_panel(key="a" * 90)], fake_run.failures, scores=[3.0], classes=CLASSES)
     points = tuple((place / 10, place % 3 / 2) for place in range(10))
     found = ObjectMap("predicted", CLASSES, True, tuple(place % len(CLASSES) for place in range(10)), (Projection("trained", 50.0, points),) * 2)
     fake_run.object_map.write_text(found.to_json())
     runs = [make_compared_run(tmp_path / f"{name}_0", trained=50, settings=settings) for name, settings in (("short", ()), ("long" * 20, ("optim.lr=0.5",)))]
+    photo = numpy.full((60, 80, 3), 120, dtype=numpy.uint8), (0.1, 0.1, 0.9, 0.9)
+    save_retrieved([ShownRetrieved(photo, "w" * 90, [(photo, "w" * 90)] * 5)], fake_run.retrieved)
+    videos = tmp_path / "davis.html"
+    Image.new("RGB", (600, 360)).save(tmp_path / "a.webp")
+    videos.write_text(davis_page(davis_rows(), title="w" * 90, lead="w " * 90, animated=[("video_0", tmp_path / "a.webp")], unscored={"w" * 60: "w " * 60}))
     comparison = tmp_path / "comparison.html"
     comparison.write_text(comparison_page(compare_runs(runs)))
-    return [write_report(fake_run), comparison]
+    return [write_report(fake_run), comparison, videos]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

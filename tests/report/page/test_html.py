@@ -16,6 +16,7 @@ from mcdist.groups.record import Groups, Source
 from mcdist.groups.settings import GroupSettings
 from mcdist.records import Subject
 from mcdist.report.page.html import write_report
+from mcdist.report.pictures.retrieved import ShownRetrieved, save_retrieved
 from mcdist.run_dir import RunDir
 from tests.report.fake_run import make_evaluation, make_run, make_start
 
@@ -115,6 +116,16 @@ def test_an_evaluation_of_an_earlier_mcdist_says_how_to_write_it_again(fake_run:
 def test_the_headlines_gain_is_told_with_its_spread_and_in_one_word(fake_run: RunDir) -> None:
     page = write_report(fake_run).read_text()
     assert re.search(r'<p class="gain"><span class="up">\+1\d\.\d ± \d\.\d</span> points against the initial backbone: clear</p>', page)
+
+
+def test_retrieved_objects_say_in_words_whether_they_are_right(fake_run: RunDir) -> None:
+    assert "Retrieved objects" not in write_report(fake_run).read_text()
+    photo = numpy.zeros((20, 20, 3), dtype=numpy.uint8), (0.0, 0.0, 1.0, 1.0)
+    save_retrieved([ShownRetrieved(photo, "cat", [(photo, "cat"), (photo, "<b>")]), ShownRetrieved(photo, "cow", [(photo, "dog")])], fake_run.retrieved)
+    page = write_report(fake_run).read_text()
+    assert "<b>cat</b> · ✓ right · 1 of the 2 nearest are of its class" in page
+    assert "<b>cow</b> · ✗ wrong, predicted as dog · 0 of the 1 nearest are of its class" in page
+    assert 'alt="an object of the class cat; the classes of the nearest ones: cat, &lt;b&gt;"' in page
 
 
 def test_what_training_changed_is_shown_by_neighbours_and_rounds(fake_run: RunDir) -> None:
