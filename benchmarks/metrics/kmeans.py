@@ -84,7 +84,8 @@ def ratios(rows: Sequence[Measurement]) -> list[str]:
     said = []
     for shape in dict.fromkeys(row.shape for row in rows):
         ours, theirs = (
-            [named[shape, provider, metric] for metric in ("processor time", "inertia a vector")] for provider in ("mcdist, plus-plus", "scikit-learn, k-means++")
+            [named[shape, provider, metric] for metric in ("processor time", "inertia a vector")]
+            for provider in ("mcdist, plus-plus", "scikit-learn, k-means++")
         )
         said.append(f"{shape}: {theirs[0].median / ours[0].median:.1f} x as fast, median inertia {ours[1].median:.3f} beside {theirs[1].median:.3f}")
     return said

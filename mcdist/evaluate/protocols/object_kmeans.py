@@ -98,6 +98,7 @@ class ObjectKMeans:
             num_seeds=self.switches.num_seeds,
             clusters_of=clusters_of,
             facts=facts,
+            world=store.world,
         )
 
     def _clustering(self, store: StoreView, *, subject: Subject, num_clusters: int) -> tuple[ClustersOfSeed, dict[str, Any]]:

@@ -23,4 +23,3 @@ def count_native(
         native.int64s(len(rows), *shape, skipped),
     )
     return counts, (int(strays[0]), int(strays[1]))
-

@@ -15,7 +15,9 @@ def cluster_native(vectors: Float32[numpy.ndarray, "N D"], *, plan: Plan) -> tup
     native.call(
         "kmeans_float",
         *(native.pointer(array) for array in (numpy.ascontiguousarray(vectors), sample, plan.draws, centres, objective)),
-        native.int64s(*vectors.shape, num_clusters, num_starts, num_trials, plan.num_iterations, plan.num_exchanges, len(sample), plan.first_iterations, plan.num_kept),
+        native.int64s(
+            *vectors.shape, num_clusters, num_starts, num_trials, plan.num_iterations, plan.num_exchanges, len(sample), plan.first_iterations, plan.num_kept
+        ),
         plan.least_shift,
     )
     return centres, float(objective[0])
