@@ -7,7 +7,7 @@
 namespace mcdist {
 namespace {
 
-constexpr int64_t RUN = 8, TABLES = 4;
+constexpr int64_t RUN = 8, TABLES = 4;  // TABLES is a power of two
 constexpr int64_t LARGEST_COPIED = 1 << 14;  // cells of a table that is worth TABLES copies
 
 template <class Row, class Column>
@@ -21,8 +21,16 @@ struct Joint {
         cells.resize(num_tables * num_rows * num_columns);
     }
 
+    // Whether RUN values are the same: all words of 8 bytes are, and one of them stays itself where its values trade places.
     template <class T>
-    static bool is_flat(const T* values) { return std::memcmp(values, values + 1, (RUN - 1) * sizeof(T)) == 0; }
+    static bool is_flat(const T* values) {
+        constexpr int64_t num_words = RUN * sizeof(T) / 8;
+        uint64_t words[num_words];
+        std::memcpy(words, values, sizeof words);
+        uint64_t differ = sizeof(T) < 8 ? words[0] ^ (words[0] << (8 * sizeof(T) % 64) | words[0] >> (64 - 8 * sizeof(T)) % 64) : 0;
+        for (int64_t w = 1; w < num_words; ++w) differ |= words[w] ^ words[0];
+        return differ == 0;
+    }
 
     void add(const Row* row, const Column* column, int64_t place, int64_t table, int64_t num_pixels) {
         if (int64_t(column[place]) == skipped) return;
@@ -41,7 +49,7 @@ struct Joint {
             if (is_flat(row + place) && is_flat(column + place)) {
                 add(row, column, place, 0, RUN);
             } else {
-                for (int64_t k = 0; k < RUN; ++k) add(row, column, place + k, k % num_tables, 1);
+                for (int64_t k = 0; k < RUN; ++k) add(row, column, place + k, k & (num_tables - 1), 1);
             }
         }
         for (; place < num_pixels; ++place) add(row, column, place, 0, 1);
