@@ -1,7 +1,7 @@
 """Scratch: vectors written once and read many times, in a file without a name that is gone with the process. Memory holds one block."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 
 import numpy
@@ -52,7 +52,7 @@ class Scratch:
         """Of `block_rows` vectors each; the last may have fewer."""
         return -(-self.num_rows // self.block_rows)
 
-    def blocks(self, *, size: int = 0, places: range | None = None) -> Iterator[Float32[numpy.ndarray, "B D"]]:
+    def blocks(self, *, size: int = 0, places: Sequence[int] | None = None) -> Iterator[Float32[numpy.ndarray, "B D"]]:
         """All vectors, in order, `size` at a time, 0 for `block_rows`; or those of some blocks, by their places. One reader at a time."""
         self._file.flush()
         size = size or self.block_rows

@@ -126,10 +126,10 @@ class Overcluster(PatchProtocol):
         if not len(photos):
             return
         num = source.grid[0] * source.grid[1]
-        first, end = int(photos[0]) * num, (int(photos[-1]) + 1) * num
-        places = range(first // scratch.block_rows, -(-end // scratch.block_rows))
+        begin, end = int(photos[0]) * num, (int(photos[-1]) + 1) * num
+        places = range(begin // scratch.block_rows, -(-end // scratch.block_rows))
         nearest = (nearest_centres(block, centres=centres, num=1)[1].astype(numpy.uint16) for block in scratch.blocks(places=places))
-        for photo, clusters in _by_photo(source, nearest, photos=photos, skipped=first - places.start * scratch.block_rows):
+        for photo, clusters in _by_photo(source, nearest, photos=photos, skipped=begin - places.start * scratch.block_rows):
             truth = source.maps.own_size(photo)
             if self.switches.truth_px is not None:
                 first = pixel_numbers(truth, size_px=(PUBLISHED_PX, PUBLISHED_PX))
