@@ -356,6 +356,7 @@ def judge_settings(config: Config) -> JudgeSettings:
         mean_embedding_pca_dim=evaluate.mean_embedding_pca_dim,
         num_clusters=evaluate.cluster_numbers,
         num_seeds=evaluate.num_seeds,
+        kmeans=evaluate.kmeans,
         memory_size=evaluate.memory_size,
         retrieval_classes=tuple(find_classes("voc7", key="evaluate.classes").ids)[1:],
     )

@@ -48,6 +48,10 @@ class World:
             dist.all_reduce(values)
         return values
 
+    def sum_counts(self, counts: Int[ndarray, "*shape"]) -> Int[ndarray, "*shape"]:
+        """Sum over the ranks of integers on the host, on every rank; one collective. Whatever the order, the same."""
+        return counts if self.num_ranks == 1 else self.sum(torch.from_numpy(counts.copy()).to(self.device)).cpu().numpy()
+
     def sum_apart(self) -> "SumApart | None":
         """`sum` over connections of its own, which waits behind no other exchange; None for one rank. Every rank must call this, once."""
         if self.num_ranks == 1:
@@ -100,6 +104,10 @@ class World:
         """Wait for all ranks."""
         if self.num_ranks > 1:
             dist.barrier()
+
+
+ALONE = World(rank=0, num_ranks=1, device=torch.device("cpu"))
+"""One process that computes without others."""
 
 
 class SumApart:

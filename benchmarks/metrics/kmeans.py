@@ -1,13 +1,14 @@
-"""How long does mcdist's K-means (FAISS) take beside scikit-learn's KMeans, and whose inertia is lower?
+"""How long does mcdist's K-means take beside scikit-learn's KMeans, and whose inertia is lower?
 
     OMP_NUM_THREADS=1 python -m benchmarks.metrics.kmeans --json benchmarks/metrics/results/kmeans.json
 
-Vectors are generated: kinds that overlap. Both take the same number of starts and at most 100 iterations each; scikit-learn once as it comes (k-means++)
-and once with the random starts that FAISS has. The inertia of both is counted here, in float64, from their centres.
+Vectors are generated: kinds that overlap. All take the same number of starts, at most 100 iterations each, and the same number of threads; mcdist by FAISS,
+whose starts are random, and by its own (evaluate.kmeans=plus-plus); scikit-learn as it comes (k-means++) and with random starts. Every run has another seed,
+the same for all. The inertia is counted here, in float64, from their centres.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -17,13 +18,15 @@ import torch
 import typer
 
 from benchmarks.harness.measurement import Measurement, measurement, publish, run
+from mcdist.choices import KmeansMethod
 from mcdist.groups.clustering.kmeans import NUM_ITERATIONS, fit_centres, nearest_centres
 
 SHAPES = ((1_449, 32, 20, 20), (10_582, 32, 21, 20), (50_000, 50, 300, 1))
 """(vectors, dimensions, clusters, starts): objects of VOC val, of trainaug, and patches to be overclustered."""
 SPREAD = 1.0
 
-Fit = Callable[[], numpy.ndarray]
+Fit = Callable[[int], numpy.ndarray]
+"""A seed -> centres."""
 
 
 def make_vectors(num: int, *, num_dims: int, num_kinds: int) -> numpy.ndarray:
@@ -37,13 +40,17 @@ def fits(vectors: numpy.ndarray, *, num_clusters: int, num_starts: int) -> dict[
     """What finds centres, by name."""
     from sklearn.cluster import KMeans
 
-    def learnt(init: str) -> numpy.ndarray:
-        return KMeans(num_clusters, init=init, n_init=num_starts, max_iter=NUM_ITERATIONS, random_state=0).fit(vectors).cluster_centers_
+    def learnt(seed: int, *, init: str) -> numpy.ndarray:
+        return KMeans(num_clusters, init=init, n_init=num_starts, max_iter=NUM_ITERATIONS, random_state=seed).fit(vectors).cluster_centers_
+
+    def ours(seed: int, *, method: KmeansMethod) -> numpy.ndarray:
+        return fit_centres(vectors, num_clusters=num_clusters, seed=seed, num_starts=num_starts, method=method).centres
 
     return {
-        "mcdist (FAISS)": lambda: fit_centres(vectors, num_clusters=num_clusters, seed=0, num_starts=num_starts).centres,
-        "scikit-learn, k-means++": lambda: learnt("k-means++"),
-        "scikit-learn, random": lambda: learnt("random"),
+        "mcdist, plus-plus": partial(ours, method="plus-plus"),
+        "mcdist, FAISS": partial(ours, method="faiss"),
+        "scikit-learn, k-means++": partial(learnt, init="k-means++"),
+        "scikit-learn, random": partial(learnt, init="random"),
     }
 
 
@@ -55,26 +62,40 @@ def inertia(vectors: numpy.ndarray, *, centres: numpy.ndarray) -> float:
 
 def measured(fit: Fit, *, provider: str, vectors: numpy.ndarray, shape: str, num_runs: int) -> list[Measurement]:
     """Wall time, processor time and inertia."""
-    wall_ms, cpu_ms = [], []
-    centres = fit()
-    for _ in range(num_runs):
+    wall_ms, cpu_ms, inertias = [], [], []
+    fit(0)
+    for seed in range(num_runs):
         began, began_cpu = time.perf_counter(), time.process_time()
-        centres = fit()
+        centres = fit(seed)
         wall_ms.append(1000 * (time.perf_counter() - began))
         cpu_ms.append(1000 * (time.process_time() - began_cpu))
+        inertias.append(inertia(vectors, centres=centres) / len(vectors))
     row = partial(measurement, benchmark="kmeans", provider=provider, mode="fit", shape=shape, device=torch.device("cpu"))
     return [
         row(wall_ms, metric="time", unit="ms"),
         row(cpu_ms, metric="processor time", unit="ms"),
-        row([inertia(vectors, centres=centres) / len(vectors)], metric="inertia a vector", unit="1"),
+        row(inertias, metric="inertia a vector", unit="1"),
     ]
 
 
+def ratios(rows: Sequence[Measurement]) -> list[str]:
+    """Of each shape, scikit-learn's processor time over that of plus-plus, and how much higher its mean inertia is."""
+    named = {(row.shape, row.provider, row.metric): row for row in rows}
+    said = []
+    for shape in dict.fromkeys(row.shape for row in rows):
+        ours, theirs = (
+            [named[shape, provider, metric] for metric in ("processor time", "inertia a vector")]
+            for provider in ("mcdist, plus-plus", "scikit-learn, k-means++")
+        )
+        said.append(f"{shape}: {theirs[0].median / ours[0].median:.1f} x as fast, median inertia {ours[1].median:.3f} beside {theirs[1].median:.3f}")
+    return said
+
+
 def main(
-    runs: Annotated[int, typer.Option(min=1, help="Timed fits of each.")] = 3,
+    runs: Annotated[int, typer.Option(min=1, help="Timed fits of each.")] = 5,
     json: Annotated[Path | None, typer.Option(help="Write all rows to this file.")] = None,
 ) -> None:
-    """Time and inertia of K-means, by FAISS and by scikit-learn."""
+    """Time and inertia of K-means, by FAISS, by mcdist and by scikit-learn."""
     rows = []
     for num, num_dims, num_clusters, num_starts in SHAPES:
         vectors = make_vectors(num, num_dims=num_dims, num_kinds=num_clusters + 5)
@@ -82,6 +103,7 @@ def main(
         for provider, fit in fits(vectors, num_clusters=num_clusters, num_starts=num_starts).items():
             rows += measured(fit, provider=provider, vectors=vectors, shape=shape, num_runs=runs)
     publish(rows, json_path=json)
+    typer.echo("\n".join(ratios(rows)))
 
 
 if __name__ == "__main__":

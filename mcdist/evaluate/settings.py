@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mcdist.choices import Objects, PhotoInput, PredictedBy
+from mcdist.choices import KmeansMethod, Objects, PhotoInput, PredictedBy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +50,7 @@ class JudgeSettings:
     mean_embedding_pca_dim: int
     num_clusters: tuple[int, ...]
     num_seeds: int
+    kmeans: KmeansMethod = "faiss"
     memory_size: int = 102_400
     retrieval_classes: tuple[str, ...] = ()
     """Names of the seven classes of maskcontrast-retrieval-7."""

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mcdist.distributed import ALONE, World
 from mcdist.errors import DataError
 from mcdist.evaluate.label_maps import LabelMaps
 from mcdist.evaluate.table_names import BOX, DROPPED, ID, LABELS, LOST, PHOTO, SEGMENTS, mirrored_of, patches_of, segments_of, vectors_of
@@ -22,13 +23,15 @@ from mcdist.store.store import Column, FeatureStore
 class StoreView:
     """`dataset` names the photos in messages; `truth` is None where no ground truth is known.
 
-    `train`: other photos of the same encoders, with ground truth, that a probe may be fitted on; its classes have the numbers of this one's.
+    `train`: other photos of the same encoders, with ground truth, that a probe may be fitted on; its classes have the numbers of this one's. `world`: the
+    ranks that judge together; each has a view of the same store.
     """
 
     store: FeatureStore
     dataset: str
     truth: Truth | None = None
     train: "StoreView | None" = None
+    world: World = ALONE
 
     @property
     def masks(self) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ def plan_all(words: list[str], *, cluster: Cluster, array: int, sweep: list[str]
     config, overrides = (find_preset(Path(words[0])), words[1:]) if named else (DEMO, words)
     require_given_once([*overrides, *sweep])
     training = plan_training(config, overrides=overrides, sweep=sweep, cluster=cluster, commit=commit)
-    return [training, plan_evaluation(training, commit=commit)] if evaluate else [training]
+    return [training, plan_evaluation(training, cluster=cluster, commit=commit)] if evaluate else [training]
 
 
 def plan_training(config_path: Path, *, overrides: list[str], sweep: list[str], cluster: Cluster, commit: str) -> Plan:
@@ -102,11 +102,11 @@ def _part_of(words: list[str], part: str) -> list[str]:
     return [*words[:at], "--part", part, *words[at:]]
 
 
-def plan_evaluation(training: Plan, *, commit: str) -> Plan:
-    """The evaluation of what `training` trains, to run when it has ended well."""
+def plan_evaluation(training: Plan, *, cluster: Cluster, commit: str) -> Plan:
+    """The evaluation of what `training` trains, to run when it has ended well, with as many ranks."""
     works = [Work(argv=("-m", "mcdist", "evaluate", str(run_dir)), run_dir="") for run_dir in training.run_dirs]
     folder = training.folder.with_name(f"{training.folder.name}-evaluate")
-    spec = _spec(works, cluster=Cluster(), commit=commit)
+    spec = _spec(works, cluster=cluster, commit=commit)
     return Plan(f"{training.name}-evaluate", folder, spec, {}, num_elements=training.num_elements)
 
 

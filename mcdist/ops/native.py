@@ -14,12 +14,13 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+import numpy
 import torch
 from torch import Tensor
 
 from mcdist.errors import MachineError
 
-SOURCES = ("mask_contrast/native.cpp", "mask_pool/native.cpp")
+SOURCES = ("mask_contrast/native.cpp", "mask_pool/native.cpp", "joint_counts/native.cpp", "kmeans/native.cpp")
 HEADERS = ("cells.h",)
 FLAGS = ("-O3", "-std=c++17", "-fPIC", "-shared", "-fno-math-errno", "-Wno-psabi")
 TRIES = (("-march=native", "-fopenmp"), ("-fopenmp",), ("-march=native",), ())
@@ -159,6 +160,12 @@ def _argument(value: object) -> object:
     if isinstance(value, float):
         return ctypes.c_double(value)
     return value
+
+
+def pointer(array: numpy.ndarray) -> ctypes.c_void_p:
+    """Where a contiguous array of numpy begins, which may be read-only; the caller keeps the array."""
+    assert array.flags.c_contiguous
+    return ctypes.c_void_p(array.ctypes.data)
 
 
 def int64s(*numbers: int) -> "ctypes.Array[ctypes.c_int64]":

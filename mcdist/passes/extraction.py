@@ -104,7 +104,8 @@ def embed_run(run_dir: RunDir, *, overrides: list[str], which: str, shards: str 
             build.prepare_process(config, world=world)
             looker = look_at(config, run_dir, which=which, shards=shards, kept=Kept(patches=patches))
             with photo_console(looker, world=world) as console:
-                return extracted(looker, run_dir, out=out, world=world, console=console)
+                store = extracted(looker, run_dir, out=out, world=world, console=console)
+                return store if world.is_first else None
     finally:
         leave_world()
 
@@ -177,15 +178,15 @@ def look_at_train(looker: Looker, *, shards: str) -> Looker:
     return replace(looker, reader=reader, location=shards, settings=settings, limit=looker.config.evaluate.train_limit, augment=True)
 
 
-def extracted(looker: Looker, run_dir: RunDir, *, out: Path | None, world: World, console: Console) -> FeatureStore | None:
-    """The feature store of these encoders and photos: one that is there, or a new one, for which each rank embeds its chunks. None but on rank 0.
+def extracted(looker: Looker, run_dir: RunDir, *, out: Path | None, world: World, console: Console) -> FeatureStore:
+    """The feature store of these encoders and photos, on every rank: one that is there, or a new one, for which each rank embeds its chunks.
 
     Called by all ranks; `out` is where to look and to write, instead of the run's folder.
     """
     plan = _plan(looker)
     if found := _found(plan, run_dir, out=out, world=world):
         console.say(f"using the feature store {found}, which was made of the same checkpoint, photos and settings")
-        return FeatureStore(found) if world.is_first else None
+        return FeatureStore(found)
     encoders = _encoders(looker, world=world)
     plan = replace(plan, aliases=aliases(encoders, settings=looker.settings), about={**plan.about, "device": world.device.type})
     folder = out or run_dir.features / f"step_{looker.step:08d}-{plan.key}"
@@ -206,7 +207,8 @@ def extracted(looker: Looker, run_dir: RunDir, *, out: Path | None, world: World
         ),
         world=world,
     )
-    return run_on_first(lambda: finish(writer, encoders=encoders, settings=looker.settings), world=world)
+    run_on_first(lambda: finish(writer, encoders=encoders, settings=looker.settings), world=world)
+    return FeatureStore(folder)
 
 
 def opened(looker: Looker, folder: Path) -> FeatureStore:

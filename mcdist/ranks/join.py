@@ -14,6 +14,9 @@ from mcdist.machine.environment import num_cores
 from mcdist.ranks.place import Place, find_place
 from mcdist.ranks.rendezvous import meet
 
+_MET: dict[Place, list[dist.PrefixStore]] = {}
+"""The stores of this process's meetings: `mcdist evaluate --transfer` joins its ranks once for each data set."""
+
 
 def join_world(*, device: str, timeout_s: int, collective_timeout_s: int = 600, network_interface: str = "") -> World:
     """Join the ranks that a launcher (torchrun, srun, submitit, deepspeed) announced in the environment, or be alone.
@@ -33,7 +36,8 @@ def join_world(*, device: str, timeout_s: int, collective_timeout_s: int = 600, 
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     began_s = time.monotonic()
-    store = meet(place, gpu=_gpu_identity(chosen), timeout_s=timeout_s)
+    store = meet(place, gpu=_gpu_identity(chosen), timeout_s=timeout_s, before=_MET.get(place, ()))
+    _MET[place] = [*_MET.get(place, ()), store]
     left_s = max(5.0, timeout_s - (time.monotonic() - began_s))
     world = World(place.rank, place.num_ranks, chosen, place.local_rank, place.ranks_here, _cores_of(place))
     backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"

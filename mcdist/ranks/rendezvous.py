@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -32,10 +33,11 @@ class Guest:
     gpu: str = ""
 
 
-def meet(place: Place, *, gpu: str, timeout_s: int) -> dist.Store:
+def meet(place: Place, *, gpu: str, timeout_s: int, before: Sequence[dist.PrefixStore] = ()) -> dist.PrefixStore:
     """A store that all ranks of this attempt share, once all of them are there.
 
-    `gpu`: what no other rank may also have (a UUID); empty on a CPU.
+    `gpu`: what no other rank may also have (a UUID); empty on a CPU. `before`: the stores of this process's earlier meetings at this place, whose connection
+    serves again.
 
     Raises:
         MachineError: the address does not resolve, the port is taken, or ranks are missing after `timeout_s`; they are named.
@@ -43,7 +45,9 @@ def meet(place: Place, *, gpu: str, timeout_s: int) -> dist.Store:
     """
     until_s = time.monotonic() + timeout_s
     _resolve(place, until_s=until_s)
-    store = dist.PrefixStore(f"mcdist/{place.session}", _connect(place, until_s=until_s, timeout_s=timeout_s))
+    connected = before[-1].underlying_store if before else _connect(place, until_s=until_s, timeout_s=timeout_s)
+    again = f"/again_{len(before)}" if before else ""
+    store = dist.PrefixStore(f"mcdist/{place.session}{again}", connected)
     same_rank = store.add(f"started/{place.rank}", 1)
     host = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
     if same_rank == 1:

@@ -11,7 +11,7 @@ from mcdist import build
 from mcdist.config.classes import find_classes
 from mcdist.config.config import Config
 from mcdist.config.file import config_of, dump_config, load_run_config
-from mcdist.distributed import World
+from mcdist.distributed import ALONE, World
 from mcdist.errors import ConfigError
 from mcdist.evaluate.colours import embedding_colours
 from mcdist.evaluate.draw import even_places, make_panel
@@ -61,7 +61,7 @@ def evaluate_run(
     """Judge the run's embeddings beside its baselines' on the validation shards; writes evaluation.json, panels and report.html.
 
     `protocols`: names; none: those that fit. Where the shards hold no ground truth, or `data.val` names none and the training shards serve, clusters are
-    shown without a score. Under several ranks each one extracts its share and the first one judges: None on the others.
+    shown without a score. Several ranks share the extraction and the judging; the first one writes, and the others return None.
 
     `store`: a feature store to judge instead of extracting one. `train_shards`: shards with ground truth to fit probes on. `transfer`: the name of a folder
     below RUN/transfer for what is written, where the photos are of another data set than the run's own.
@@ -126,10 +126,7 @@ def _judged(
                 _announce(looker, run_dir, console=console)
                 found = opened(looker, store) if store is not None else extracted(looker, run_dir, out=None, world=world, console=console)
                 train = None if train_looker is None else _extracted_train(train_looker, run_dir, world=world)
-                leave_world()  # the rest is the first rank's work, and may take longer than a collective may
-                if found is None or not world.is_first:
-                    return None
-                view = _view(looker, found, labels=labels)
+                view = replace(_view(looker, found, labels=labels), world=world)
                 if train_looker is not None and train is not None and labels is not None:
                     view = replace(view, train=_view(train_looker, train, labels=_train_labels(looker, labels=labels)))
                 judged = judge(
@@ -141,7 +138,8 @@ def _judged(
                     elapsed_s=lambda: time.monotonic() - began_s,
                     say=console.say,
                 )
-                return judged, looker, view, train_looker
+                leave_world()  # pictures and the report are the first rank's work, and may take longer than a collective may
+                return (judged, looker, replace(view, world=ALONE), train_looker) if world.is_first else None
     finally:
         leave_world()
 
@@ -186,8 +184,8 @@ def _check_train_shards(shards: str, *, protocols: Sequence[Protocol]) -> None:
         )
 
 
-def _extracted_train(train: Looker, run_dir: RunDir, *, world: World) -> FeatureStore | None:
-    """The store of the photos that probes are fitted on; None on all ranks but the first."""
+def _extracted_train(train: Looker, run_dir: RunDir, *, world: World) -> FeatureStore:
+    """The store of the photos that probes are fitted on."""
     with photo_console(train, world=world) as console:
         return extracted(train, run_dir, out=None, world=world, console=console)
 

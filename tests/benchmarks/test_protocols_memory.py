@@ -21,7 +21,7 @@ def test_each_size_has_its_peak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         run(memory.main)
     assert leaving.value.code == 0
     rows = json.loads((tmp_path / "rows.json").read_text())
-    assert [(row["mode"], row["metric"]) for row in rows[::3]] == [(mode, "peak extra memory") for mode in ("1 x", "2 x judged", "2 x fitted")]
+    assert [(row["mode"], row["metric"]) for row in rows[::3]] == [(mode, "peak of own memory") for mode in ("1 x", "2 x judged", "2 x fitted")]
     assert "hummingbird/clean: 6 judged photos, 9 to fit on" in rows[3]["shape"]
 
 

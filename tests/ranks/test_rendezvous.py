@@ -21,13 +21,16 @@ def places(num_ranks: int) -> list[Place]:
     return [Place(rank, num_ranks, rank, num_ranks, "127.0.0.1", port, "environment", 0, "a test") for rank in range(num_ranks)]
 
 
-def meet_all(those: list[Place], *, timeout_s: int = 60, gpus: dict[int, str] | None = None) -> dict[int, object]:
+def meet_all(
+    those: list[Place], *, timeout_s: int = 60, gpus: dict[int, str] | None = None, before: dict[int, dist.PrefixStore] | None = None
+) -> dict[int, object]:
     """What each of `those` got, in threads: a store, or the error."""
     got: dict[int, object] = {}
 
     def one(index: int, place: Place) -> None:
         try:
-            got[index] = meet(place, gpu=(gpus or {}).get(place.rank, ""), timeout_s=timeout_s)
+            earlier = [before[place.rank]] if before else []
+            got[index] = meet(place, gpu=(gpus or {}).get(place.rank, ""), timeout_s=timeout_s, before=earlier)
         except (ConfigError, MachineError) as error:
             got[index] = error
 
@@ -45,6 +48,16 @@ def test_ranks_that_meet_share_a_store() -> None:
     stores = meet_all(places(3))
     stores[1].set("word", "heard by all")  # type: ignore[attr-defined]
     assert {stores[rank].get("word") for rank in range(3)} == {b"heard by all"}  # type: ignore[attr-defined]
+
+
+def test_ranks_that_met_meet_again_at_the_same_port_and_see_no_old_key() -> None:
+    those = places(2)
+    first = meet_all(those)
+    stores = {rank: store for rank, store in first.items() if isinstance(store, dist.PrefixStore)}
+    stores[0].set("word", "old")
+    again = meet_all(those, before=stores)
+    again[1].set("other word", "new")  # type: ignore[attr-defined]
+    assert again[0].get("other word") == b"new" and not again[0].check(["word"])  # type: ignore[attr-defined]
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
 """Evaluations beyond a run's own photos: probes fitted on others, judging on another data set, and a backbone without a run."""
 
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from mcdist.config.file import load_config
 from mcdist.records import Evaluation
 from mcdist.run_dir import RunDir
 from tests.fixture_types import ShardsAt
+from tests.makers.many_ranks import free_port
 from tests.runs.test_evaluation import SMALL
 
 OTHER = "background: null\nclasses:\n  two: [2]\n  one: [1]\n"
@@ -48,6 +52,25 @@ def test_probes_are_fitted_on_other_photos_and_the_table_says_which(trained: Run
     assert {row.protocol for row in found.rows} == {"maskcontrast-linear-fast", "maskcontrast-retrieval-21/clean"}
     assert found.rows[0].subject.encoder == "trained decoder" and found.rows[found.headline].protocol == "maskcontrast-linear-fast"
     assert len(list(trained.features.iterdir())) == 2, "a store of the judged photos and one of the others"
+
+
+@pytest.mark.slow
+def test_two_ranks_judge_on_other_data_sets_as_one_process_does(trained: RunDir, tmp_path: Path) -> None:
+    root = trained.root.parent
+    command = ["--protocol", "mean-embedding", "--transfer", f"{root / 'shards'}={root / 'other.yaml'}"]
+    found = []
+    for name, launcher in (
+        ("alone", [sys.executable]),
+        ("both", [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]),
+    ):
+        shutil.copytree(trained.root, tmp_path / name, ignore=shutil.ignore_patterns("features", "transfer"))
+        words = [*launcher, "-m", "mcdist", "evaluate", str(tmp_path / name), *command]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=400, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stdout.count("report: ") == 2
+        (folder,) = (tmp_path / name / "transfer").iterdir()
+        found.append([read(one).rows for one in (RunDir(tmp_path / name), RunDir(folder))])
+    assert found[0] == found[1]
 
 
 def test_one_command_judges_on_other_data_sets_too(trained: RunDir) -> None:

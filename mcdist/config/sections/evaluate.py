@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from mcdist.choices import HeldOutScore, Objects, PhotoInput, PredictedBy
+from mcdist.choices import HeldOutScore, KmeansMethod, Objects, PhotoInput, PredictedBy
 from mcdist.config.checks import at_least, check_fields, require, share
 
 
@@ -36,6 +36,9 @@ class EvaluateConfig:
     """PCA of the mean-embedding protocol; 0 for none."""
     num_clusters: int | list[int] = 0
     """K of the clustering protocols; 0: classes without background. Of several, such as [0, 12, 25], each has rows of its own and the first is quoted."""
+    kmeans: KmeansMethod = "faiss"
+    """What clusters objects: faiss (the paper: random starts) | plus-plus (k-means++, then clusters are merged and split: a lower inertia in less time, and
+    other numbers than the published ones)."""
     num_seeds: int = 5
     memory_size: int = 102_400
     """Patches in the memory of the protocol hummingbird (published: 102,400, 1,024,000 and 10,240,000)."""

@@ -16,8 +16,8 @@ from mcdist.evaluate.metrics.confusion import Absent, mean_iou
 
 NUM_DRAWS = 1000
 SEED = 0
-_WEIGHTS_AT_ONCE = 2**21
-"""Weights in memory at a time, 16 MiB; of more photos a single resampling's."""
+_WEIGHTS_AT_ONCE = 2**17
+"""Weights in memory at a time, 1 MiB, thrice; of more photos a single resampling's."""
 _PHOTOS_AT_ONCE = 2**14
 _EXACT_BELOW = 2**53
 """Whole numbers that float64 has all of."""
@@ -35,7 +35,7 @@ def draws_of_miou(
     Returns:
         A float32 value for each draw, NaN where it has no class to count; empty without repetitions or photos.
 
-    Cost: num_draws x P x 3 C multiplications a repetition. Extra memory: 16 MiB and one piece of the counts, whatever the number of photos.
+    Cost: num_draws x P x 3 C multiplications a repetition. Extra memory: 3 MiB and one piece of the counts, whatever the number of photos.
     """
     scores = [100 * mean_iou(resampled_totals(one, num_draws=num_draws, seed=seed), absent=absent) for one in counts if len(one)]
     if not scores:

@@ -11,14 +11,13 @@ from jaxtyping import Float, Int, Integer
 
 from mcdist.errors import DataError
 from mcdist.evaluate.metrics.labels import VOID_CLASS
+from mcdist.ops.joint_counts.op import joint_counts
+from mcdist.ops.joint_counts.reference import counted_pairs, table_of
 
 Absent = Literal["left out", "zero", "zero if predicted"]
 """What a class counts in a mean that the ground truth never shows: nothing, 0, or 0 only where it is predicted."""
 RIGHT, PREDICTED_PX, TRUE_PX = 0, 1, 2
 """Last axis of class counts: pixels that are predicted and truly of a class, predicted, and truly of it."""
-
-_RUNS_WORTH = 4
-"""Pixels in a run of equal pairs, on average, from which on counting runs is faster than counting pixels."""
 
 
 class Confusion:
@@ -49,10 +48,10 @@ def pixel_confusion(
     """
     if predicted.shape != truth.shape:
         raise DataError(f"a prediction must have the size of its ground truth, {truth.shape}, got {predicted.shape}; resize it by the protocol's rule")
-    rows, columns, num_pixels = _counted_pairs(predicted, truth, void=void)
-    _require_below(rows, limit=num_rows, what="a predicted number")
-    _require_below(columns, limit=num_classes, what="an id of the ground truth")
-    return _table(rows, columns, num_pixels, shape=(num_rows, num_classes))
+    found = joint_counts(predicted, truth, num_rows=num_rows, num_columns=num_classes, skipped=void)
+    _require_none(found.stray_row, limit=num_rows, what="a predicted number")
+    _require_none(found.stray_column, limit=num_classes, what="an id of the ground truth")
+    return found.counts
 
 
 def object_histograms(
@@ -63,45 +62,14 @@ def object_histograms(
     num_classes: int,
 ) -> Int[numpy.ndarray, "objects_and_background classes"]:
     """Pixels of each class in each object: row i for object i, row 0 for whatever lies outside objects 1..num_objects. Void pixels of `truth` count nowhere."""
-    rows, columns, num_pixels = _counted_pairs(objects, truth, void=VOID_CLASS)
+    rows, columns, num_pixels = counted_pairs(objects, truth, skipped=VOID_CLASS)
     rows = numpy.where((rows < 0) | (rows > num_objects), 0, rows)
-    return _table(rows, columns, num_pixels, shape=(num_objects + 1, num_classes))
+    return table_of(rows, columns, num_pixels, shape=(num_objects + 1, num_classes))
 
 
-Runs = tuple[Int[numpy.ndarray, " runs"], Int[numpy.ndarray, " runs"], Int[numpy.ndarray, " runs"]]
-"""(row, column, number of pixels) of each run of equal pairs."""
-
-
-def _counted_pairs(rows: Integer[numpy.ndarray, "*shape"], columns: Integer[numpy.ndarray, "*same"], *, void: int) -> Runs:
-    """Without those that are void."""
-    found = _pairs(rows.ravel(), columns.ravel())
-    counted = found[1] != void
-    return found[0][counted], found[1][counted], found[2][counted]
-
-
-def _pairs(rows: Integer[numpy.ndarray, " N"], columns: Integer[numpy.ndarray, " N"]) -> Runs:
-    """Maps are flat, so a photo has far fewer runs than pixels; where it has not, each pixel is a run."""
-    if not len(rows):
-        nothing = numpy.zeros(0, dtype=numpy.int64)
-        return nothing, nothing, nothing
-    changes = rows[1:] != rows[:-1]
-    changes |= columns[1:] != columns[:-1]
-    if numpy.count_nonzero(changes) * _RUNS_WORTH > len(rows):
-        return rows.astype(numpy.int64), columns.astype(numpy.int64), numpy.ones(len(rows), dtype=numpy.int64)
-    starts = numpy.concatenate([[0], numpy.flatnonzero(changes) + 1])
-    return rows[starts].astype(numpy.int64), columns[starts].astype(numpy.int64), numpy.diff(starts, append=len(rows))
-
-
-def _table(rows: numpy.ndarray, columns: numpy.ndarray, num_pixels: numpy.ndarray, *, shape: tuple[int, int]) -> Int[numpy.ndarray, "R C"]:
-    """Pixels of each pair. Float64 sums inside: exact for fewer than 2^53 pixels at once."""
-    cells = numpy.bincount(rows * shape[1] + columns, weights=num_pixels, minlength=shape[0] * shape[1])
-    return cells.astype(numpy.int64).reshape(shape)
-
-
-def _require_below(values: Int[numpy.ndarray, " N"], *, limit: int, what: str) -> None:
-    if len(values) and (values.min() < 0 or values.max() >= limit):
-        found = values[(values < 0) | (values >= limit)][0]
-        raise DataError(f"{what} must be in 0..{limit - 1}, got {found}; map it to a class or to void first")
+def _require_none(stray: int | None, *, limit: int, what: str) -> None:
+    if stray is not None:
+        raise DataError(f"{what} must be in 0..{limit - 1}, got {stray}; map it to a class or to void first")
 
 
 def cluster_confusion(

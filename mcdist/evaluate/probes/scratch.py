@@ -1,7 +1,7 @@
 """Scratch: vectors written once and read many times, in a file without a name that is gone with the process. Memory holds one block."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 
 import numpy
@@ -42,11 +42,21 @@ class Scratch:
             ) from error
         self.num_rows += len(vectors)
 
-    def blocks(self, *, size: int = 0) -> Iterator[Float32[numpy.ndarray, "B D"]]:
-        """All vectors, in order, `size` at a time; 0: as many as BLOCK_VALUES are. One reader at a time."""
+    @property
+    def block_rows(self) -> int:
+        """Vectors of a block, unless another number is asked for: as many as BLOCK_VALUES are."""
+        return max(1, BLOCK_VALUES // self.num_dims)
+
+    @property
+    def num_blocks(self) -> int:
+        """Of `block_rows` vectors each; the last may have fewer."""
+        return -(-self.num_rows // self.block_rows)
+
+    def blocks(self, *, size: int = 0, places: Sequence[int] | None = None) -> Iterator[Float32[numpy.ndarray, "B D"]]:
+        """All vectors, in order, `size` at a time, 0 for `block_rows`; or those of some blocks, by their places. One reader at a time."""
         self._file.flush()
-        size = size or max(1, BLOCK_VALUES // self.num_dims)
-        for first in range(0, self.num_rows, size):
+        size = size or self.block_rows
+        for first in range(0, self.num_rows, size) if places is None else (place * size for place in places):
             block = numpy.empty((min(size, self.num_rows - first), self.num_dims), dtype=numpy.float32)
             self._file.seek(first * self.num_dims * 4)
             self._file.readinto(block.data.cast("B"))

@@ -7,11 +7,13 @@ from typing import Any
 import numpy
 from jaxtyping import Float, Int
 
+from mcdist.distributed import ALONE, World
 from mcdist.evaluate.metrics.assign import assign, matching_for
 from mcdist.evaluate.metrics.bootstrap import draws_of_miou
 from mcdist.evaluate.metrics.confusion import class_confusion, class_iou, cluster_confusion, object_class_counts
 from mcdist.evaluate.painting import Painting
 from mcdist.evaluate.protocols.typical import typical_objects
+from mcdist.evaluate.sharing import rows_of_all
 from mcdist.evaluate.truth import MaskCounts
 from mcdist.evaluate.view import StoreView
 from mcdist.records import Row, Subject
@@ -51,10 +53,11 @@ def miou_row(
     num_seeds: int,
     clusters_of: ClustersOfSeed,
     facts: dict[str, Any],
+    world: World = ALONE,
 ) -> Row:
     """mIoU over seeds 0..num_seeds-1, with its draws over photos. Details: IoU of each class (mean over seeds), and of the first seed the confusion (row =
     predicted class), the class that each cluster was matched with, and its objects."""
-    clusters = [clusters_of(seed) for seed in range(num_seeds)]
+    clusters = rows_of_all(clusters_of, num_rows=num_seeds, length=counts.num_objects, world=world)  # each rank clusters with some of the seeds
     found = [match_clusters(one, counts=counts, num_clusters=num_clusters) for one in clusters]
     facts = {
         "num_clusters": num_clusters,

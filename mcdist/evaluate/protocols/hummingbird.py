@@ -62,15 +62,20 @@ class Hummingbird(PatchProtocol):
     needs: ClassVar[frozenset[Need]] = frozenset({"patches", "truth", "label maps", "train labels"})
 
     def _judge(self, store: StoreView, encoder: str) -> list[Judged]:
-        source = patch_pieces(store, encoder=encoder)
+        source = patch_pieces(store, encoder=encoder).shared(store)
         num_classes = len(source.maps.names)
         memory = self._memory(patch_pieces(store.known_train, encoder=encoder), num_classes=num_classes)
         maps = partial(self._maps, source, memory)
         facts: dict[str, Any] = {"num_memory": len(memory.bank), "half_precision_keys": memory.bank.half}
         if not self.switches.match_predictions:
-            return [Judged([counts_of(maps, num_photos=len(source.maps), num_classes=num_classes)], facts)]
+            return [Judged([counts_of(maps, num_photos=len(source.maps), num_classes=num_classes, world=store.world)], facts)]
         counts, class_of = matched_counts(
-            maps, num_photos=len(source.maps), num_classes=num_classes, num_clusters=num_classes, match=partial(assign, matching=HUNGARIAN)
+            maps,
+            num_photos=len(source.maps),
+            num_classes=num_classes,
+            num_clusters=num_classes,
+            match=partial(assign, matching=HUNGARIAN),
+            world=store.world,
         )
         names = source.maps.names
         facts["classes_renamed_by_matching"] = {names[one]: names[other] for one, other in enumerate(class_of.tolist()) if one != other}

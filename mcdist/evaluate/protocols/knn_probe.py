@@ -4,13 +4,15 @@ Darcet et al., 2025 (arXiv:2502.08769). All patches of the photos to fit on are 
 and for each group the keys are read once from the store. /published keeps the slip that void may be predicted.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy
 from jaxtyping import Bool, Float32, Int, UInt8
 
+from mcdist.distributed import World
 from mcdist.evaluate.metrics.labels import VOID_CLASS
 from mcdist.evaluate.probes.label_transfer import pixel_mode
 from mcdist.evaluate.probes.moments import LinearMap
@@ -20,10 +22,11 @@ from mcdist.evaluate.protocols.held_out import held_out, known, patch_classes
 from mcdist.evaluate.protocols.patch_pieces import PatchPieces, Piece, patch_pieces
 from mcdist.evaluate.protocols.patch_protocol import PatchProtocol
 from mcdist.evaluate.protocols.photo_terms import PhotoTerms
-from mcdist.evaluate.protocols.pixel_row import PixelCounts
+from mcdist.evaluate.protocols.pixel_row import PixelCounts, counts_over_ranks
 from mcdist.evaluate.protocols.protocol import Need
 from mcdist.evaluate.protocols.ten_switches import NO_FLIP_NO_CRF, NO_LABEL_CHOICE, TenSwitches
 from mcdist.evaluate.settings import JudgeSettings
+from mcdist.evaluate.sharing import own_part
 from mcdist.evaluate.view import StoreView
 from mcdist.groups.bank import Metric, nearest_of_blocks
 from mcdist.groups.graph.rows import unit
@@ -53,16 +56,23 @@ class KnnProbe(PatchProtocol):
     def _judge(self, store: StoreView, encoder: str) -> list[Judged]:
         """Details: the pair, and what every pair reached on the photos held out."""
         train, source = patch_pieces(store.known_train, encoder=encoder), patch_pieces(store, encoder=encoder)
+        world = store.world
         num_classes = len(source.maps.names)
         split = held_out(train, seed=self.switches.seed)
         tried: dict[tuple[Metric, int], float] = {}
         for metric in self.switches.metrics:
             found = self._counts(
-                split.chosen_by, keys=split.fitted, scaling=split.scaling, metric=metric, numbers=self.switches.num_neighbours, num_classes=num_classes
+                split.chosen_by,
+                keys=split.fitted,
+                scaling=split.scaling,
+                metric=metric,
+                numbers=self.switches.num_neighbours,
+                num_classes=num_classes,
+                world=world,
             )
             tried |= {(metric, number): counts.miou_percent(absent=self.switches.absent_classes) for number, counts in found.items()}
         metric, number = max(tried, key=lambda pair: tried[pair])
-        counts = self._counts(source, keys=train, scaling=split.scaling, metric=metric, numbers=(number,), num_classes=num_classes)[number]
+        counts = self._counts(source, keys=train, scaling=split.scaling, metric=metric, numbers=(number,), num_classes=num_classes, world=world)[number]
         facts = {
             "neighbours": number,
             "distance": metric,
@@ -72,12 +82,43 @@ class KnnProbe(PatchProtocol):
         return [Judged([counts], facts)]
 
     def _counts(
-        self, source: PatchPieces, *, keys: PatchPieces, scaling: LinearMap, metric: Metric, numbers: tuple[int, ...], num_classes: int
+        self,
+        source: PatchPieces,
+        *,
+        keys: PatchPieces,
+        scaling: LinearMap,
+        metric: Metric,
+        numbers: tuple[int, ...],
+        num_classes: int,
+        world: World,
     ) -> dict[int, PixelCounts]:
-        """For each number of neighbours the counts of all photos of `source`."""
+        """For each number of neighbours the counts of all photos of `source`; each rank searches for the groups of its own."""
+        own = partial(
+            self._own_counts,
+            source,
+            keys=keys,
+            scaling=scaling,
+            metric=metric,
+            numbers=numbers,
+            num_classes=num_classes,
+            groups=self._groups(source, most=max(numbers), world=world),
+        )
+        return dict(zip(numbers, counts_over_ranks(own, world=world), strict=True))
+
+    def _own_counts(
+        self,
+        source: PatchPieces,
+        *,
+        keys: PatchPieces,
+        scaling: LinearMap,
+        metric: Metric,
+        numbers: tuple[int, ...],
+        num_classes: int,
+        groups: Iterable[Int[numpy.ndarray, " B"]],
+    ) -> list[PixelCounts]:
         found = {number: PixelCounts(num_photos=len(source.maps), num_classes=num_classes) for number in numbers}
         size_px = (source.size_px, source.size_px)
-        for photos in self._groups(source, most=max(numbers)):
+        for photos in groups:
             piece = source.take(photos)
             blocks = self._keys(keys, scaling=scaling, metric=metric, num_classes=num_classes)
             _, rows = nearest_of_blocks(_mapped(piece, scaling=scaling, metric=metric), blocks=blocks, num=max(numbers), metric=metric)
@@ -88,11 +129,11 @@ class KnnProbe(PatchProtocol):
                 maps = joined_patches(patches.reshape(len(photos), *source.grid, -1), size_px=size_px)
                 for place, photo in enumerate(photos.tolist()):
                     counts.add(photo, maps[place], truth=truth[place])
-        return found
+        return list(found.values())
 
-    def _groups(self, source: PatchPieces, *, most: int) -> Iterator[Int[numpy.ndarray, " B"]]:
+    def _groups(self, source: PatchPieces, *, most: int, world: World) -> Iterator[Int[numpy.ndarray, " B"]]:
         size = max(1, NEIGHBOUR_PIXELS // (most * source.size_px**2))
-        for start in range(0, len(source.photos), size):
+        for start in own_part(range(0, len(source.photos), size), world=world):
             yield source.photos[start : start + size]
 
     def _keys(self, keys: PatchPieces, *, scaling: LinearMap, metric: Metric, num_classes: int) -> Iterator[Float32[numpy.ndarray, "N D"]]:

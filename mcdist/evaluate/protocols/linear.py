@@ -12,6 +12,7 @@ import numpy
 import torch
 from jaxtyping import Float, Float32, Int
 
+from mcdist.distributed import World
 from mcdist.errors import DataError
 from mcdist.evaluate.label_maps import LabelMaps
 from mcdist.evaluate.metrics.bootstrap import draws_of_miou
@@ -23,6 +24,7 @@ from mcdist.evaluate.probes.upsampled import pixel_classes
 from mcdist.evaluate.protocols.pixel_sample import sample_pixels
 from mcdist.evaluate.protocols.protocol import Need
 from mcdist.evaluate.settings import JudgeSettings
+from mcdist.evaluate.sharing import own_part, summed
 from mcdist.evaluate.table_names import patches_of
 from mcdist.evaluate.view import StoreView
 from mcdist.records import Row, Subject
@@ -132,7 +134,7 @@ class Linear:
     def _row(self, store: StoreView, *, encoder: str) -> Row:
         """Details: the epoch, IoU of each class, and the confusion, row = predicted class."""
         fitted = self._fitted(store, encoder=encoder)
-        confusion, by_photo = probe_counts(fitted, features=store.patches(encoder), maps=store.label_maps, size_px=_size_px(store))
+        confusion, by_photo = probe_counts(fitted, features=store.patches(encoder), maps=store.label_maps, size_px=_size_px(store), world=store.world)
         total = class_counts(confusion)
         iou_percent, present = 100 * counts_iou(total), total[:, TRUE_PX] > 0
         kept = store.known_truth.kept
@@ -154,7 +156,7 @@ class Linear:
         if self.switches.checkpoint == "the last epoch":
             return list(epochs)[-1]
         judged, truth = store.patches(encoder), store.label_maps
-        return max(epochs, key=lambda fitted: _miou(probe_counts(fitted, features=judged, maps=truth, size_px=size_px)[0]))
+        return max(epochs, key=lambda fitted: _miou(probe_counts(fitted, features=judged, maps=truth, size_px=size_px, world=store.world)[0]))
 
 
 def fit_sgd(features: Column, *, maps: LabelMaps, num_classes: int, size_px: int, switches: SgdSwitches) -> Iterator[Fitted]:
@@ -215,18 +217,25 @@ def _epochs(
         yield Fitted(probe, before, epoch)
 
 
-def probe_counts(fitted: Fitted, *, features: Column, maps: LabelMaps, size_px: int) -> tuple[Int[numpy.ndarray, "L L"], Int[numpy.ndarray, "P L 3"]]:
+def probe_counts(
+    fitted: Fitted, *, features: Column, maps: LabelMaps, size_px: int, world: World
+) -> tuple[Int[numpy.ndarray, "L L"], Int[numpy.ndarray, "P L 3"]]:
     """(pixels of all photos by predicted class (row) and true class, class counts of each photo), at the photos' own sizes; void counts nowhere."""
     num_classes = len(fitted.probe.bias)
-    total = numpy.zeros((num_classes, num_classes), dtype=numpy.int64)
-    by_photo = numpy.zeros((len(maps), num_classes, 3), dtype=numpy.int64)
-    for first in range(0, len(maps), PHOTOS_AT_ONCE):
-        photos = range(first, min(first + PHOTOS_AT_ONCE, len(maps)))
-        for photo, own in zip(photos, features.take(numpy.arange(photos.start, photos.stop)), strict=True):
-            predicted = maps.at_own_size(photo, square=pixel_classes(fitted.logits(own), size_px=(size_px, size_px)))
-            confusion = pixel_confusion(predicted, truth=maps.own_size(photo), num_rows=num_classes, num_classes=num_classes)
-            total += confusion
-            by_photo[photo] = class_counts(confusion)
+
+    def own_photos() -> list[Int[numpy.ndarray, "..."]]:
+        total = numpy.zeros((num_classes, num_classes), dtype=numpy.int64)
+        by_photo = numpy.zeros((len(maps), num_classes, 3), dtype=numpy.int64)
+        for first in own_part(range(0, len(maps), PHOTOS_AT_ONCE), world=world):
+            photos = range(first, min(first + PHOTOS_AT_ONCE, len(maps)))
+            for photo, own in zip(photos, features.take(numpy.arange(photos.start, photos.stop)), strict=True):
+                predicted = maps.at_own_size(photo, square=pixel_classes(fitted.logits(own), size_px=(size_px, size_px)))
+                confusion = pixel_confusion(predicted, truth=maps.own_size(photo), num_rows=num_classes, num_classes=num_classes)
+                total += confusion
+                by_photo[photo] = class_counts(confusion)
+        return [total, by_photo]
+
+    total, by_photo = summed(own_photos, world=world)
     return total, by_photo
 
 

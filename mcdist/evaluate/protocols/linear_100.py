@@ -50,7 +50,7 @@ class Linear100(PatchProtocol):
 
     def _judge(self, store: StoreView, encoder: str) -> list[Judged]:
         """Details: the epoch that counts, and with `best_epoch` the mIoU of every one."""
-        train, source = patch_pieces(store.known_train, encoder=encoder), patch_pieces(store, encoder=encoder)
+        train, source = patch_pieces(store.known_train, encoder=encoder), patch_pieces(store, encoder=encoder).shared(store)
         num_classes = len(source.maps.names)
         best, best_epoch, miou_percent = None, 0, []
         classifiers = train_linear(
@@ -60,7 +60,7 @@ class Linear100(PatchProtocol):
             if not self.switches.best_epoch and epoch + 1 < self.switches.schedule.num_epochs:
                 continue
             maps = partial(linear_maps, source, classifier, truth_px=self.switches.truth_px)
-            counts = counts_of(maps, num_photos=len(source.maps), num_classes=num_classes)
+            counts = counts_of(maps, num_photos=len(source.maps), num_classes=num_classes, world=store.world)
             miou_percent.append(counts.miou_percent(absent=self.switches.absent_classes))
             if best is None or miou_percent[-1] > max(miou_percent[:-1]):
                 best, best_epoch = counts, epoch + 1

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import ClassVar
 
@@ -20,7 +21,7 @@ from mcdist.evaluate.protocols.held_out import held_out, known, patch_classes
 from mcdist.evaluate.protocols.patch_pieces import PatchPieces, patch_pieces
 from mcdist.evaluate.protocols.patch_protocol import PatchProtocol
 from mcdist.evaluate.protocols.photo_terms import PhotoTerms
-from mcdist.evaluate.protocols.pixel_row import PixelCounts
+from mcdist.evaluate.protocols.pixel_row import PixelCounts, counts_of
 from mcdist.evaluate.protocols.protocol import Need
 from mcdist.evaluate.protocols.ten_switches import NO_FLIP_NO_CRF, NO_LABEL_CHOICE, TenSwitches
 from mcdist.evaluate.settings import JudgeSettings
@@ -50,7 +51,7 @@ class LogregProbe(PatchProtocol):
 
     def _judge(self, store: StoreView, encoder: str) -> list[Judged]:
         """Details: C, what every C reached on the photos held out, passes over the patches, and whether L-BFGS came to its end."""
-        train, source = patch_pieces(store.known_train, encoder=encoder), patch_pieces(store, encoder=encoder)
+        train, source = patch_pieces(store.known_train, encoder=encoder), patch_pieces(store, encoder=encoder).shared(store)
         num_classes = len(source.maps.names)
         split = held_out(train, seed=self.switches.seed)
         tried, classifier, passes = {}, None, 0
@@ -93,13 +94,20 @@ class LogregProbe(PatchProtocol):
 
     def _counts(self, source: PatchPieces, classifier: LinearClassifier, *, scaling: LinearMap, num_classes: int) -> PixelCounts:
         """The class of a patch is that of all of its pixels."""
-        counts = PixelCounts(num_photos=len(source.maps), num_classes=num_classes)
-        for piece in source.pieces():
-            classes = classifier.logits(torch.from_numpy(scaling.apply(piece.vectors))).argmax(dim=1).to(torch.uint8).numpy()
-            truth = source.maps.squares(piece.photos.tolist(), size_px=source.size_px)
-            for place, (photo, patches) in enumerate(zip(piece.photos.tolist(), classes.reshape(len(piece.photos), *source.grid), strict=True)):
-                counts.add(photo, pixel_numbers(patches, size_px=(source.size_px, source.size_px)), truth=truth[place])
-        return counts
+        maps = partial(_maps, source, classifier, scaling=scaling)
+        return counts_of(maps, num_photos=len(source.maps), num_classes=num_classes, world=source.world)
+
+
+def _maps(
+    source: PatchPieces, classifier: LinearClassifier, *, scaling: LinearMap
+) -> Iterator[tuple[int, UInt8[numpy.ndarray, "S S"], UInt8[numpy.ndarray, "S S"]]]:
+    """(photo, predicted classes, true classes)."""
+    size_px = (source.size_px, source.size_px)
+    for piece in source.pieces():
+        classes = classifier.logits(torch.from_numpy(scaling.apply(piece.vectors))).argmax(dim=1).to(torch.uint8).numpy()
+        truth = source.maps.squares(piece.photos.tolist(), size_px=source.size_px)
+        for place, (photo, patches) in enumerate(zip(piece.photos.tolist(), classes.reshape(len(piece.photos), *source.grid), strict=True)):
+            yield photo, pixel_numbers(patches, size_px=size_px), truth[place]
 
 
 class _Fitted:

@@ -6,6 +6,7 @@ gives each row the same graph: nearest neighbours, spectral embedding, cut (`mcd
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy
@@ -16,6 +17,7 @@ from mcdist.evaluate.painting import Painting
 from mcdist.evaluate.protocols.clustered_row import cluster_numbers, matched_painting, miou_row, quoted_place
 from mcdist.evaluate.protocols.protocol import Need
 from mcdist.evaluate.settings import JudgeSettings
+from mcdist.evaluate.sharing import rows_of_all
 from mcdist.evaluate.table_names import PHOTO
 from mcdist.evaluate.view import StoreView
 from mcdist.groups.cut import cut
@@ -118,11 +120,13 @@ class ObjectGraph:
 
     def _row(self, store: StoreView, *, subject: Subject, objects: SpectralObjects, num_clusters: int) -> Row:
         """Details beside those of every clustering: objects without a group, of the first seed."""
-        found = [self._groups(objects, num_groups=num_clusters, seed=seed) for seed in range(self.switches.num_seeds)]
+        counts = store.known_truth.counts[subject.masks]
+        groups_of = partial(self._groups, objects, num_groups=num_clusters)
+        found = rows_of_all(lambda seed: groups_of(seed=seed), num_rows=self.switches.num_seeds, length=counts.num_objects, world=store.world)
         return miou_row(
             self.name,
             subject,
-            counts=store.known_truth.counts[subject.masks],
+            counts=counts,
             num_clusters=num_clusters,
             num_seeds=self.switches.num_seeds,
             clusters_of=lambda seed: found[seed],

@@ -12,6 +12,7 @@ import numpy
 import torch
 from jaxtyping import Float
 
+from mcdist.choices import KmeansMethod
 from mcdist.evaluate.metrics.assign import MAJORITY
 from mcdist.evaluate.painting import Painting
 from mcdist.evaluate.protocols.clustered_row import (
@@ -53,6 +54,7 @@ class ObjectKMeansSwitches:
     num_seeds: int
     num_iterations: int = NUM_ITERATIONS
     num_starts: int = NUM_STARTS
+    kmeans: KmeansMethod = "faiss"
     fitted_on: str = "the judged objects"
     floors: bool = False
     """Also rows of random vectors, of random labels (on the true masks too) and of the majority class of each mask."""
@@ -96,6 +98,7 @@ class ObjectKMeans:
             num_seeds=self.switches.num_seeds,
             clusters_of=clusters_of,
             facts=facts,
+            world=store.world,
         )
 
     def _clustering(self, store: StoreView, *, subject: Subject, num_clusters: int) -> tuple[ClustersOfSeed, dict[str, Any]]:
@@ -104,7 +107,7 @@ class ObjectKMeans:
             num_objects = store.num_objects(subject.masks)
             return lambda seed: random_clusters(num_objects, num_clusters=num_clusters, seed=seed), {}
         points = self._points(store, subject=subject)
-        return lambda seed: kmeans(points, num_clusters=num_clusters, seed=seed), {"num_dims": points.shape[1]}
+        return lambda seed: kmeans(points, num_clusters=num_clusters, seed=seed, method=self.switches.kmeans), {"num_dims": points.shape[1]}
 
     def _points(self, store: StoreView, *, subject: Subject) -> Float[numpy.ndarray, "O d"]:
         trained = subject if subject.encoder != RANDOM_VECTORS else replace(subject, encoder=store.encoders[0])
@@ -134,13 +137,24 @@ class ObjectKMeans:
 
 def maskcontrast_kmeans(settings: JudgeSettings) -> ObjectKMeans:
     """K-means of whitened object vectors, weighted by the saliency logit, as the paper's released code does it."""
-    switches = ObjectKMeansSwitches(pooling=LOGIT_SUM, pca_dim=settings.pca_dim, num_clusters=settings.num_clusters, num_seeds=settings.num_seeds, floors=True)
+    switches = ObjectKMeansSwitches(
+        pooling=LOGIT_SUM,
+        pca_dim=settings.pca_dim,
+        num_clusters=settings.num_clusters,
+        num_seeds=settings.num_seeds,
+        kmeans=settings.kmeans,
+        floors=True,
+    )
     return ObjectKMeans(MASKCONTRAST_KMEANS, switches)
 
 
 def mean_embedding(settings: JudgeSettings) -> ObjectKMeans:
     """K-means of each object's mean unit embedding."""
     switches = ObjectKMeansSwitches(
-        pooling=UNIT_MEAN, pca_dim=settings.mean_embedding_pca_dim, num_clusters=settings.num_clusters, num_seeds=settings.num_seeds
+        pooling=UNIT_MEAN,
+        pca_dim=settings.mean_embedding_pca_dim,
+        num_clusters=settings.num_clusters,
+        num_seeds=settings.num_seeds,
+        kmeans=settings.kmeans,
     )
     return ObjectKMeans(MEAN_EMBEDDING, switches)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 import numpy
-from jaxtyping import Float32, UInt8, UInt16
+from jaxtyping import Float32, Int, UInt8, UInt16
 
 from mcdist.evaluate.metrics.assign import HUNGARIAN, MAJORITY, assign
 from mcdist.evaluate.probes.lowest import Lowest
@@ -25,6 +25,7 @@ from mcdist.evaluate.protocols.pixel_row import PixelCounts, matched_counts
 from mcdist.evaluate.protocols.protocol import Need
 from mcdist.evaluate.protocols.ten_switches import NO_FLIP_NO_CRF, NO_LABEL_CHOICE, TenSwitches
 from mcdist.evaluate.settings import JudgeSettings
+from mcdist.evaluate.sharing import own_part
 from mcdist.evaluate.view import StoreView
 from mcdist.groups.clustering.blocks import fit_centres_of_blocks
 from mcdist.groups.clustering.kmeans import fit_centres, nearest_centres
@@ -66,11 +67,12 @@ class Overcluster(PatchProtocol):
         for piece in source.pieces():
             moments.add(piece.vectors)
         projection = principal(moments, dim=self.switches.pca_dim)
-        with Scratch(projection.num_dims) as scratch:
+        with Scratch(projection.num_dims) as scratch:  # of all photos on every rank: what is shared are the passes over it
             for piece in source.pieces():
                 scratch.append(projection.apply(piece.vectors))
+            shared = source.shared(store)
             found = [
-                self._counted(source, scratch, centres=self._centres(source, scratch, num_clusters=num_clusters, seed=seed), num_classes=num_classes)
+                self._counted(shared, scratch, centres=self._centres(shared, scratch, num_clusters=num_clusters, seed=seed), num_classes=num_classes)
                 for seed in range(self.switches.num_seeds)
             ]
         facts = {
@@ -98,9 +100,10 @@ class Overcluster(PatchProtocol):
             "num_iterations": self.switches.num_iterations,
         }
         if self._num_clustered(source, num_clusters=num_clusters) == source.num_patches:
-            return fit_centres_of_blocks(scratch.blocks, **fit).centres
+            own = own_part(range(scratch.num_blocks), world=source.world)
+            return fit_centres_of_blocks(partial(scratch.blocks, places=own), world=source.world, **fit).centres
         sample = Lowest(self._num_clustered(source, num_clusters=num_clusters), seed=seed)
-        for photo, vectors in _by_photo(source, scratch.blocks()):
+        for photo, vectors in _by_photo(source, scratch.blocks(), photos=source.photos):
             sample.add_photo(vectors, photo=photo)
         assert sample.rows is not None, "there are more patches than clusters"
         return fit_centres(sample.rows, **fit).centres
@@ -112,14 +115,21 @@ class Overcluster(PatchProtocol):
             num_classes=num_classes,
             num_clusters=len(centres),
             match=partial(assign, matching=self.matching),
+            world=source.world,
         )[0]
 
     def _maps(
         self, source: PatchPieces, scratch: Scratch, *, centres: Float32[numpy.ndarray, "K d"]
     ) -> Iterator[tuple[int, UInt16[numpy.ndarray, "H W"], UInt8[numpy.ndarray, "H W"]]]:
         """(photo, clusters, true classes) at the size that is compared."""
-        nearest = (nearest_centres(block, centres=centres, num=1)[1].astype(numpy.uint16) for block in scratch.blocks())
-        for photo, clusters in _by_photo(source, nearest):
+        photos = numpy.concatenate([*source.photo_groups(), source.photos[:0]])
+        if not len(photos):
+            return
+        num = source.grid[0] * source.grid[1]
+        begin, end = int(photos[0]) * num, (int(photos[-1]) + 1) * num
+        places = range(begin // scratch.block_rows, -(-end // scratch.block_rows))
+        nearest = (nearest_centres(block, centres=centres, num=1)[1].astype(numpy.uint16) for block in scratch.blocks(places=places))
+        for photo, clusters in _by_photo(source, nearest, photos=photos, skipped=begin - places.start * scratch.block_rows):
             truth = source.maps.own_size(photo)
             if self.switches.truth_px is not None:
                 first = pixel_numbers(truth, size_px=(PUBLISHED_PX, PUBLISHED_PX))
@@ -127,15 +137,18 @@ class Overcluster(PatchProtocol):
             yield photo, pixel_numbers(clusters.reshape(source.grid), size_px=(truth.shape[0], truth.shape[1])), truth
 
 
-def _by_photo(source: PatchPieces, blocks: Iterator[numpy.ndarray]) -> Iterator[tuple[int, numpy.ndarray]]:
-    """The rows of each photo, of blocks that end anywhere."""
+def _by_photo(
+    source: PatchPieces, blocks: Iterator[numpy.ndarray], *, photos: Int[numpy.ndarray, " P"], skipped: int = 0
+) -> Iterator[tuple[int, numpy.ndarray]]:
+    """The rows of each of these photos, of blocks that end anywhere and begin `skipped` rows before them."""
     num = source.grid[0] * source.grid[1]
-    photos, rest = iter(source.photos.tolist()), None
+    left, rest = photos.tolist()[::-1], None
     for block in blocks:
         rest = block if rest is None or not len(rest) else numpy.concatenate([rest, block])
+        skipped, rest = max(0, skipped - len(rest)), rest[skipped:]
         whole = len(rest) // num
-        for place in range(whole):
-            yield next(photos), rest[place * num : (place + 1) * num]
+        for place in range(min(whole, len(left))):
+            yield left.pop(), rest[place * num : (place + 1) * num]
         rest = rest[whole * num :]
 
 

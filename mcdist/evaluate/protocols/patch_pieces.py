@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 import numpy
 from jaxtyping import Float32, Int
 
+from mcdist.distributed import ALONE, World
 from mcdist.evaluate.protocols.class_maps import ClassMaps
+from mcdist.evaluate.sharing import own_part
 from mcdist.evaluate.table_names import mirrored_of
 from mcdist.evaluate.view import StoreView
 from mcdist.store.names import PHOTOS
@@ -41,6 +43,8 @@ class PatchPieces:
     photos: Int[numpy.ndarray, " P"]
     size_px: int
     num_passes: int = 1
+    world: World = ALONE
+    """The ranks among which `pieces` divides the photos; alone, they are all photos."""
     mirrored: Column | None = None
     """The mirrored photos' features, which are averaged with the photos' own where they are given."""
 
@@ -61,7 +65,7 @@ class PatchPieces:
         return len(self.photos) * self.grid[0] * self.grid[1]
 
     def pieces(self) -> Iterator[Piece]:
-        """All photos in order, in pieces."""
+        """This rank's photos in order, in pieces."""
         for photos in self.photo_groups():
             yield self.take(photos)
 
@@ -69,8 +73,12 @@ class PatchPieces:
         """The photos of each of `pieces`, whose features are not read."""
         height, width = self.grid
         size = max(1, min(PIECE_VALUES // (height * width * self.num_dims), PIECE_PIXELS // self.size_px**2))
-        for start in range(0, len(self.photos), size):
+        for start in own_part(range(0, len(self.photos), size), world=self.world):
             yield self.photos[start : start + size]
+
+    def shared(self, store: StoreView) -> "PatchPieces":
+        """Divided among the ranks that judge the store."""
+        return replace(self, world=store.world)
 
     @property
     def passes(self) -> list[Int[numpy.ndarray, " P"]]:

@@ -6,9 +6,11 @@ from typing import Any
 import numpy
 from jaxtyping import Int, Shaped, UInt8
 
+from mcdist.distributed import World
 from mcdist.evaluate.metrics.bootstrap import draws_of_miou
-from mcdist.evaluate.metrics.confusion import PREDICTED_PX, RIGHT, TRUE_PX, Absent, counts_iou, mean_iou, pixel_confusion
+from mcdist.evaluate.metrics.confusion import PREDICTED_PX, RIGHT, TRUE_PX, Absent, Confusion, counts_iou, mean_iou, pixel_confusion
 from mcdist.evaluate.protocols.class_maps import first_class
+from mcdist.evaluate.sharing import summed
 from mcdist.evaluate.truth import Truth
 from mcdist.records import Row, Subject
 from mcdist.records.names import MIOU, TRAINED
@@ -45,32 +47,60 @@ class PixelCounts:
         return float(100 * mean_iou(self.of_classes(absent=absent).sum(axis=0), absent=absent))
 
 
+def counts_over_ranks(count: Callable[[], Sequence[PixelCounts]], *, world: World) -> Sequence[PixelCounts]:
+    """What `count` gives of each rank's own photos, of the photos of all."""
+    found: list[PixelCounts] = []
+
+    def arrays() -> list[Int[numpy.ndarray, "..."]]:
+        found.extend(count())
+        return [array for counts in found for array in (counts.confusion, counts.by_photo)]
+
+    sums = summed(arrays, world=world)
+    for counts, confusion, by_photo in zip(found, sums[::2], sums[1::2], strict=True):
+        counts.confusion, counts.by_photo = confusion, by_photo
+    return found
+
+
 Maps = Callable[[], Iterator[tuple[int, Shaped[numpy.ndarray, "H W"], UInt8[numpy.ndarray, "H W"]]]]
-"""Gives (photo, predicted numbers, true classes) of every photo, the same each time it is called."""
+"""Gives (photo, predicted numbers, true classes) of every photo of this rank, the same each time it is called."""
 
 
-def counts_of(maps: Maps, *, num_photos: int, num_classes: int) -> PixelCounts:
-    """The counts of predicted classes."""
-    counts = PixelCounts(num_photos=num_photos, num_classes=num_classes)
-    for photo, predicted, truth in maps():
-        counts.add(photo, predicted, truth=truth)
-    return counts
+def counts_of(maps: Maps, *, num_photos: int, num_classes: int, world: World) -> PixelCounts:
+    """The counts of predicted classes, of the photos of all ranks."""
+
+    def own() -> list[PixelCounts]:
+        counts = PixelCounts(num_photos=num_photos, num_classes=num_classes)
+        for photo, predicted, truth in maps():
+            counts.add(photo, predicted, truth=truth)
+        return [counts]
+
+    return counts_over_ranks(own, world=world)[0]
 
 
 def matched_counts(
-    maps: Maps, *, num_photos: int, num_classes: int, num_clusters: int, match: Callable[[Int[numpy.ndarray, "K C"]], Int[numpy.ndarray, " K"]]
+    maps: Maps,
+    *,
+    num_photos: int,
+    num_classes: int,
+    num_clusters: int,
+    match: Callable[[Int[numpy.ndarray, "K C"]], Int[numpy.ndarray, " K"]],
+    world: World,
 ) -> tuple[PixelCounts, Int[numpy.ndarray, " K"]]:
     """(counts of clusters that `match` gave classes by their pixels of each class, these classes). Two passes over the maps, none of which is kept."""
-    total = numpy.zeros((num_clusters, num_classes), dtype=numpy.int64)
-    for _, predicted, truth in maps():
-        total += pixel_confusion(predicted, truth=truth, num_rows=num_clusters, num_classes=num_classes)
-    class_of = match(total)
+
+    def own() -> list[Int[numpy.ndarray, "K C"]]:
+        confusion = Confusion(num_rows=num_clusters, num_classes=num_classes)
+        for _, predicted, truth in maps():
+            confusion.add(predicted, truth=truth)
+        return [confusion.counts]
+
+    class_of = match(summed(own, world=world)[0])
 
     def renamed() -> Iterator[tuple[int, UInt8[numpy.ndarray, "H W"], UInt8[numpy.ndarray, "H W"]]]:
         for photo, predicted, truth in maps():
             yield photo, class_of.astype(numpy.uint8)[predicted], truth
 
-    return counts_of(renamed, num_photos=num_photos, num_classes=num_classes), class_of
+    return counts_of(renamed, num_photos=num_photos, num_classes=num_classes, world=world), class_of
 
 
 def pixel_row(protocol: str, encoder: str, *, found: Sequence[PixelCounts], absent: Absent, truth: Truth, facts: dict[str, Any]) -> Row:

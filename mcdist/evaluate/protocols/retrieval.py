@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from mcdist.distributed import ALONE, World
 from mcdist.errors import DataError
 from mcdist.evaluate.metrics.bootstrap import draws_of_miou
 from mcdist.evaluate.metrics.confusion import class_iou
@@ -24,6 +25,7 @@ from mcdist.evaluate.protocols.floors import majority_classes
 from mcdist.evaluate.protocols.protocol import Need
 from mcdist.evaluate.protocols.typical import drawn_objects
 from mcdist.evaluate.settings import JudgeSettings
+from mcdist.evaluate.sharing import own_part, summed
 from mcdist.evaluate.table_names import HEIGHT, PHOTO, WIDTH
 from mcdist.evaluate.truth import MaskCounts, count_classes
 from mcdist.evaluate.view import StoreView
@@ -146,7 +148,7 @@ class Retrieval:
 
     def _retrieved(self, store: StoreView, *, subject: Subject, classes: Int[numpy.ndarray, " M"]) -> Int[numpy.ndarray, " O"]:
         memory = store.known_train.vectors(subject, pooling=self.switches.pooling)[torch.from_numpy(classes != VOID_CLASS)]
-        nearest = nearest_rows(store.vectors(subject, pooling=self.switches.pooling), memory=memory)
+        nearest = nearest_rows(store.vectors(subject, pooling=self.switches.pooling), memory=memory, world=store.world)
         found: Int[numpy.ndarray, " O"] = classes[classes != VOID_CLASS][nearest]
         return found
 
@@ -169,11 +171,18 @@ class Retrieval:
         return Row(protocol=self.name, subject=subject, metric=MIOU, unit="%", values=values, details=details, draws=draws)
 
 
-def nearest_rows(queries: Float[Tensor, "Q D"], *, memory: Float[Tensor, "M D"]) -> Int[numpy.ndarray, " Q"]:
-    """The row of `memory` with the largest cosine, the first of several, for each query. Exact; QUERIES_AT_ONCE x M cosines in memory."""
+def nearest_rows(queries: Float[Tensor, "Q D"], *, memory: Float[Tensor, "M D"], world: World = ALONE) -> Int[numpy.ndarray, " Q"]:
+    """The row of `memory` with the largest cosine, the first of several, for each query. Exact; QUERIES_AT_ONCE x M cosines in memory. Each rank
+    has a part of the queries."""
     unit = normalize(memory, dim=1).T.contiguous()
-    found = [(normalize(piece, dim=1) @ unit).argmax(dim=1) for piece in queries.split(QUERIES_AT_ONCE)]
-    return torch.cat(found).numpy() if found else numpy.zeros(0, dtype=numpy.int64)
+
+    def own() -> list[Int[numpy.ndarray, " Q"]]:
+        rows = numpy.zeros(len(queries), dtype=numpy.int64)
+        for first in own_part(range(0, len(queries), QUERIES_AT_ONCE), world=world):
+            rows[first : first + QUERIES_AT_ONCE] = (normalize(queries[first : first + QUERIES_AT_ONCE], dim=1) @ unit).argmax(dim=1).numpy()
+        return [rows]
+
+    return summed(own, world=world)[0]
 
 
 def _scored_counts(matched: Matched, *, counts: MaskCounts, scored: Bool[numpy.ndarray, " L"]) -> Int[numpy.ndarray, "P c 3"]:

@@ -65,7 +65,7 @@ class SceneProbes(PatchProtocol):
 
     def _judge(self, store: StoreView, encoder: str) -> list[Judged]:
         """Details: after how many steps the probes were taken, and the cluster probe's mIoU at every moment it could have been."""
-        train, source = patch_pieces(store.known_train, encoder=encoder), patch_pieces(store, encoder=encoder)
+        train, source = patch_pieces(store.known_train, encoder=encoder), patch_pieces(store, encoder=encoder).shared(store)
         num_classes = len(source.maps.names)
         best, steps, miou_percent = None, 0, []
         for place, probes in enumerate(self._trained(train, num_classes=num_classes)):
@@ -111,10 +111,11 @@ class SceneProbes(PatchProtocol):
     def _cluster_counts(self, source: PatchPieces, probes: Probes, *, num_classes: int) -> PixelCounts:
         maps = partial(self._maps, source, probes.centroids)
         match = partial(assign, matching=HUNGARIAN_PIXELS)
-        return matched_counts(maps, num_photos=len(source.maps), num_classes=num_classes, num_clusters=num_classes, match=match)[0]
+        return matched_counts(maps, num_photos=len(source.maps), num_classes=num_classes, num_clusters=num_classes, match=match, world=source.world)[0]
 
     def _linear_counts(self, source: PatchPieces, probes: Probes, *, num_classes: int) -> PixelCounts:
-        return counts_of(partial(self._maps, source, probes.classifier), num_photos=len(source.maps), num_classes=num_classes)
+        maps = partial(self._maps, source, probes.classifier)
+        return counts_of(maps, num_photos=len(source.maps), num_classes=num_classes, world=source.world)
 
     def _maps(self, source: PatchPieces, probe: Centroids | LinearClassifier) -> Iterator[tuple[int, UInt8[numpy.ndarray, "H W"], UInt8[numpy.ndarray, "H W"]]]:
         for piece in source.pieces():

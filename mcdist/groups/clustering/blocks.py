@@ -210,4 +210,4 @@ def _fixed(values: Float32[numpy.ndarray, "..."], *, scale: float) -> Int64[nump
 
 
 def _over_ranks(values: Int64[numpy.ndarray, "..."], *, world: World | None) -> Int64[numpy.ndarray, "..."]:
-    return values if world is None or world.num_ranks == 1 else world.sum(torch.from_numpy(values).to(world.device)).cpu().numpy()
+    return values if world is None else world.sum_counts(values)
