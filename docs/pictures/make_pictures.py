@@ -1,6 +1,7 @@
 """Makes the pictures of README and documentation from a run of the demo: python docs/pictures/make_pictures.py runs/demo
 
-Needs Chromium for the screenshots, and playwright for those of `mcdist view` and of the report's parts; the run must have a catalogue (mcdist cluster), and shows the names that it has.
+Needs Chromium for the screenshots, and playwright for those of `mcdist view` and of the report's parts. The run must have a catalogue (mcdist cluster),
+and is shown with the names that it has.
 All data in the pictures is generated; each file stays below 200 kB.
 """
 
