@@ -46,9 +46,8 @@ def test_blocks_are_read_with_their_lines_and_what_is_shown_of_them() -> None:
 
 def test_a_reader_notices_what_a_page_has_wrong(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text(
-        "```sh\necho one > file; cat file\n```\n```output\none\n```\n```python\nfrom pathlib import Path\nprint(Path('file').read_text() + 'two')\n```\n```output\none\ntwo\n```\n"
-    )
+    code = "from pathlib import Path\nprint(Path('file').read_text() + 'two')"
+    page.write_text(f"```sh\necho one > file; cat file\n```\n```output\none\n```\n```python\n{code}\n```\n```output\none\ntwo\n```\n")
     Reader(tmp_path).do(page)
     page.write_text("```sh\necho one\n```\n\n```output\ntwo\n```\n")
     with pytest.raises(AssertionError, match="page.md:1 printed"):
