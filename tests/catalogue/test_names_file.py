@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def test_a_change_meant_for_an_older_revision_is_refused_and_nothing_is_lost(tmp
 def test_a_refusal_says_how_many_changes_are_newer(tmp_path: Path, num_changes: int, revision: int, sentence: str):
     file = names_file(tmp_path)
     for place in range(num_changes):
-        file.change(lambda names, place=place: names.name(place, "cat"), revision=place)
+        file.change(partial(Names.name, cluster=place, name="cat"), revision=place)
     with pytest.raises(OutdatedError, match=re.escape(sentence)):
         file.change(lambda names: names.name(0, "dog"), revision=revision)
 
