@@ -5,8 +5,9 @@ Exit codes of `mcdist train` that are no error: 0 trained, 130 stopped by Ctrl-C
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 REQUEUE = 75
 """The cluster gave notice (time limit near, or preempted): the run is saved and asks to be started again. EX_TEMPFAIL of sysexits.h."""
@@ -19,6 +20,15 @@ def reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return " ".join(str(error).split()) or "it has another form than expected"
+
+
+def differing(there: Mapping[str, Any], wanted: Mapping[str, Any], *, names: Iterable[str], most: int | None = None) -> str:
+    """Which of the settings `names` are others in a folder that holds results already, at most `most` of them; empty where all are equal.
+
+    For the brackets of a message such as `FOLDER holds other masks (...)`. A setting that is missing counts as None.
+    """
+    different = [name for name in names if there.get(name) != wanted.get(name)]
+    return "; ".join(f"{name} is {there.get(name)!r} there, {wanted.get(name)!r} was asked for" for name in different[:most])
 
 
 class McdistError(Exception):

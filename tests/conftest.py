@@ -1,6 +1,8 @@
 """Fixtures of the whole suite: the devices present, one thread, the shared photographs, repeatable properties."""
 
 import os
+import warnings
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from hypothesis import settings
 
 from mcdist.data.views.draw import ViewSettings
 from tests.fixture_types import MakeShards, MakeViewSettings, MembersOf, RelistShard, ShardsAt
+from tests.makers.mlflow_store import copy_store, make_store
 from tests.makers.tiny_shards import draw_members, relist, tiny_shards
 
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
@@ -58,6 +61,16 @@ def relist_shard() -> RelistShard:
 def members_of() -> MembersOf:
     """`draw_members`, to be changed for a sample."""
     return draw_members
+
+
+@pytest.fixture(scope="session")
+def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
+    """`copy_store` of one empty MLflow database: from where it shall be to its tracking URI."""
+    pytest.importorskip("mlflow")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = make_store(tmp_path_factory.mktemp("mlflow") / "mlflow.db")
+    return lambda database: copy_store(made, database=database)
 
 
 @pytest.fixture(scope="session")

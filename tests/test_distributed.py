@@ -1,22 +1,24 @@
 """Two ranks under torchrun compute what one rank does, and stop and continue together. Real processes, gloo."""
 
 import os
-import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from mcdist.config.file import load_config
 from mcdist.distributed import World
 from mcdist.ranks.join import join_world
 from mcdist.report.bad_samples import read_bad_samples
 from mcdist.report.jsonl import read_metrics
+from mcdist.run import train_run
 from mcdist.run_dir import RunDir, list_checkpoints
 from tests.fixture_types import MakeShards, MembersOf, ShardsAt
+from tests.makers.many_ranks import free_port
 
 CONFIG = """
 data: {num_workers: 0, block: 4, num_lanes: 4}
@@ -29,20 +31,30 @@ report: {mlflow: "off", log_every_steps: 1}
 """
 
 
+@pytest.fixture(autouse=True)
+def _restore_determinism() -> Iterator[None]:
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
 @pytest.fixture
 def train(tmp_path: Path, make_shards: MakeShards) -> Callable[..., dict[str, list[float]]]:
-    """Train under torchrun on `ranks` processes; gives the curves by name."""
+    """Train on `ranks` processes under torchrun, or in this one; gives the curves by name."""
     config = tmp_path / "config.yaml"
     config.write_text(CONFIG)
     shards = make_shards(12)
 
     def run(*overrides: str, ranks: int) -> dict[str, list[float]]:
         folder = tmp_path / f"ranks_{ranks}_{len(overrides)}"
-        launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks), "--master-port", str(_free_port())]
         place = [] if any(override.startswith("data.train=") for override in overrides) else [f"data.train={shards}"]
-        command = [*launcher, "-m", "mcdist", "train", str(config), *place, f"run.dir={folder}", *overrides]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
-        assert done.returncode == 0, done.stderr[-3000:]
+        given = [*place, f"run.dir={folder}", *overrides]
+        if ranks == 1:
+            assert train_run(load_config(config, overrides=given)) == 0
+        else:
+            launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks), "--master-port", str(free_port())]
+            command = [*launcher, "-m", "mcdist", "train", str(config), *given]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
+            assert done.returncode == 0, done.stderr[-3000:]
         curves: dict[str, list[float]] = {}
         for record in read_metrics(RunDir(folder).metrics):
             curves.setdefault(record.name, []).append(record.value)
@@ -55,12 +67,6 @@ def train(tmp_path: Path, make_shards: MakeShards) -> Callable[..., dict[str, li
 def _weights(folder: Path) -> list[float]:
     tensors = load_file(list_checkpoints(RunDir(folder).checkpoints)[-1] / "state.safetensors")
     return torch.cat([tensor.flatten().double() for name, tensor in sorted(tensors.items()) if name.startswith(("query/", "key/", "bank/rows"))]).tolist()
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def test_two_ranks_with_accumulation_compute_what_one_rank_does(train: Callable[..., dict[str, list[float]]]) -> None:

@@ -73,6 +73,13 @@ def test_there_is_one_place_that_turns_an_error_into_a_sentence() -> None:
     assert [path.relative_to(root).as_posix() for path in ending] == ["mcdist/errors.py"]
 
 
+def test_settings_that_differ_are_named_with_both_values() -> None:
+    there, wanted = {"method": "spectral", "size_px": 320}, {"method": "spectral", "size_px": 480, "refine": True}
+    assert errors.differing(there, wanted, names=wanted) == "size_px is 320 there, 480 was asked for; refine is None there, True was asked for"
+    assert errors.differing(there, wanted, names=wanted, most=1) == "size_px is 320 there, 480 was asked for"
+    assert errors.differing(there, wanted, names=["method"]) == ""
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [

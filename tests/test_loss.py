@@ -1,6 +1,5 @@
 """The saliency term against the naive loop, and the counts that ranks sum."""
 
-import inspect
 import math
 
 import pytest
@@ -8,6 +7,7 @@ import torch
 
 from mcdist.loss import pixel_counts, saliency_counts, saliency_loss, target_weights
 from mcdist.ops.tolerance import TOLERANCE
+from tests.makers.unchecked import unchecked
 from tests.ops.naive_contrast import naive_saliency
 
 
@@ -75,7 +75,7 @@ def test_operands_that_do_not_fit_are_refused_by_name(changes: dict, message: st
     """Without the run-time type check of the tests, which refuses some of them first."""
     logits, instances = operands(7)
     with pytest.raises(ValueError, match=message):
-        inspect.unwrap(saliency_loss)(**{"logits_B1hw": logits, "instances_BHW": instances, **changes})
+        unchecked(saliency_loss)(**{"logits_B1hw": logits, "instances_BHW": instances, **changes})
 
 
 def test_pixels_are_counted_by_target_and_not_where_they_take_no_part() -> None:

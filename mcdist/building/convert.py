@@ -1,6 +1,5 @@
 """Convert: a shard folder in the other format, shard by shard, with the same samples in the same order."""
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from mcdist.building.folder.job import ShardJob, fingerprint, shard_path
 from mcdist.building.folder.out import SHARD_NAME
 from mcdist.building.source import Item, Option, Photo
 from mcdist.building.writers.pack import Packing
+from mcdist.data.pictures.picture_png import encode_picture_png
 from mcdist.data.readers.open import open_shards
 from mcdist.data.readers.reader import SampleReader
 from mcdist.data.shards.manifest import Manifest
@@ -48,9 +48,7 @@ class FolderSource:
 
     def _png(self, index: int) -> bytes:
         pixels = decode_sample(self.reader.read(index)).photo.permute(1, 2, 0).contiguous().numpy()
-        file = io.BytesIO()
-        Image.fromarray(numpy.asarray(pixels)).save(file, format="PNG")
-        return file.getvalue()
+        return encode_picture_png(Image.fromarray(numpy.asarray(pixels)))
 
 
 def convert_shards(

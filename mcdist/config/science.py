@@ -72,7 +72,7 @@ def check_same_science(config: Config, run_dir: RunDir) -> list[str]:
     refused = [key for key in changed if key not in config.run.allow_changes]
     if refused:
         raise ConfigError(
-            f"{run_dir.root} holds a run with other settings ({_listed(changed, keys=refused)}); continue it with its own, give this one its own folder with "
+            f"{run_dir.root} holds a run with other settings ({_listed(changed, keys=refused)}); continue it with its own, choose another folder with "
             f"run.dir=PATH, start from its weights with checkpoint.init_from={run_dir.root}, or change the run on purpose, which its log notes: "
             f"run.allow_changes=[{','.join(changed)}]"
         )

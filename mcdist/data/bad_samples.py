@@ -1,6 +1,5 @@
 """BadSample: a sample that could not be read, for the run's list; and the stand-in that keeps its place without adding anything."""
 
-import io
 import json
 from bisect import bisect_right
 from dataclasses import asdict, dataclass
@@ -9,6 +8,7 @@ from itertools import accumulate
 import numpy
 from PIL import Image
 
+from mcdist.data.pictures.picture_png import encode_picture_png
 from mcdist.data.pictures.png import encode_map
 from mcdist.data.shards.manifest import Manifest
 from mcdist.data.shards.sample import RawSample
@@ -41,6 +41,5 @@ def shard_name(manifest: Manifest, *, index: int) -> str:
 def stand_in(key: str) -> RawSample:
     """A black photo whose map is void everywhere: neither positive nor background in any term."""
     void = numpy.full((_STAND_IN_PX, _STAND_IN_PX), VOID, dtype=numpy.int16)
-    photo = io.BytesIO()
-    Image.new("RGB", void.shape).save(photo, format="PNG")
-    return RawSample(key=key, where=f"stand-in of {key}", photo=photo.getvalue(), instances=encode_map(void), segments=None)
+    photo = encode_picture_png(Image.new("RGB", void.shape))
+    return RawSample(key=key, where=f"stand-in of {key}", photo=photo, instances=encode_map(void), segments=None)

@@ -17,7 +17,7 @@ class Batch:
     """A micro-batch. Maps 0 background, i >= 1 object i of this photo, -1 void.
 
     Images come from the loader as 8-bit pixels, with the colour changes still to be made beside them, on the host;
-    `mcdist.data.finish.finish` makes of them what an encoder takes: float32, normalised. Where views were made before (`mcdist.view_cache`), they are
+    `mcdist.data.finish.finish` turns them into what an encoder takes: float32, normalised. Where views were made before (`mcdist.view_cache`), they are
     the backbone's features, and `finish` leaves them as they are.
     `indices`: sample index in the shard folder. `num_redrawn`: views (two a photo) that took more than one try. `num_emptied`: photos
     without an acceptable try, void everywhere. `num_dropped_objects`: objects beyond the limit of objects a photo. `num_bad`: samples that

@@ -6,7 +6,7 @@ from mcdist.errors import ConfigError
 def num_micro_batches(*, global_batch: int, micro_batch: int, accumulation_steps: int, num_lanes: int, num_ranks: int) -> int:
     """Micro-batches a step: `accumulation_steps`, or with `micro_batch` as many as hold that many photos each, 1 where the share is smaller.
 
-    So a run goes on with other ranks, and a rank never holds more photos at a time than it did.
+    So a run continues on another number of ranks, and a rank never holds more photos at a time than before.
 
     Raises:
         ConfigError: the ranks cannot share the batch equally, or their share is no multiple of `micro_batch`; the message lists what can.

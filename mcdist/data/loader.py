@@ -108,7 +108,7 @@ def make_loader(
     """This rank's micro-batches, `accumulation_steps` a step, from run position `consumed` on; one pass is the rest of the run.
 
     Neither `num_workers` nor `num_ranks` changes how a sample is seen. Iterating raises the ShardError a worker met, unless
-    `bad_samples` is "skip", or MachineError where a worker died. `made_before` gives whole Batches for the same requests, in place of `reader`.
+    `bad_samples` is "skip", or MachineError where a worker died. `made_before` returns whole Batches for the same requests, in place of `reader`.
 
     Raises:
         ConfigError: ranks, lanes and micro-batches do not divide evenly, or `decode` or `bad_samples` is not one of its choices.
@@ -142,7 +142,7 @@ def load_requests(source: Dataset[Any], *, batches: Iterable[list[Any]], num_wor
     return BatchLoader(
         source,
         batch_sampler=batches,
-        collate_fn=_collate,  # type: ignore[arg-type]  # of what __getitems__ gives, which need not be a list
+        collate_fn=_collate,  # type: ignore[arg-type]  # of what __getitems__ returns, which need not be a list
         num_workers=num_workers,
         prefetch_factor=prefetch if num_workers else None,
         pin_memory=pin_memory,
@@ -161,7 +161,7 @@ def _fetch_ahead(reader: SampleReader, *, requests: MicroBatches, ahead: int) ->
 
 
 def _collate(made: Any) -> Any:
-    """Views become a Batch; a Batch, an error and whatever else a source gives stay as they are."""
+    """Views become a Batch; a Batch, an error and anything else that a source returns stay as they are."""
     if not isinstance(made, MadeViews):
         return made
     return replace(collate(made.samples), num_bad=len(made.bad), bad=tuple(sample.to_json() for sample in made.bad))

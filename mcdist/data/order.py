@@ -1,6 +1,6 @@
 """Order: which sample when, over all ranks, as a pure function of a few whole numbers. Nobody else knows it.
 
-The position in a run is one number: samples consumed over all ranks. So a run stops after any step and goes on with any number of
+The position in a run is one number: samples consumed over all ranks. So a run stops after any step and continues on any number of
 ranks, and every sample is still seen exactly once an epoch.
 """
 

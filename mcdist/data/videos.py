@@ -7,7 +7,7 @@ import numpy
 from jaxtyping import Int32, UInt8
 
 from mcdist.data.pictures.folder import check_folder, is_picture, is_text
-from mcdist.data.pictures.map_file import read_map
+from mcdist.data.pictures.map_file import read_map_file
 from mcdist.data.pictures.photo import decode_upright
 from mcdist.errors import DataError
 
@@ -70,12 +70,7 @@ def read_annotation(path: Path) -> Int32[numpy.ndarray, "H W"]:
     Raises:
         DataError: it cannot be read, or holds larger numbers.
     """
-    try:
-        numbers = read_map(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"the annotation {path} cannot be read ({error.strerror}); check the file and its permissions") from error
-    except ValueError as error:
-        raise DataError(f"the annotation {path} {error}") from error
+    numbers = read_map_file(path, what="the annotation")
     if numbers.max(initial=0) > 255:
         raise DataError(f"the annotation {path} holds numbers up to {numbers.max()}, expected 0..255; number the objects from 1")
     return numbers

@@ -6,8 +6,9 @@ from typing import Literal
 import numpy
 from jaxtyping import Bool
 
-from mcdist.building.pictures.photo import encode_jpeg, read_photo
+from mcdist.building.pictures.photo import read_photo
 from mcdist.data.pictures.header import read_header
+from mcdist.data.pictures.jpeg import encode_jpeg
 from mcdist.data.pictures.photo import decode_upright
 from mcdist.errors import DataError
 

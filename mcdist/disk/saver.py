@@ -10,7 +10,7 @@ Write = Callable[[Mapping[str, Tensor]], None]
 
 
 class Saver:
-    """Copies tensors to host memory that it keeps (pinned where they lie on a GPU: as much as a checkpoint is large) and has them written.
+    """Copies tensors to host memory that it keeps (pinned where the tensors are on a GPU; as much memory as a checkpoint's size) and has them written.
 
     A copy from a GPU is queued behind the step and before the next one, and nobody waits for it but the thread that writes.
     """
@@ -55,11 +55,11 @@ class Saver:
             if copied is not None:
                 copied.synchronize()
             write(tensors)
-        except Exception as error:  # told by `wait`, in the thread that trains
+        except Exception as error:  # raised by `wait`, in the thread that trains
             self._error = error
 
     def _copy(self, tensors: Mapping[str, Tensor]) -> torch.cuda.Event | None:
-        """Into the copies of the last save, which nobody reads any more. The event says when those from a GPU are there; None where all lie on the host."""
+        """Into the copies of the last save, which nobody reads any more. The event marks when those from a GPU have arrived; None where all are on the host."""
         self._copies = {name: self._room_for(tensor, name=name) for name, tensor in tensors.items()}
         for name, tensor in tensors.items():
             self._copies[name].copy_(tensor.detach(), non_blocking=True)

@@ -1,7 +1,7 @@
 """Tensor file: named tensors in safetensors' format, written one after another, so that no second copy of all of them is ever made.
 
 The format: 8 bytes with the header's length, the header in JSON (dtype, shape and place of each tensor), then the tensors' bytes. The largest
-dtypes come first, and the header is padded to 8 bytes, so that every tensor lies where its dtype may.
+dtypes come first, and the header is padded to 8 bytes, so that every tensor is aligned to its dtype.
 """
 
 import hashlib

@@ -1,6 +1,5 @@
 """Dropped: photos that somebody dropped on the page, the latest few of them, in memory only."""
 
-import io
 import secrets
 import threading
 from collections import OrderedDict
@@ -10,10 +9,10 @@ from typing import Any
 
 import numpy
 from jaxtyping import Float, Int, UInt8
-from PIL import Image
 
 from mcdist.data.pictures.header import read_photo_header
 from mcdist.data.pictures.photo import decode_upright
+from mcdist.data.pictures.png import encode_grey_png
 from mcdist.data.pictures.resize import resize_nearest
 from mcdist.errors import ConfigError, DataError
 from mcdist.gallery.pictures import PHOTO_PX, PHOTO_PX_MIN, fitted, jpeg
@@ -112,7 +111,7 @@ class DroppedPhotos:
                 found=found,
                 segments=segments,
                 picture=jpeg(shown),
-                segment_map=_grey_png(segments),
+                segment_map=encode_grey_png(segments.clip(0, 255).astype(numpy.uint8)),
             )
             self._photos[dropped.key] = dropped
             while len(self._photos) > NUM_KEPT:
@@ -127,14 +126,8 @@ class DroppedPhotos:
             return self._photos[key]
 
 
-def _grey_png(segments: Int[numpy.ndarray, "H W"]) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(segments.clip(0, 255).astype(numpy.uint8)).save(file, format="PNG")
-    return file.getvalue()
-
-
 def about(dropped: Dropped, *, labels: list[dict[str, Any]]) -> dict[str, Any]:
-    """The photo as plain JSON values. `labels`: of each segment, as `Session.labels` gives them."""
+    """The photo as plain JSON values. `labels`: of each segment, as `Session.labels` returns them."""
     listed = zip(dropped.found.numbers.tolist(), dropped.boxes(), labels, strict=True)
     return {
         "key": dropped.key,

@@ -12,6 +12,7 @@ from PIL import Image
 from scipy import ndimage
 
 from mcdist.catalogue.catalogue import Catalogue
+from mcdist.data.pictures.jpeg import encode_jpeg
 from mcdist.data.pictures.resize import resize_nearest
 from mcdist.errors import McdistError
 from mcdist.gallery.thumbnails import Thumbnails
@@ -153,7 +154,5 @@ def outlined(pixels: Pixels, *, inside: Bool[numpy.ndarray, "H W"], width_px: in
 
 
 def jpeg(pixels: Pixels) -> bytes:
-    """The picture as JPEG."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="JPEG", quality=QUALITY)
-    return file.getvalue()
+    """The picture as JPEG, as good as the page shows it."""
+    return encode_jpeg(pixels, quality=QUALITY)

@@ -54,7 +54,7 @@ def serve(app: Any, *, listener: socket.socket, open_browser: bool, say: Callabl
 
 @contextmanager
 def served(app: Any) -> Iterator[str]:
-    """Serve `app` behind a guard from a thread of this process, at a free port, for the length of the block; gives the address."""
+    """Serve `app` behind a guard from a thread of this process, at a free port, for the length of the block; yields the address."""
     listener = listen(0)
     server, address = _server(app, listener=listener)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

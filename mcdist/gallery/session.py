@@ -1,4 +1,4 @@
-"""Session: a catalogue with its names as a page shows them. Every change goes through the names file, so that several sessions of one run agree."""
+"""Session: a catalogue with its names as a page shows them. Every change is made in the names file, so that several sessions of one run agree."""
 
 import threading
 from collections.abc import Callable

@@ -96,6 +96,6 @@ def _newest_records(run_dir: Path | None) -> tuple[()] | tuple:
         return ()
     try:
         records = read_metrics(RunDir(run_dir).metrics)
-    except Exception:  # the run rewrites the file where it goes on
+    except Exception:  # a run that continues rewrites the file
         return ()
     return tuple(record for record in records if record.step == records[-1].step)

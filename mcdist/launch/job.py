@@ -4,7 +4,7 @@
     python -m mcdist.launch.job task FOLDER             under srun: starts the work, passes signals on, writes down how it ended
     python -m mcdist.launch.job settle FOLDER CODE      after srun: done, or once more (scontrol requeue), or given up
 
-The parent imports nothing large, so a signal that comes while the work still imports torch is kept and given to it when it can answer. Whether the
+The parent imports nothing large, so a signal that comes while the work still imports torch is kept and passed on when the work can handle it. Whether the
 job starts again is decided when all tasks are gone: a rank that asked for it itself would be killed with the others.
 """
 
@@ -25,7 +25,7 @@ from mcdist.launch.spec import JobSpec, JobStart, TaskEnd, read_ends, read_spec,
 
 NOTICES = (signal.SIGUSR1, signal.SIGUSR2)
 AGAIN_S = 1.0
-"""A notice is given to the work again after so long, until it ends: at first it may not listen yet."""
+"""After so many seconds a notice is passed on again, until the work ends: at first it may not listen yet."""
 PREEMPTED_WAIT_S = 900.0
 _PR_SET_PDEATHSIG = 1
 

@@ -12,7 +12,7 @@ RANK_LOST, WRONG_COMMAND = RankLostError.exit_code, ConfigError.exit_code
 STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 """Ctrl-C and SIGTERM: saved and left for good; SLURM itself starts again whom it preempted."""
 QUIET = (REQUEUE, *STOPPED)
-"""Codes that all ranks agree on: a task tells srun 0 instead, so that the first to leave does not get the others killed."""
+"""Codes that all ranks agree on: a task returns 0 to srun instead, so that the first to leave does not get the others killed."""
 
 
 class Fate(StrEnum):
@@ -27,7 +27,7 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The fate, the exit code that stands for it, and a sentence for the log."""
+    """The fate, its exit code, and a sentence for the log."""
 
     fate: Fate
     code: int
@@ -46,7 +46,7 @@ def judge(ends: Sequence[TaskEnd], *, num_tasks: int, step_code: int, requeue_fa
     if not bad and len(ends) == num_tasks and step_code == 0:
         return Outcome(Fate.done, 0, "all tasks ended well")
     if bad and bad[0].code in STOPPED and step_code == 0:
-        return Outcome(Fate.stopped, bad[0].code, "the tasks were told to stop, saved and left")
+        return Outcome(Fate.stopped, bad[0].code, "the tasks received a signal to stop, saved and ended")
     if bad and bad[0].code < 128 and bad[0].code != RANK_LOST:
         fate = Fate.again_if_progress if requeue_failures and bad[0].code != WRONG_COMMAND else Fate.failed
         return Outcome(fate, bad[0].code, f"task {bad[0].rank} ended with exit code {bad[0].code}")

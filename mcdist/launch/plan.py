@@ -26,7 +26,7 @@ MAX_ELEMENTS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A submission before anything is written: `files` by name, to lie in `folder`."""
+    """A submission before anything is written: `files` by name, for `folder`."""
 
     name: str
     folder: Path
@@ -44,7 +44,7 @@ def plan_all(words: list[str], *, cluster: Cluster, array: int, sweep: list[str]
     """
     if array:
         if sweep or evaluate:
-            raise ConfigError("--array splits the command after --; it goes with neither --sweep nor --evaluate")
+            raise ConfigError("--array splits the command after --; it cannot be combined with --sweep or --evaluate")
         if cluster.num_ranks > 1:
             raise ConfigError(f"--array gives each part one task, got --nodes and tasks for {cluster.num_ranks}; leave them out")
         return [plan_parts(words, num_parts=array, root=PARTS_ROOT, commit=commit)]

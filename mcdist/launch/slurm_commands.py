@@ -1,4 +1,4 @@
-"""What SLURM says: is a cluster here, what can it give, what became of a job. Each question is one command with a time limit."""
+"""What SLURM says: whether there is a cluster, what it offers, what became of a job. Each question is one command with a time limit."""
 
 import re
 import shutil
@@ -63,9 +63,9 @@ def partitions() -> list[Partition]:
     for line in (ask("sinfo", "-h", "-a", "-N", "-o", "%P|%l|%c|%G|%N") or "").splitlines():
         name, limit, cpus, gres, _ = (line.split("|", 4) + [""] * 5)[:5]
         default, name = name.endswith("*"), name.rstrip("*")
-        before = found.get(name, Partition(name, default, 0, 0, 0, 0))
+        before = found.get(name, Partition(name, default, 0.0, 0, 0, 0))
         gpus = sum(int(number) for number in re.findall(r"gpu:(?:[A-Za-z][^:,(]*:)?(\d+)", gres))
-        max_time_min = float("inf") if limit in ("infinite", "n/a") else minutes_of(limit)
+        max_time_min = float("inf") if limit in ("infinite", "n/a") else float(minutes_of(limit))
         found[name] = Partition(name, default, max_time_min, before.num_nodes + 1, max(before.cpus, int(re.sub(r"\D", "", cpus) or 0)), max(before.gpus, gpus))
     return list(found.values())
 

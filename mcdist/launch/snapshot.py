@@ -37,7 +37,7 @@ def snapshot_files(source: Path) -> list[str]:
 
 
 def commit_of(source: Path) -> str:
-    """The commit the tree stands at, with a + where files were changed; "" outside a git checkout."""
+    """The commit that is checked out, with a + where files were changed; "" outside a git checkout."""
     return (_git(source, "describe", "--always", "--dirty=+", "--abbrev=12") or "").strip()
 
 

@@ -1,6 +1,6 @@
 """JobSpec: what a submission runs, written to its folder as job.json and read again inside the job. No shell text, no pickle.
 
-A submission's folder lies in the run folder, launch/0001 and so on: job.json, config.yaml, submission.sh, the code as it was, the tasks' logs, and
+A submission's folder is in the run folder, launch/0001 and so on: job.json, config.yaml, submission.sh, the code as it was, the tasks' logs, and
 for each start of the job (in attempts) how every task ended.
 """
 

@@ -1,4 +1,4 @@
-"""Start: a plan is written to its folder, with a copy of the code, and goes to SLURM or runs here."""
+"""Start: a plan is written to its folder, with a copy of the code, and is submitted to SLURM or run here."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -59,7 +59,7 @@ def start_there(plans: Sequence[Plan], *, cluster: Cluster, wait: bool) -> int:
         with JobView() as view:
             return max(follow(jobs, view=view) for jobs in followed)
     except KeyboardInterrupt:
-        typer.echo("no longer watched; what was submitted goes on")
+        typer.echo("no longer watched; the job that was submitted continues")
         return 130
 
 

@@ -32,7 +32,7 @@ class Request:
 
 
 def batch_text(request: Request) -> str:
-    """The batch script, as it is given to sbatch."""
+    """The batch script, as it is submitted with sbatch."""
     return str(_executor(request)._make_submission_file_text(_task_command(request), ""))
 
 

@@ -7,7 +7,7 @@ CHUNK_BYTES = 1 << 20
 
 
 def fingerprint(path: Path) -> str:
-    """`NAME crc32 XXXXXXXX`: two files of one name are told apart. Reads the whole file."""
+    """`NAME crc32 XXXXXXXX`: it differs for two files of one name. The whole file is read."""
     checksum = 0
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):

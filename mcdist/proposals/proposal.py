@@ -66,7 +66,7 @@ def _cannot_propose(message: str, outcome: str) -> CannotProposeError:
 class Method:
     """Base of all methods: subclass it and write `propose`, or `propose_all` where photos are cheaper together.
 
-    `name`, `version` and `parameters` are recorded with every output; raise `version` whenever the same photo gives another map. The parameters are
+    `name`, `version` and `parameters` are recorded with every output; raise `version` whenever the map of the same photo changes. The parameters are
     the maker's options as they were resolved.
     """
 
@@ -102,7 +102,7 @@ class Method:
 
 
 LEAST = {"side_px": 32, "superpixels": 4, "barrier_px": 16, "spectrum_px": 8, "regions": 2, "max_objects": 1, "scale": 0, "sigma": 0}
-"""What sizes and numbers must at least be, by the name that all methods give them."""
+"""The least that sizes and numbers may be, by the name they have in all methods."""
 
 
 def check_least(parameters: dict[str, Any], *, method: str) -> None:

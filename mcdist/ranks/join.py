@@ -73,7 +73,7 @@ def _cores_of(place: Place) -> int:
 
 
 def _gpu_identity(device: torch.device) -> str:
-    """What tells this GPU from any other of its host, whatever CUDA_VISIBLE_DEVICES calls it; empty on a CPU."""
+    """What identifies this GPU among those of its host, whatever CUDA_VISIBLE_DEVICES calls it; empty on a CPU."""
     return str(torch.cuda.get_device_properties(device).uuid) if device.type == "cuda" else ""
 
 

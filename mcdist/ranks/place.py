@@ -41,7 +41,7 @@ class Place:
 
 
 def find_place(environment: Mapping[str, str] | None = None) -> Place:
-    """The place that `environment` (the process's own, where None) gives this process.
+    """This process's place according to `environment` (its own, where None).
 
     Raises:
         ConfigError: a launcher's variables are there in part, are no numbers or contradict each other.
@@ -123,7 +123,7 @@ def _of_local_job(found: Mapping[str, str]) -> Place:
 
 
 def first_host(nodes: str) -> str:
-    """The first name of a SLURM node list: `gpu[07-09,12],login` -> `gpu07`; several brackets a name each give their first."""
+    """The first name of a SLURM node list: `gpu[07-09,12],login` -> `gpu07`; of several brackets in a name, the first number of each."""
     first = ""
     for character in nodes.strip():
         if character == "," and first.count("[") == first.count("]"):

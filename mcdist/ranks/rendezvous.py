@@ -1,6 +1,6 @@
 """Rendezvous: all ranks meet at one address within a bounded time, or each of them learns which ranks are missing.
 
-Rank 0 listens (or torchrun's agent does), each rank writes down its host and its GPU, rank 0 gives the verdict. The names of an attempt are
+Rank 0 listens (or torchrun's agent does), each rank writes down its host and its GPU, rank 0 decides. The names of an attempt are
 its own: torchrun's restarted workers would else read the dead addresses of those before, and a job met by chance would be joined.
 """
 
@@ -127,7 +127,7 @@ def _wait_for_listener(place: Place, *, until_s: float, timeout_s: int) -> None:
 
 
 def _judge(store: dist.Store, place: Place, *, until_s: float, timeout_s: int) -> dict[str, str]:
-    """Rank 0: wait for everyone, look for contradictions, tell the others."""
+    """Rank 0: wait for everyone, look for contradictions, and publish the verdict."""
     here = list(range(place.num_ranks))
     try:
         store.wait([f"rank/{rank}" for rank in here], timedelta(seconds=max(0.1, until_s - time.monotonic())))

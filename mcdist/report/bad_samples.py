@@ -54,7 +54,7 @@ class BadSamplesFile:
 
 
 def read_bad_samples(path: Path) -> list[dict[str, Any]]:
-    """Every whole line; a missing file gives none, and a torn last line is left out.
+    """Every whole line; none where there is no file. A torn last line is left out.
 
     Raises:
         DataError: a whole line is no such object.

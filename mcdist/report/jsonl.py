@@ -1,6 +1,6 @@
 """metrics.jsonl: the truth of a run, one Record a line.
 
-A killed run leaves records beyond its last checkpoint and perhaps half a line; both are cut away when the run goes on, since it replays those steps.
+A killed run leaves records beyond its last checkpoint and perhaps half a line; both are cut away when the run continues, since it replays those steps.
 JSON has no NaN: a value that is not finite is written as null and read back as nan, infinities too.
 """
 
@@ -57,7 +57,7 @@ class MetricsFile:
 
 
 def read_metrics(path: Path) -> list[Record]:
-    """Every whole line as a Record, in order; no file gives none. A last line without its line break is still being written and left out.
+    """Every whole line as a Record, in order; none where there is no file. A last line without its line break is still being written and is left out.
 
     Raises:
         DataError: a whole line is no Record; the message names the line.

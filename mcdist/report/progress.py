@@ -13,7 +13,7 @@ LINE_EVERY_S = 30.0
 
 
 class PhotosPerSecond(ProgressColumn):
-    """How fast it goes now."""
+    """The speed now."""
 
     def render(self, task: Task) -> Text:
         """Empty until the first photos are done."""
@@ -23,7 +23,7 @@ class PhotosPerSecond(ProgressColumn):
 
 @contextmanager
 def spinner(what: str) -> Iterator[None]:
-    """A line on the error stream while something long goes on whose end is not known. Silent where there is no terminal."""
+    """A line on the error stream during something long whose end is not known. Silent where there is no terminal."""
     console = Console(stderr=True)
     with console.status(what) if console.is_terminal else nullcontext():
         yield
@@ -31,7 +31,7 @@ def spinner(what: str) -> Iterator[None]:
 
 @contextmanager
 def progress_bar(what: str, *, total: int, line_every_s: float | None = None) -> Iterator[Callable[[int], None]]:
-    """A bar on the error stream, so that results can be piped; gives the function that moves it on.
+    """A bar on the error stream, so that results can be piped; yields the function that advances it.
 
     Where there is no terminal: silent, or with `line_every_s` a plain line so often, for a log file.
     """

@@ -122,7 +122,7 @@ class Claim:
 
 
 def claim_run(run: Path, *, attempts: Path, lease_s: float, say: Callable[[str], Any]) -> Claim:
-    """Claim the run folder `run`, whose attempts are in `attempts`, or wait for a lease to end and claim it then. `say` is told of a wait.
+    """Claim the run folder `run`, whose attempts are in `attempts`, or wait for a lease to end and claim it then. `say` is called with a line about a wait.
 
     Raises:
         HeldError: a live process holds it.
@@ -172,7 +172,7 @@ def _wait_until_free(run: Path, *, attempts: Path, number: int, lease_s: float, 
                 return
             if dead is False or _read(folder / BEAT_NAME) != beat:
                 raise HeldError(
-                    f"{run} is held by {holder.words()}, which is alive: two jobs cannot write one run; wait for it or end it, then give the same "
+                    f"{run} is held by {holder.words()}, which is alive: two jobs cannot write one run; wait for it or end it, then run the same "
                     "command again, or give this run a folder of its own with run.dir=PATH"
                 )
             lease_s = max(lease_s, holder.lease_s)

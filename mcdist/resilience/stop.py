@@ -24,7 +24,7 @@ from mcdist.errors import REQUEUE
 NOTICES = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
 """Weightiest first."""
 LEAVE_WITHIN_S = 5.0
-"""A second Ctrl-C unwinds the process; if it still stands after so long (a collective hangs), it is ended."""
+"""A second Ctrl-C unwinds the process; if it is still alive after so many seconds (a collective hangs), it is ended."""
 
 
 class StopWish:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mcdist.errors import ConfigError, MachineError
+from mcdist.errors import ConfigError, MachineError, differing
 from mcdist.run_dir import write_atomically
 from mcdist.segments.segmented import FORMAT
 
@@ -66,11 +66,8 @@ class SegmentFolder:
             self.classes.unlink(missing_ok=True)
             for name in ("segments", "maps", "overlays"):
                 shutil.rmtree(self.root / name, ignore_errors=True)
-        elif there is not None:
-            different = [key for key in same if there.get(key) != about[key]]
-            if different:
-                shown = "; ".join(f"{key} is {there.get(key)!r} there, {about[key]!r} was asked for" for key in different)
-                raise ConfigError(f"{self.root} holds other segments ({shown}); choose another --out, or replace them with --overwrite")
+        elif there is not None and (shown := differing(there, about, names=same)):
+            raise ConfigError(f"{self.root} holds other segments ({shown}); choose another --out, or replace them with --overwrite")
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -8,6 +8,7 @@ import numpy
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from mcdist.data.pictures.picture_png import QUICK_LEVEL, encode_picture_png
 from mcdist.errors import ConfigError
 from mcdist.report.palette import TRAINED
 from mcdist.report.pictures.cut_out import Shown, cut_out
@@ -17,7 +18,7 @@ COLUMNS = 6
 PAPER, INK = (250, 249, 246), (60, 60, 66)
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 QUALITY = 92
-"""Of JPEG and WebP; PNG keeps every pixel in any case."""
+"""Of JPEG and WebP; a PNG keeps every pixel."""
 
 
 def picture_format(path: Path) -> str:
@@ -38,6 +39,8 @@ def search_strip(photo: UInt8[numpy.ndarray, "H W 3"], *, point: tuple[int, int]
         x, y = GAP_PX + place % COLUMNS * step_x, GAP_PX + place // COLUMNS * step_y
         sheet.paste(tile, (x + (SIDE_PX - tile.width) // 2, y + (SIDE_PX - tile.height) // 2))
         draw.text((x + SIDE_PX // 2, y + SIDE_PX + CAPTION_PX // 2), _short(caption), fill=INK, font=font, anchor="mm")
+    if kind == "PNG":
+        return encode_picture_png(sheet, level=QUICK_LEVEL)
     content = io.BytesIO()
     sheet.save(content, format=kind, quality=QUALITY)
     return content.getvalue()

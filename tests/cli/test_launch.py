@@ -7,14 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
+from mcdist.cli.main import app
 from tests.fixture_types import MakeShards
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCRIPT = ROOT / "launch" / "slurm.py"
 TIMEOUT_S = 300
 
-Launch = Callable[..., "subprocess.CompletedProcess[str]"]
+Launch = Callable[..., Result]
+LaunchScript = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def _stub(folder: Path, name: str, script: str) -> None:
@@ -29,15 +32,39 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "bin"
 
 
+def _environment(path: Path) -> dict[str, str]:
+    """This process's, without what a cluster or the tests set."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "MCDIST"))}
+    return {**kept, "PATH": str(path), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+
 @pytest.fixture
-def launch(tmp_path: Path, path: Path) -> Launch:
+def launch(tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> Launch:
+    """mcdist launch WORDS... in an empty folder, in this process."""
+    environment = _environment(path)
+    for name in os.environ.keys() - environment.keys():
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str, code: int = 0) -> Result:
+        done = CliRunner().invoke(app, ["launch", *words])
+        assert done.exit_code == code, f"{done.output}\n{done.exception}"
+        return done
+
+    return run
+
+
+@pytest.fixture
+def launch_script(tmp_path: Path, path: Path) -> LaunchScript:
     """python launch/slurm.py WORDS... in an empty folder."""
 
     def run(*words: str, code: int = 0, python: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "MCDIST"))}
-        environment |= {"PATH": str(path), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
         command = [sys.executable, *python, str(SCRIPT), *words]
-        done = subprocess.run(command, env=environment, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        done = subprocess.run(
+            command, env=_environment(path), cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
         assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
         return done
 
@@ -60,14 +87,14 @@ report: {mlflow: "off", console: "off"}
     return [str(tmp_path / "config.yaml"), f"data.train={make_shards(16)}"]
 
 
-def test_a_dry_run_prints_the_script_and_writes_nothing(launch: Launch, config: list[str], tmp_path: Path) -> None:
-    said = launch("--nodes", "4", "--partition", "gpu", "--dry-run", *config).stdout
+def test_a_dry_run_prints_the_script_and_writes_nothing(launch_script: LaunchScript, config: list[str], tmp_path: Path) -> None:
+    said = launch_script("--nodes", "4", "--partition", "gpu", "--dry-run", *config).stdout
     assert said.startswith("#!/bin/bash\n") and "#SBATCH --nodes=4\n" in said and f"{tmp_path}/run/launch/0001" in said
     assert not (tmp_path / "run").exists()
 
 
-def test_a_wrong_setting_fails_at_once_and_torch_is_not_imported(launch: Launch, config: list[str], tmp_path: Path) -> None:
-    done = launch("--nodes", "4", *config, "optim.lrr=1", code=2, python=("-X", "importtime"))
+def test_a_wrong_setting_fails_at_once_and_torch_is_not_imported(launch_script: LaunchScript, config: list[str], tmp_path: Path) -> None:
+    done = launch_script("--nodes", "4", *config, "optim.lrr=1", code=2, python=("-X", "importtime"))
     assert "did you mean 'optim.lr'" in done.stderr
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert "mcdist.config" in imported and "torch" not in imported and "submitit" not in imported
@@ -110,15 +137,19 @@ def test_only_building_shards_proposing_masks_and_segmenting_are_run_in_parts(la
     assert "only these can be split" in launch("--array", "2", "--", "mcdist", "train", "x", code=2).stderr
 
 
-def test_an_installed_but_dead_slurm_is_none(launch: Launch, config: list[str], path: Path) -> None:
+def test_an_installed_but_dead_slurm_is_none(launch_script: LaunchScript, path: Path, tmp_path: Path) -> None:
     _stub(path, "sbatch", "exit 1")
     _stub(path, "scontrol", "echo 'Slurmctld(primary) at ctl is DOWN'; exit 1")
-    said = launch("--nodes", "2", *config, "optim.epochs=1").stdout
-    assert said.startswith("SLURM is installed here, but its controller does not answer: the job runs here, as local processes (2 ranks)\n")
+    small = ("shards", "build", "demo", "--out", str(tmp_path / "demo"), "--num-train", "4", "--num-val", "4", "--size-px", "32", "--workers", "1")
+    said = launch_script("--array", "1", "--", *small).stdout
+    assert said.startswith("SLURM is installed here, but its controller does not answer: the job runs here, as local processes (1 ranks)\n")
+    assert (tmp_path / "demo" / "train" / "manifest.json").is_file()
 
 
-def test_without_slurm_the_job_runs_as_two_local_processes_from_its_own_copy_of_the_code(launch: Launch, config: list[str], tmp_path: Path) -> None:
-    assert launch("--nodes", "2", *config).stdout.startswith("there is no sbatch here: the job runs here, as local processes (2 ranks)\n")
+def test_without_slurm_the_job_runs_as_two_local_processes_from_its_own_copy_of_the_code(
+    launch_script: LaunchScript, config: list[str], tmp_path: Path
+) -> None:
+    assert launch_script("--nodes", "2", *config).stdout.startswith("there is no sbatch here: the job runs here, as local processes (2 ranks)\n")
     assert [path.name for path in sorted((tmp_path / "run" / "checkpoints").iterdir()) if path.name.startswith("step")] == ["step_00000002"]
     assert (tmp_path / "run" / "launch" / "0001" / "code" / "mcdist" / "run.py").is_file()
     assert '"num_ranks": 2' in (tmp_path / "run" / "environment.json").read_text()

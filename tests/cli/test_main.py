@@ -111,11 +111,13 @@ def test_the_clones_own_scripts_are_the_same_commands(program: list[str], words:
     assert re.search("Usage: mcdist (shards build demo|shards build coco|launch) ", done.stdout)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)])
 def test_a_signal_saves_and_leaves(number: signal.Signals, code: int, tmp_path: Path, make_shards: MakeShards) -> None:
+    """Loaded in this process; runs with workers and other signals are in tests/resilience/test_stop.py."""
     (tmp_path / "config.yaml").write_text(CONFIG)
     run_dir = RunDir(tmp_path / "run")
-    command = [sys.executable, "-m", "mcdist", "train", str(tmp_path / "config.yaml"), f"data.train={make_shards(12)}", f"run.dir={run_dir.root}"]
+    given = [f"data.train={make_shards(12)}", f"run.dir={run_dir.root}", "data.num_workers=0"]
+    command = [sys.executable, "-m", "mcdist", "train", str(tmp_path / "config.yaml"), *given]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     try:
         _wait_for(lambda: run_dir.metrics.is_file() and run_dir.metrics.stat().st_size > 0, process)

@@ -1,9 +1,7 @@
 """A mistyped choice is an error in one sentence, for who uses the components as a library."""
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,28 +12,24 @@ from mcdist.data.readers.ffcv import FfcvReader
 from mcdist.data.readers.open import open_shards
 from mcdist.errors import ConfigError
 from tests.fixture_types import MakeShards
-
-
-def plain(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Without the run-time type check of the tests, which would refuse it first."""
-    return inspect.unwrap(function)
+from tests.makers.unchecked import make_unchecked, unchecked
 
 
 def photo_views(folder: Path, **choice: str) -> None:
     """What `make_loader` hands both choices to."""
-    plain(PhotoViews.__init__)(object.__new__(PhotoViews), open_shards(folder), views=view_settings(Config()), seed=0, **choice)
+    make_unchecked(PhotoViews, open_shards(folder), views=view_settings(Config()), seed=0, **choice)
 
 
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda folder: plain(open_shards)(folder, verify="opne"), "verify must be one of never, open, got 'opne'"),
-        (lambda folder: plain(open_shards)(folder, ffcv_cache="opne"), "ffcv_cache must be one of os, process, got 'opne'"),
-        (lambda folder: plain(FfcvReader.__init__)(object.__new__(FfcvReader), folder, cache="opne"), "cache must be one of os, process, got 'opne'"),
+        (lambda folder: unchecked(open_shards)(folder, verify="opne"), "verify must be one of never, open, got 'opne'"),
+        (lambda folder: unchecked(open_shards)(folder, ffcv_cache="opne"), "ffcv_cache must be one of os, process, got 'opne'"),
+        (lambda folder: make_unchecked(FfcvReader, folder, cache="opne"), "cache must be one of os, process, got 'opne'"),
         (lambda folder: photo_views(folder, decode="opne"), "decode must be one of exact, scaled, got 'opne'"),
         (lambda folder: photo_views(folder, bad_samples="opne"), "bad_samples must be one of error, skip, got 'opne'"),
         (
-            lambda folder: plain(DataConfig.__init__)(object.__new__(DataConfig), bad_samples="ignore"),
+            lambda folder: make_unchecked(DataConfig, bad_samples="ignore"),
             "data.bad_samples must be one of error, skip, got 'ignore'",
         ),
     ],

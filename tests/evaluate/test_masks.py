@@ -1,10 +1,9 @@
-import inspect
-
 import pytest
 import torch
 
 from mcdist.errors import ConfigError
 from mcdist.evaluate.extract.masks import component_objects, photo_objects, predicted_objects
+from tests.makers.unchecked import unchecked
 
 
 def test_one_object_a_photo_is_where_the_logit_is_above_a_half() -> None:
@@ -28,4 +27,4 @@ def test_components_are_numbered_and_small_ones_dropped_and_counted_by_photo() -
 def test_a_typo_in_the_choice_of_objects_is_refused() -> None:
     """Without the run-time type check of the tests, which would refuse it first."""
     with pytest.raises(ConfigError, match="^objects must be one of photo, components, got 'component'$"):
-        inspect.unwrap(predicted_objects)(torch.zeros(1, 4, 4), objects="component", area_min=0.0, logit_min=0.5)
+        unchecked(predicted_objects)(torch.zeros(1, 4, 4), objects="component", area_min=0.0, logit_min=0.5)

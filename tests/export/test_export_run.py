@@ -197,7 +197,8 @@ def test_mlflow_serves_it_on_loopback(run_dir: RunDir, tmp_path: Path) -> None:
         assert mask.shape == (45, 70) and set(numpy.unique(mask)) <= {0, 255} and len(answer["vector"]) == embedded.features.shape[1]
         with pytest.raises(urllib.error.HTTPError) as caught:
             ask(port, {"dataframe_records": [{"photo": "no photo"}]}, within_s=10)
-        assert caught.value.code == 400
+        with caught.value as refused:  # it holds the answer's socket
+            assert refused.code == 400
     finally:
         os.killpg(server.pid, 15)
         server.wait(timeout=30)

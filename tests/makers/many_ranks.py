@@ -20,8 +20,7 @@ def on_ranks(num_ranks: int, work: Callable[..., None], *arguments: Any, notes: 
 
     `notes`: a folder where a rank that fails writes down why.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "mcdist.run"])
+    context = _server()
     port = free_port()
     processes = [context.Process(target=_in_environment, args=(rank, num_ranks, port, notes, work, arguments)) for rank in range(num_ranks)]
     for process in processes:
@@ -37,6 +36,25 @@ def on_ranks(num_ranks: int, work: Callable[..., None], *arguments: Any, notes: 
             process.join()
     failed = [f"rank {rank} ended with {process.exitcode}" for rank, process in enumerate(processes) if process.exitcode]
     assert not failed, "\n".join([*failed, *(note.read_text() for note in sorted(notes.glob("rank_*.failed")))])
+
+
+def exit_code_of(work: Callable[..., None], *arguments: Any) -> int:
+    """work(*arguments) in a process on its own, a copy of the same server; negative where a signal ended it."""
+    process = _server().Process(target=work, args=arguments)
+    process.start()
+    try:
+        process.join(TIMEOUT_S)
+        assert process.exitcode is not None, f"it still runs after {TIMEOUT_S:g} s"
+        return process.exitcode
+    finally:
+        process.kill()
+        process.join()
+
+
+def _server() -> multiprocessing.context.ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "mcdist.run"])
+    return context
 
 
 def skip_without_deepspeed() -> None:

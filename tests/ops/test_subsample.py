@@ -1,7 +1,5 @@
 """Which pixels of an object take part: so many, at random, and the same wherever they are asked for."""
 
-import inspect
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,6 +9,7 @@ from mcdist.loss import pixel_counts, target_weights
 from mcdist.ops import mask_contrast
 from mcdist.ops.subsample import subsample
 from mcdist.ops.targets import object_pixels
+from tests.makers.unchecked import unchecked
 from tests.ops.contrast_case import make_case
 
 
@@ -90,4 +89,4 @@ def test_a_count_or_a_seed_that_does_not_fit_is_refused(options: dict, message: 
     """Without the run-time type check of the tests, which refuses some of them first."""
     case = make_case(82)
     with pytest.raises(ValueError, match=message):
-        inspect.unwrap(mask_contrast)(case.features, case.instances, case.prototypes, case.bank, **{**case.options, **options})
+        unchecked(mask_contrast)(case.features, case.instances, case.prototypes, case.bank, **{**case.options, **options})

@@ -13,12 +13,7 @@ import torch.distributed as dist
 from mcdist.errors import ConfigError, MachineError
 from mcdist.ranks.place import Place
 from mcdist.ranks.rendezvous import meet
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+from tests.makers.many_ranks import free_port
 
 
 def places(num_ranks: int) -> list[Place]:

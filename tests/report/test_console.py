@@ -1,15 +1,14 @@
 """The console: plain lines in a log file, a live line on a terminal, nothing but warnings when off."""
 
 import io
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from mcdist.errors import MachineError
+from mcdist.errors import ConfigError, MachineError
 from mcdist.records import Record
 from mcdist.report.console import Console
+from tests.makers.unchecked import make_unchecked
 from tests.report.fake_run import make_records
 
 RECORDS = [
@@ -102,10 +101,8 @@ def test_values_that_are_not_finite_and_no_records_at_all_are_shown() -> None:
 
 
 def test_an_unknown_mode_is_an_error_also_without_type_checks() -> None:
-    """In a process of its own: here beartype would refuse the argument first."""
-    code = "from mcdist.report.console import Console; Console(mode='fancy', total_steps=1, samples_per_step=1)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stderr.splitlines()[-1] == "mcdist.errors.ConfigError: report.console must be one of auto, off, got 'fancy'"
+    with pytest.raises(ConfigError, match="^report.console must be one of auto, off, got 'fancy'$"):
+        make_unchecked(Console, mode="fancy", total_steps=1, samples_per_step=1)
 
 
 def test_a_log_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,9 @@ def test_a_resumed_run_continues_its_mlflow_run_with_parameters_metrics_and_arti
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_start_that_could_not_keep_its_id_leaves_a_run_that_the_next_one_continues(tmp_path: Path) -> None:
+def test_a_start_that_could_not_keep_its_id_leaves_a_run_that_the_next_one_continues(mlflow_store: Callable[[Path], str], tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow")
-    uri = default_tracking_uri(tmp_path / "mlflow.db")
+    uri = mlflow_store(tmp_path / "mlflow.db")
     given: dict[str, Any] = {"uri": uri, "experiment": "mcdist", "run_name": "a", "run_id": None, "parameters": {}}
     first = MlflowSink.start(**given, key="0123abcd")
     again = MlflowSink.start(**given, key="0123abcd")
@@ -63,7 +64,9 @@ def test_a_start_that_could_not_keep_its_id_leaves_a_run_that_the_next_one_conti
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_server_that_is_away_costs_one_warning_and_gets_what_it_missed_once_it_is_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_away_costs_one_warning_and_gets_what_it_missed_once_it_is_back(
+    mlflow_store: Callable[[Path], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mlflow = pytest.importorskip("mlflow")
     warned: list[str] = []
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -72,7 +75,7 @@ def test_a_server_that_is_away_costs_one_warning_and_gets_what_it_missed_once_it
     sink.log([Record(step=1, name="loss", value=1.0)])
     assert len(warned) == 1 and "training goes on" in warned[0] and sink.run_id is None and sink.num_waiting == 1
 
-    sink._uri = default_tracking_uri(tmp_path / "mlflow.db")
+    sink._uri = mlflow_store(tmp_path / "mlflow.db")
     sink.log([Record(step=2, name="loss", value=2.0)])
     history = mlflow.MlflowClient(tracking_uri=sink._uri).get_metric_history(sink.run_id, "loss")
     assert [metric.value for metric in history] == [1.0, 2.0] and sink.num_waiting == 0 and len(warned) == 1
@@ -99,9 +102,9 @@ def test_without_mlflow_the_error_says_how_to_install_it(monkeypatch: pytest.Mon
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_value_that_is_not_finite_reaches_the_server_as_one(tmp_path: Path) -> None:
+def test_a_value_that_is_not_finite_reaches_the_server_as_one(mlflow_store: Callable[[Path], str], tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow")
-    uri = default_tracking_uri(tmp_path / "mlflow.db")
+    uri = mlflow_store(tmp_path / "mlflow.db")
     warned: list[str] = []
     sink = MlflowSink.start(uri=uri, experiment="mcdist", run_name="skipped", run_id=None, parameters={}, warn=warned.append)
     sink.log([Record(step=1, name="loss", value=2.0), Record(step=2, name="loss", value=math.nan), Record(step=3, name="loss", value=1.0)])
@@ -123,9 +126,9 @@ def test_an_mlflow_that_cannot_be_imported_is_one_sentence(monkeypatch: pytest.M
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("status", ["RUNNING", "KILLED", "FINISHED"])
-def test_adding_to_a_run_changes_neither_its_status_nor_its_parameters(tmp_path: Path, status: str) -> None:
+def test_adding_to_a_run_changes_neither_its_status_nor_its_parameters(mlflow_store: Callable[[Path], str], tmp_path: Path, status: str) -> None:
     mlflow = pytest.importorskip("mlflow")
-    given: dict[str, Any] = {"uri": default_tracking_uri(tmp_path / "mlflow.db"), "experiment": "mcdist", "run_name": "a"}
+    given: dict[str, Any] = {"uri": mlflow_store(tmp_path / "mlflow.db"), "experiment": "mcdist", "run_name": "a"}
     first = MlflowSink.start(**given, run_id=None, key="0123abcd", parameters={"a": 1})
     if status != "RUNNING":
         first.finish(status)
@@ -146,13 +149,13 @@ def test_adding_to_a_run_changes_neither_its_status_nor_its_parameters(tmp_path:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_files_of_a_run_folder_that_was_moved_are_not_written_to_where_it_was(tmp_path: Path) -> None:
+def test_files_of_a_run_folder_that_was_moved_are_not_written_to_where_it_was(mlflow_store: Callable[[Path], str], tmp_path: Path) -> None:
     pytest.importorskip("mlflow")
     old, moved = tmp_path / "old", tmp_path / "moved"
     warned: list[str] = []
     old.mkdir()
     (old / "report.html").write_text("a report")
-    first = MlflowSink.start(uri=default_tracking_uri(old / "mlflow.db"), experiment="e", run_name="a", run_id=None, parameters={})
+    first = MlflowSink.start(uri=mlflow_store(old / "mlflow.db"), experiment="e", run_name="a", run_id=None, parameters={})
     first.finish("FINISHED")
     old.rename(moved)
     uri = default_tracking_uri(moved / "mlflow.db")

@@ -157,7 +157,7 @@ def test_a_whole_job_signalled_from_its_first_instruction_on_leaves_before_its_f
         while process.poll() is None and time.monotonic() < ends_s:
             for number in (USR2, TERM, USR1):
                 _to_group(process, number)
-            time.sleep(0.01)
+            time.sleep(0.03)
         out, error = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == REQUEUE, (out, error)
     assert "stopped before the first step" in out

@@ -1,14 +1,17 @@
 """A whole evaluation: one feature store for all protocols, the same under several ranks, refused where it was made of something else."""
 
 import json
+import os
 import re
-import subprocess
-import sys
+import shutil
+import signal
+from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from mcdist import run
 from mcdist.cli.main import app
@@ -21,7 +24,7 @@ from mcdist.run_dir import RunDir
 from mcdist.store.store import FeatureStore
 from mcdist.workflows.evaluation import evaluate_run
 from tests.fixture_types import ShardsAt
-from tests.makers.many_ranks import free_port, on_ranks
+from tests.makers.many_ranks import exit_code_of, on_ranks
 from tests.makers.tiny_shards import draw_members
 
 SMALL = """
@@ -99,29 +102,23 @@ def test_two_ranks_write_the_store_of_one(trained: RunDir, alone: FeatureStore, 
     assert (tmp_path / "both" / "manifest.json").read_text() == (alone.folder / "manifest.json").read_text()
 
 
-KILLED_IN_A_CHUNK = """
-import os, signal, sys
-from pathlib import Path
-import numpy
-from mcdist.passes.extraction import embed_run
-from mcdist.run_dir import RunDir
+def _killed_in_a_chunk(root: Path, out: Path, after: int) -> None:
+    """Dies as it has written so many arrays."""
+    write = numpy.lib.format.write_array
+    written: list[None] = []
 
-write, written = numpy.lib.format.write_array, []
+    def write_and_die(*arguments: Any, **options: Any) -> None:
+        written.append(write(*arguments, **options))
+        if len(written) == after:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-def write_and_die(*arguments, **options):
-    written.append(write(*arguments, **options))
-    if len(written) == int(sys.argv[3]):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-numpy.lib.format.write_array = write_and_die
-embed_run(RunDir(Path(sys.argv[1])), overrides=[], which="newest", out=Path(sys.argv[2]))
-"""
+    numpy.lib.format.write_array = write_and_die
+    embed_run(RunDir(root), overrides=[], which="newest", out=out)
 
 
 def test_a_killed_extraction_goes_on_with_the_next_chunk(trained: RunDir, alone: FeatureStore, tmp_path: Path) -> None:
     num_arrays = len(list((alone.folder / "chunk_000000").iterdir()))
-    command = [sys.executable, "-c", KILLED_IN_A_CHUNK, str(trained.root), str(tmp_path / "killed"), str(num_arrays + 5)]
-    assert subprocess.run(command, timeout=300, capture_output=True).returncode == -9
+    assert exit_code_of(_killed_in_a_chunk, trained.root, tmp_path / "killed", num_arrays + 5) == -9
     kept = tmp_path / "killed" / "chunk_000000"
     before = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
     assert [path.name for path in sorted(kept.parent.glob("chunk_*"))] == ["chunk_000000"]
@@ -131,17 +128,20 @@ def test_a_killed_extraction_goes_on_with_the_next_chunk(trained: RunDir, alone:
     assert {path: path.stat().st_mtime_ns for path in kept.iterdir()} == before
 
 
-def test_evaluate_under_torchrun_gives_the_numbers_of_one_process(trained: RunDir) -> None:
+def _evaluate_command(rank: int, root: Path, said: Path) -> None:
+    """`mcdist evaluate`, what it prints in a file of its rank."""
+    with (said / f"said_{rank}").open("w") as file, redirect_stdout(file):
+        app(["evaluate", str(root)], standalone_mode=False)
+
+
+def test_two_ranks_judge_as_one_and_one_of_them_says_so(trained: RunDir, tmp_path: Path) -> None:
     expected = evaluated(trained)
     for store in trained.features.iterdir():
-        for path in sorted(store.rglob("*"), reverse=True):
-            path.rmdir() if path.is_dir() else path.unlink()
-        store.rmdir()
+        shutil.rmtree(store)
     trained.evaluation.unlink()
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
-    done = subprocess.run([*launcher, "-m", "mcdist", "evaluate", str(trained.root)], capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("report: ") == 1
+    on_ranks(2, _evaluate_command, trained.root, tmp_path, notes=tmp_path)
+    said = [(tmp_path / f"said_{rank}").read_text() for rank in range(2)]
+    assert [text.count("report: ") for text in said] == [1, 0]
     found = Evaluation.from_json(trained.evaluation.read_text(), where="here")
     assert (found.rows, found.settings, found.headline) == (expected.rows, expected.settings, expected.headline)
 
@@ -219,14 +219,13 @@ def test_the_store_knows_what_it_was_made_of(trained: RunDir, alone: FeatureStor
 
 
 def test_the_commands_say_what_they_did(trained: RunDir, tmp_path: Path) -> None:
-    def call(*arguments: object) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "mcdist", *(str(argument) for argument in arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL)
+    def call(*arguments: object) -> Result:
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
     done = call("embed", trained.root, "--out", tmp_path / "store", "evaluate.limit=3")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.output
     assert f"{tmp_path / 'store'}: 3 photos, objects: " in done.stdout and "6 proposals" in done.stdout
-    listed = CliRunner().invoke(app, ["protocols"]).stdout
+    listed = call("protocols").stdout
     assert "maskcontrast-kmeans: K-means of whitened object vectors" in listed and "needs: objects, truth" in listed and "pca_dim=32" in listed
     refused = call("evaluate", trained.root, "--protocol", "nearest")
-    assert refused.returncode == 2 and "unknown protocol 'nearest'" in refused.stderr
+    assert refused.exit_code == 2 and "unknown protocol 'nearest'" in refused.stderr

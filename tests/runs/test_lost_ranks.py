@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from mcdist.report.jsonl import read_metrics
 from mcdist.resilience.attempts import attempts_without_progress, list_attempts
 from mcdist.run_dir import RunDir, list_checkpoints
 from tests.fixture_types import MakeShards
+from tests.makers.many_ranks import free_port
 
 CONFIG = """
 data: {num_workers: 1, block: 4, num_lanes: 4}
@@ -34,9 +34,7 @@ Processes = list["subprocess.Popen[str]"]
 def two_ranks(folder: Path, shards: Path, *overrides: str) -> Iterator[Processes]:
     """Both ranks of a run as processes of this test, without a launcher, so that each one's exit code is seen. Ended with the block at the latest."""
     (folder / "config.yaml").write_text(CONFIG)
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "mcdist", "train", str(folder / "config.yaml"), f"data.train={shards}", f"run.dir={folder / 'run'}", *overrides]
     place = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
     processes = []
@@ -76,8 +74,9 @@ def told_by_mcdist(error: str) -> int:
 
 
 def test_a_rank_that_is_killed_ends_the_other_with_one_line_and_loses_no_more_than_an_interval(tmp_path: Path, make_shards: MakeShards) -> None:
+    """The ranks load photos themselves; in the slow tests each has a worker."""
     run_dir, shards = RunDir(tmp_path / "run"), make_shards(12)
-    with two_ranks(tmp_path, shards) as processes:
+    with two_ranks(tmp_path, shards, "data.num_workers=0") as processes:
         wait_for(lambda: _saved(run_dir) >= 5, processes=processes)
         processes[1].send_signal(signal.SIGKILL)
         _, error = processes[0].communicate(timeout=DEADLINE_S)
@@ -89,7 +88,7 @@ def test_a_rank_that_is_killed_ends_the_other_with_one_line_and_loses_no_more_th
     assert logged - saved <= 5
     assert [attempt.exit_code for attempt in list_attempts(run_dir.attempts)] == [7]
     assert attempts_without_progress(run_dir.root) == 0
-    with two_ranks(tmp_path, shards) as processes:
+    with two_ranks(tmp_path, shards, "data.num_workers=0") as processes:
         wait_for(lambda: _saved(run_dir) >= saved + 5, processes=processes)
         for process in processes:
             process.send_signal(signal.SIGTERM)

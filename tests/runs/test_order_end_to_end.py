@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from mcdist.data.order import micro_batches
 from mcdist.disk.checkpoint import load_checkpoint
 from mcdist.run_dir import RunDir, list_checkpoints
 from tests.fixture_types import MakeShards
+from tests.makers.many_ranks import free_port
 
 NUM_SAMPLES, GLOBAL_BATCH, NUM_LANES, BLOCK, EPOCHS, STOP_AFTER = 30, 12, 6, 2, 2, 2
 NUM_STEPS = EPOCHS * NUM_SAMPLES // GLOBAL_BATCH
@@ -29,10 +29,7 @@ report: {{mlflow: "off", log_every_steps: 10, console: "off"}}
 
 def _train(folder: Path, *overrides: str, name: str, ranks: int, stop_after: int) -> list[list[int]]:
     """The global batches of a start, put together from what each rank saw."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks), "--master-port", str(port)]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks), "--master-port", str(free_port())]
     script = [str(Path(__file__).parents[1] / "makers" / "watched_train.py"), str(folder / name), str(stop_after), str(folder / "config.yaml")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([*launcher, *script, *overrides], capture_output=True, text=True, timeout=300, env=environment, check=False)

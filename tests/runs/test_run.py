@@ -449,10 +449,13 @@ def test_a_damaged_metrics_file_is_an_error_and_not_lost(configure: Callable[...
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_all_starts_are_one_mlflow_run_though_one_was_killed_before_it_saved(configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_starts_are_one_mlflow_run_though_one_was_killed_before_it_saved(
+    configure: Callable[..., Config], mlflow_store: Callable[[Path], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     mlflow = pytest.importorskip("mlflow")
     config = configure("optim.epochs=1", "report.mlflow=on")
     run_dir = RunDir(Path(config.run.dir))
+    mlflow_store(run_dir.mlflow_database)
     original = run.train
     with monkeypatch.context() as patch:
         patch.setattr(run, "train", lambda *arguments, **settings: _dies(original(*arguments, **settings)))
@@ -472,12 +475,15 @@ def test_all_starts_are_one_mlflow_run_though_one_was_killed_before_it_saved(con
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_mlflow_does_not_call_a_run_finished_that_was_stopped(configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mlflow_does_not_call_a_run_finished_that_was_stopped(
+    configure: Callable[..., Config], mlflow_store: Callable[[Path], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     mlflow = pytest.importorskip("mlflow")
     config = configure("optim.epochs=1", "report.mlflow=on")
+    run_dir = RunDir(Path(config.run.dir))
+    mlflow_store(run_dir.mlflow_database)
     stop_after(monkeypatch, 1)
     run.train_run(config)
-    run_dir = RunDir(Path(config.run.dir))
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{run_dir.mlflow_database}")
     (found,) = client.search_runs([client.get_experiment_by_name("mcdist").experiment_id])
     assert found.info.status == "KILLED"

@@ -25,7 +25,7 @@ Made = TypeVar("Made", Photo, Packed)
 class ShardJob:
     """What one worker is asked for: these items of this source, as this tar, or with `packing` as this FFCV file.
 
-    `fingerprint` stands for the items and every option.
+    `fingerprint` is a digest of the items and every option.
     """
 
     path: Path

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mcdist.building.source import Option
 from mcdist.data.shards.manifest import MANIFEST_NAME, Manifest, read_manifest
-from mcdist.errors import ConfigError, HeldError, MachineError, ShardError
+from mcdist.errors import ConfigError, HeldError, MachineError, ShardError, differing
 
 SHARD_NAME = re.compile(r"shard-(\d{6})\.(?:tar|beton)")
 SIDECAR_NAME = re.compile(r"\.shard-\d{6}\.json")
@@ -69,7 +69,7 @@ def make_folder(folder: Path) -> None:
 
 
 def remove_ours(folder: Path, *, keep: frozenset[str]) -> None:
-    """Delete the plain files a build may have left, by name, except those in `keep`. The manifest goes first: without it nothing counts as complete."""
+    """Delete the plain files a build may have left, by name, except those in `keep`. The manifest is deleted first: without it nothing counts as complete."""
     if MANIFEST_NAME not in keep:
         (folder / MANIFEST_NAME).unlink(missing_ok=True)
     for pattern in (SIDECAR_NAME, SHARD_NAME, INDEX_NAME, BESIDE_NAME):
@@ -85,8 +85,7 @@ def _same_build(folder: Path, *, wanted: dict[str, Option]) -> Manifest:
         raise ConfigError(f"{error}; or build anew with --overwrite") from error
     there = {"source": manifest.source, "format": manifest.format, **manifest.options}
     if there != wanted:
-        differing = [name for name in {**there, **wanted} if there.get(name) != wanted.get(name)]
-        shown = "; ".join(f"{name} is {there.get(name)!r} there, {wanted.get(name)!r} was asked for" for name in differing[:3])
+        shown = differing(there, wanted, names={**there, **wanted}, most=3)
         raise ConfigError(f"{folder} already holds other shards ({shown}); choose another --out, or replace them with --overwrite")
     return manifest
 

@@ -3,7 +3,6 @@
 A shard keeps what the camera wrote, so that nothing is lost; what the training reader could not read right is found here, not in the run.
 """
 
-import io
 from dataclasses import dataclass
 
 import numpy
@@ -12,6 +11,7 @@ from PIL import Image
 
 from mcdist.building.pictures.place import Place, read_place
 from mcdist.data.pictures.header import PNG_SIGNATURE, read_photo_header
+from mcdist.data.pictures.jpeg import encode_jpeg
 from mcdist.data.pictures.photo import decode_upright
 from mcdist.errors import DataError
 
@@ -65,13 +65,6 @@ def shrunk_size(width: int, *, height: int, short_side_px: int) -> tuple[int, in
     if not 0 < short_side_px < short:
         return width, height
     return max(1, round(width * short_side_px / short)), max(1, round(height * short_side_px / short))
-
-
-def encode_jpeg(pixels: UInt8[numpy.ndarray, "H W 3"], *, quality: int) -> bytes:
-    """RGB pixels as JPEG, the same bytes for the same pixels."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="JPEG", quality=quality)
-    return file.getvalue()
 
 
 def first_line(error: BaseException | None) -> str:

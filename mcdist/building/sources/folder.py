@@ -26,7 +26,7 @@ def tree_source(photos: Path, *, masks: Path, labels: Path | None, treatment: Tr
     """As `folder_source`, for photos in class folders (ImageNet's layout): the folder's name is kept in the sample's json and used by nothing.
 
     Raises:
-        DataError: a folder is missing, or no photo lies in a class folder.
+        DataError: a folder is missing, or no photo is in a class folder.
     """
     source = _source("tree", photos, masks=masks, labels=labels, treatment=treatment, about=lambda name: (("class_folder", PurePosixPath(name).parts[0]),))
     if all("/" not in item.photo for item in source.items):

@@ -73,7 +73,7 @@ class _Maps:
 
 
 def _pictures_of(tars: list[Path]) -> tuple[dict[str, TarMember], list[Item]]:
-    """Photos by name, and the items of those that cannot be told apart or have a name that leads out."""
+    """Photos by name, and the items whose names collide or lead out of the folder."""
     members: dict[str, TarMember] = {}
     problems = []
     for member in (member for tar in tars for member in members_of(tar)):

@@ -88,7 +88,7 @@ def _write(out: BinaryIO, *, spool: _Spool) -> None:
 
 
 def _field_types(spool: _Spool) -> dict[str, int]:
-    """Fields in the file's order: the photo, then by name. A class label is an integer where every sample has one that an integer gives back."""
+    """Fields in the file's order: the photo, then by name. A class label is an integer where an integer can represent every sample's."""
     names = sorted({name for own in spool.sizes for name in own} - {PHOTO_FIELD})
     labels = [sample.fields.get(LABEL_MEMBER, b"") for sample in spool.samples]
     return {PHOTO_FIELD: PHOTO} | {

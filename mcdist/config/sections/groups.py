@@ -1,4 +1,4 @@
-"""Section `groups`: groups of objects, which stand in for classes while training, and how they are found."""
+"""Section `groups`: groups of objects, which replace classes while training, and how they are found."""
 
 from dataclasses import dataclass, field
 

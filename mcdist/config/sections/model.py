@@ -13,18 +13,18 @@ class ModelConfig:
     backbone: str = "resnet50"
     """resnet18 | resnet34 | resnet50 | resnet101 | convnext_tiny | convnext_small | convnext_base | efficientnet_lite0, each dilated to stride 8 |
     moco_v3_vit_small | moco_v3_vit_base | franca_vit_base | franca_vit_large | franca_vit_giant | timm/NAME: a plain ViT of timm, whose stride is its
-    patch size, or any network of timm that gives feature maps, on the grid of stride 8 (all but ResNets beyond the paper)."""
+    patch size, or any network of timm that returns feature maps, on the grid of stride 8 (all but ResNets beyond the paper)."""
     weights: str = "none"
     """none | imagenet (packaged, efficientnet_lite0 only) | hub (fetched by torchvision or timm) | the name of a published file, such as moco_v2_r50 |
     PATH of a .pth or .safetensors file, in its publisher's layout."""
     pixel_statistics: PixelStatistics = "auto"
-    """auto (those that the backbone's name stands for) | imagenet | half (0.5) | clip | satellite: of the pixels that the weights were trained on."""
+    """auto (those that belong to the backbone's name) | imagenet | half (0.5) | clip | satellite: of the pixels that the weights were trained on."""
     num_stages: int = 0
     """Backbone blocks used, counted from the photo; 0: all. A CNN has 5, its stages: with 3 it ends where stride 8 is reached, small and fast.
     A ViT has its transformer blocks and one more before them, the embedding. Beyond the paper."""
     levels: int = 1
     """The last feature maps of the backbone that are joined along their channels; they are on one grid. 1: the last alone. A CNN's stages 3 to 5 share
-    a grid: with 2 an efficientnet_lite0 gives 112 + 320 channels. Beyond the paper."""
+    a grid: with 2 an efficientnet_lite0 has 112 + 320 channels. Beyond the paper."""
     final_norm: FinalNorm = "last"
     """What a ViT's final norm is applied to: last (the tokens after its last block) | all (those of every joined level) | none; beyond the paper."""
     position_debias: PositionDebias = "none"
@@ -34,7 +34,7 @@ class ModelConfig:
     """deeplabv3 | separable (channels standardised, a 1 x 1 convolution and a depthwise 3 x 3 one, decoder_width wide: small and fast; beyond the
     paper) | linear (one 1 x 1 convolution; beyond the paper)."""
     embedding_from: EmbeddingFrom = "decoder"
-    """decoder (the paper) | backbone (the embedding is linear in the backbone, the decoder serves the saliency head alone; beyond the paper)."""
+    """decoder (the paper) | backbone (the embedding is linear in the backbone, only the saliency head uses the decoder; beyond the paper)."""
     decoder_width: int = 256
     atrous_rates: list[int] = field(default_factory=lambda: [12, 24, 36])
     dropout: float = 0.0

@@ -8,7 +8,7 @@ from mcdist.config.checks import check_fields
 
 @dataclass(frozen=True, slots=True)
 class OpsConfig:
-    """Efficiency: how the operators are computed. All ways give the same numbers, but for rounding."""
+    """Efficiency: how the operators are computed. All ways compute the same numbers, but for rounding."""
 
     implementation: Implementation = "auto"
     """auto | reference (plain torch) | compact (torch, without full-resolution tensors) | fused (C++ on a CPU, Triton on CUDA)."""

@@ -4,7 +4,7 @@ A file is named by its SHA-256, so equal shards are kept once whoever asks for t
 
 Locks are flock, which the kernel drops when a process ends, however it ends:
 - `SHA256.part`, exclusive: who fetches this file. Its length, a hole on the disk, is the room that was set aside for it.
-- `SHA256.tar`, shared: who reads it. The file used longest ago goes first when room is wanted, one that is being read never.
+- `SHA256.tar`, shared: who reads it. When room is needed, the file used longest ago is removed first, and one that is being read never.
 - `room.lock`, exclusive: who counts and makes room.
 """
 

@@ -23,7 +23,8 @@ def mask_of_runs(counts: Sequence[int], *, width: int, height: int, where: str) 
 
 
 def runs_of(text: Any, *, where: str) -> list[int]:
-    """Run lengths of COCO's compressed text: 5 bits a character from code 48 on, bit 5 goes on, the rest is signed, and from the fourth run on a difference."""
+    """Run lengths of COCO's compressed text: 5 bits a character from code 48 on, and a bit 5 that says that more follow; signed, and
+    from the fourth run on a difference."""
     content = text.encode("latin-1", errors="replace") if isinstance(text, str) else b""
     runs: list[int] = []
     number = shift = 0

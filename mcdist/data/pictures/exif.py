@@ -18,7 +18,7 @@ _PNG_SOURCES = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
 
 
 def jpeg_orientation(segments: Sequence[bytes], *, content: bytes) -> int:
-    """The orientation that the application segments 1 of a JPEG give, or all of its `content` where they are unusual."""
+    """The orientation in the application segments 1 of a JPEG, or in all of its `content` where they are unusual."""
     if not segments:
         return UPRIGHT
     exif = [segment for segment in segments if segment.startswith(_EXIF)]

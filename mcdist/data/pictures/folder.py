@@ -1,4 +1,4 @@
-"""Pictures in a folder: their relative paths in order, and which of them cannot be told apart by a mask's name. Reads no pixel."""
+"""Pictures in a folder: their relative paths in order, and which of them would share the name of a mask. No pixel is read."""
 
 import os
 from pathlib import Path, PurePosixPath

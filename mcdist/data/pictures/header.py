@@ -26,7 +26,7 @@ _EXIF_OR_XMP, _SCAN, _END = 0xE1, 0xDA, 0xD9
 class PictureHeader:
     """Stored width and height, before any EXIF rotation. `colour` is PNG's colour type (0 grey, 2 RGB, 3 palette, 4 and 6 with alpha); -1 for JPEG.
 
-    `orientation` is EXIF's 1..8, 1 being upright; 5..8 lie on their side.
+    `orientation` is EXIF's 1..8, 1 being upright; 5..8 are turned on their side.
     """
 
     width: int
@@ -91,7 +91,7 @@ def _png_header(content: bytes) -> PictureHeader:
 
 
 def _jpeg_header(content: bytes) -> PictureHeader:
-    """Walk from marker to marker: to the frame for the size, and on to the first scan, for EXIF may stand anywhere before it."""
+    """Walk from marker to marker: to the frame for the size, and on to the first scan, since EXIF may be anywhere before it."""
     place, frame, told = len(JPEG_START), None, []
     try:
         while True:

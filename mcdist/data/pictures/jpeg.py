@@ -1,8 +1,11 @@
 """JPEG: the pixels of a plain JPEG, in full or at 1/2, 1/4 or 1/8, which libjpeg-turbo reads with fewer sums. `photo.py` decodes what is not plain."""
 
+import io
+
 import numpy
 import simplejpeg
 from jaxtyping import UInt8
+from PIL import Image
 
 from mcdist.data.pictures.exif import UPRIGHT
 from mcdist.data.pictures.header import JPEG_START, read_header
@@ -39,3 +42,10 @@ def decode_plain_jpeg(content: bytes, *, shrink: int = 1) -> UInt8[numpy.ndarray
         return simplejpeg.decode_jpeg(content)
     height, width = simplejpeg.decode_jpeg_header(content)[:2]
     return simplejpeg.decode_jpeg(content, min_height=-(-height // shrink), min_width=-(-width // shrink), min_factor=shrink)
+
+
+def encode_jpeg(pixels: UInt8[numpy.ndarray, "H W 3"], *, quality: int) -> bytes:
+    """RGB pixels as JPEG, by Pillow; the same bytes for the same pixels."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="JPEG", quality=quality)
+    return file.getvalue()

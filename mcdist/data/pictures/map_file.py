@@ -14,6 +14,7 @@ A map is turned as its viewer shows it. No torch here.
 
 import io
 import warnings
+from pathlib import Path
 
 import numpy
 from jaxtyping import Int32
@@ -21,6 +22,7 @@ from PIL import Image
 
 from mcdist.data.pictures.exif import turn_upright
 from mcdist.data.pictures.header import MAX_PIXELS, PNG_SIGNATURE, PictureHeader, read_header
+from mcdist.errors import DataError
 
 _GREY, _RGB, _PALETTE = 0, 2, 3
 _ANOTHER_WAY = "save it again as a grey or palette PNG"
@@ -50,6 +52,20 @@ def read_map(content: bytes, *, soft: bool = False) -> Int32[numpy.ndarray, "H W
     return numpy.ascontiguousarray(turn_upright(values, orientation=header.orientation)).astype(numpy.int32)
 
 
+def read_map_file(path: Path, *, what: str) -> Int32[numpy.ndarray, "H W"]:
+    """The numbers of the map at `path`, as `read_map` reads them; `what` calls it by its name, as in "the mask".
+
+    Raises:
+        DataError: the file cannot be read, or its layout has no meaning as a map.
+    """
+    try:
+        return read_map(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{what} {path} cannot be read ({error.strerror}); check the file and its permissions") from error
+    except ValueError as error:
+        raise DataError(f"{what} {path} {error}") from error
+
+
 def _numbers(image: Image.Image, *, header: PictureHeader) -> numpy.ndarray:
     if header.colour == _PALETTE:
         return _indices(image)
@@ -62,7 +78,7 @@ def _numbers(image: Image.Image, *, header: PictureHeader) -> numpy.ndarray:
         raise ValueError(f"has {header.bits} bits a channel and colour type {header.colour}; {_ANOTHER_WAY}")
     pixels = numpy.asarray(image.convert("RGBA"))
     if (pixels[..., 3] != 255).any():
-        raise ValueError(f"is transparent in places, so that it cannot be known what its pixels stand for; remove its opacity, and {_ANOTHER_WAY}")
+        raise ValueError(f"is transparent in places, so its object ids cannot be known; remove its opacity, and {_ANOTHER_WAY}")
     if (pixels[..., :1] != pixels[..., 1:3]).any():
         raise ValueError(f"is a colour picture, expected object ids; {_ANOTHER_WAY}")
     return pixels[..., 0]

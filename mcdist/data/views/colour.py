@@ -92,7 +92,7 @@ def _saturation(images: Images, amounts: Amounts) -> None:
 def _hue(images: Images, amounts: Amounts) -> None:
     """Turn the hue by `amounts` of the full circle; brightest and darkest colour of each pixel keep their values.
 
-    With M, m the largest and smallest colour and c = M - m, the hue lies |h| = 1 + (g + b - r - m) / c sixths of the circle from red, on
+    With M, m the largest and smallest colour and c = M - m, the hue is |h| = 1 + (g + b - r - m) / c sixths of the circle away from red, on
     green's side where g >= b; a colour at n sixths is m + c clip(2 - d, 0, 1), d its distance from h round the circle. Neither masks nor
     cases: torch's comparisons and `where` take five times an addition's time on a CPU.
     """

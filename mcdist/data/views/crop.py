@@ -1,6 +1,6 @@
 """Crop: cut a view out of a photo and out of its map, in one geometry; 8-bit pixels all the way.
 
-The photo is resized bilinearly with antialiasing, by torch's own 8-bit kernel: pixels that lie colour beside colour ("channels last", as
+The photo is resized bilinearly with antialiasing, by torch's own 8-bit kernel: pixels stored colour beside colour ("channels last", as
 JPEG decoders give them) take a third of the time that separate colour planes take. The map takes the pixel whose centre is nearest.
 """
 

@@ -1,12 +1,12 @@
 """COCO's panoptic format: a PNG a photo whose colour is a segment's id (R + 256 G + 65536 B), 0 being void. cocodataset.org/#format-data."""
 
-import io
 import json
 from typing import Any
 
 import numpy
 from PIL import Image
 
+from mcdist.data.pictures.picture_png import encode_picture_png
 from mcdist.dataset.formats.coco import image_of
 from mcdist.dataset.formats.format import Format, Kind, Target, write_file
 from mcdist.dataset.photo import LabelledPhoto, Split
@@ -63,9 +63,7 @@ class CocoPanoptic:
 
 def _coloured(ids: numpy.ndarray) -> bytes:
     colours = numpy.stack([ids & 255, ids >> 8 & 255, ids >> 16 & 255], axis=-1).astype(numpy.uint8)
-    file = io.BytesIO()
-    Image.fromarray(colours).save(file, format="PNG")
-    return file.getvalue()
+    return encode_picture_png(Image.fromarray(colours))
 
 
 def _extent(mask: numpy.ndarray) -> dict[str, Any]:

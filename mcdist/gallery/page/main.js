@@ -11,7 +11,7 @@ let lastCluster = null;
 
 const KEYS = [
   ["Everywhere", [[["/"], "search names, numbers and photos"], [["u"], "undo"], [["Shift", "u"], "redo"], [["p"], "try a photo"], [["?"], "this help"], [["Esc"], "back"]]],
-  ["Clusters", [[["←", "↑", "→", "↓"], "move"], [["Enter"], "look at the objects"], [["n"], "type the name; Enter saves it and goes to the next one without"], [["m"], "merge into another"]]],
+  ["Clusters", [[["←", "↑", "→", "↓"], "move"], [["Enter"], "look at the objects"], [["n"], "type the name; Enter saves it and moves to the next cluster without one"], [["m"], "merge into another"]]],
   ["One cluster", [[["Space"], "select an object; with Shift and arrows, several"], [["Ctrl", "a"], "select all"], [["x"], "reject the selection, or take that back"], [["Enter"], "look at the object and what is nearest"], [["n"], "name"],
     [["s"], "split"], [["m"], "merge"], [["d"], "separate what was merged"], [["[", "]"], "previous and next cluster"]]],
   ["One object", [[["j", "k"], "next and previous object"], [["x"], "reject it, or take that back"]]],

@@ -8,7 +8,7 @@ let place = 0;
 let near = null;
 let refresh = null;
 
-/** Open the object `objects[index]`; with the arrow keys one goes through `objects`. */
+/** Open the object `objects[index]`; the arrow keys move through `objects`. */
 export async function openObject(objects, index, options = {}) {
   listed = objects;
   place = index;
@@ -52,7 +52,7 @@ export function facts(about) {
   return make("dl", {}, ...rows.filter(([, text]) => text !== undefined).flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)]));
 }
 
-/** A grid of the objects nearest to something; opening one goes on from there. */
+/** A grid of the objects nearest to something; opening one searches from there. */
 export function nearGrid(container, found) {
   const grid = new Grid(container, {
     side: 92,

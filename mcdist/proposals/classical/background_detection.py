@@ -1,7 +1,7 @@
 """background_detection: Zhu, Liang, Wei, Sun, "Saliency Optimization from Robust Background Detection", CVPR 2014.
 
-A region belongs to the background where much of it lies on the border for its size (boundary connectivity). Contrast against probable background
-gives probable foreground; a least-squares problem over superpixels makes the two one smooth map.
+A region belongs to the background where much of it, for its size, is on the border (boundary connectivity). Contrast against probable background
+is probable foreground; a least-squares problem over superpixels makes the two one smooth map.
 """
 
 import numpy

@@ -1,7 +1,7 @@
 """barrier_distance: Zhang, Sclaroff, Lin, Shen, Price, Mech, "Minimum Barrier Salient Object Detection at 80 FPS", ICCV 2015.
 
 How high a barrier every path from a pixel to the border must cross: the least over paths of (greatest - least value on the path). The paper visits pixel
-after pixel; here a pass goes down, up, right and left with whole rows and columns at once, which finds nearly the same paths and runs in numpy.
+after pixel; here a pass sweeps down, up, right and left with whole rows and columns at once, which finds nearly the same paths and runs in numpy.
 """
 
 import numpy
@@ -14,7 +14,7 @@ NAME, VERSION = "barrier_distance", "1"
 
 NUM_PASSES = 2
 BORDER_SHARE = 0.1
-"""Of the shorter side: the strips whose colours stand for the background."""
+"""Of the shorter side: the strips whose colours are taken as the background's."""
 
 
 def barrier_distance(channels: Float32[numpy.ndarray, "C h w"], *, num_passes: int = NUM_PASSES) -> Float32[numpy.ndarray, "C h w"]:

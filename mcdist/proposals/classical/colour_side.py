@@ -1,4 +1,4 @@
-"""Colour side: whether a superpixel's colour occurs rather inside or outside, wherever it lies."""
+"""Colour side: whether a superpixel's colour occurs mostly inside or outside, wherever the superpixel is."""
 
 import numpy
 from jaxtyping import Float32

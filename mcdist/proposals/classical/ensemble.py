@@ -1,7 +1,7 @@
 """ensemble: several saliency maps of one photo together, then a colour model of what they agree on.
 
 The members' mean is cut softly; how often each colour occurs inside and outside (a kernel density over superpixels) says for every superpixel which
-side its colour is of, wherever it lies; that, the members' mean and a weak preference for the middle of the photo give the map. Superpixels are made once
+side its colour is of, wherever it lies; the map is made of that, the members' mean and a weak preference for the middle of the photo. Superpixels are made once
 for all members.
 """
 

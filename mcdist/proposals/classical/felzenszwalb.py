@@ -36,7 +36,7 @@ def make(
     border_max_share: float = 0.25,
     max_objects: int = 8,
 ) -> Felzenszwalb:
-    """`scale`: larger gives larger regions. `border_max_share`: of a region's outline on the border, above it is background. The `max_objects` largest stay."""
+    """`scale`: more makes larger regions. `border_max_share`: of a region's outline on the border, above it is background. The `max_objects` largest stay."""
     parameters = {
         "side_px": side_px,
         "scale": scale,

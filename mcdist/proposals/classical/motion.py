@@ -74,7 +74,7 @@ class Motion(Method):
 def watch(copies: Sequence[Pixels]) -> list[tuple[Float32[numpy.ndarray, "h w"] | None, int]]:
     """How fast each pixel of a frame moves against the background, px from frame to frame, None where it fits to neither neighbour; and its shot's number.
 
-    A shot goes on as long as neighbours show one scene.
+    A shot lasts as long as neighbouring frames show one scene.
     """
     frames = [read_frame(copy) for copy in copies]
     flows: list[list[ResidualFlow]] = [[] for _ in frames]

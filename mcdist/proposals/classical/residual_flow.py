@@ -27,7 +27,7 @@ SURE = 0.999
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame as its neighbours are compared with it: grey values, and where its SIFT features lie (x, y) with their descriptors."""
+    """A frame as its neighbours are compared with it: grey values, and its SIFT features: their places (x, y) and descriptors."""
 
     grey: UInt8[numpy.ndarray, "h w"]
     points: Float32[numpy.ndarray, "N 2"]

@@ -1,4 +1,4 @@
-"""Saliency: what all methods share whose answer is one map of how much each pixel stands out: the working copy, the threshold, the cleaning."""
+"""Saliency: what all methods that return one map of how much each pixel stands out have in common: the working copy, the threshold, the cleaning."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -20,7 +20,7 @@ from typing import Any
 
 from mcdist.data.pictures.folder import stem_of
 from mcdist.data.pictures.map_file import read_map
-from mcdist.errors import ConfigError, DataError, MachineError
+from mcdist.errors import ConfigError, DataError, MachineError, differing
 from mcdist.proposals.folder.outcome import EMPTY, PROPOSED, PhotoOutcome, summarise
 from mcdist.run_dir import write_atomically
 
@@ -80,9 +80,7 @@ class ProposalFolder:
             shutil.rmtree(self.unfinished, ignore_errors=True)
         elif known.is_file():
             there = self.read_manifest(known)
-            different = [key for key in about if there.get(key) != about[key]]
-            if different:
-                shown = "; ".join(f"{key} is {there.get(key)!r} there, {about[key]!r} was asked for" for key in different)
+            if shown := differing(there, about, names=about):
                 raise ConfigError(f"{self.root} holds other proposals ({shown}); choose another --out, or replace them: mcdist proposals make ... --overwrite")
         try:
             self.unfinished.mkdir(parents=True, exist_ok=True)

@@ -143,7 +143,7 @@ def make(
     area_min_share: float = AREA_MIN_SHARE,
 ) -> SaliencyNetwork:
     """`network`: the file. `layout`: u2net, basnet, isnet or imagenet; `size_px` overrides its size where the file fixes none. `output`: a name (ONNX) or a
-    number (TorchScript), the first by default. `sigmoid`: for a network that gives logits. The network is run once here: a wrong layout is told at once.
+    number (TorchScript), the first by default. `sigmoid`: for a network that returns logits. The network is run once here, so a wrong layout is refused.
     """
     if not network:
         raise ConfigError("the proposal method saliency_network needs a network's file, ONNX or TorchScript; name it with --option network=PATH")
@@ -152,7 +152,7 @@ def make(
     if size_px and size_px < 32:
         raise ConfigError(f"saliency_network: size_px must be >= 32, or 0 for the layout's size, got {size_px}")
     if not 0 <= threshold <= 1 or not 0 <= area_min_share < 1:
-        raise ConfigError(f"saliency_network: threshold and area_min_share want 0..1, got {threshold:g} and {area_min_share:g}")
+        raise ConfigError(f"saliency_network: threshold and area_min_share must be within 0..1, got {threshold:g} and {area_min_share:g}")
     opened = open_network(Path(network), device=device)
     base = LAYOUTS[layout]
     chosen = Layout(size_px or base.size_px, base.mean, base.std, base.divide_by_maximum, base.stretch)

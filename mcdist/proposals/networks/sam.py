@@ -65,7 +65,7 @@ def make(
     if points_per_side < 1:
         raise ConfigError(f"sam: points_per_side must be >= 1, got {points_per_side}")
     if not 0 <= area_min_share < area_max_share <= 1:
-        raise ConfigError(f"sam: the area shares want 0 <= area_min_share < area_max_share <= 1, got {area_min_share:g} and {area_max_share:g}")
+        raise ConfigError(f"sam: the area shares must be 0 <= area_min_share < area_max_share <= 1, got {area_min_share:g} and {area_max_share:g}")
     if model not in (*SAM_1, *SAM_2):
         raise ConfigError(f"sam: model must be one of {', '.join((*SAM_1, *SAM_2))}, got {model!r}")
     if not Path(weights).is_file():

@@ -14,7 +14,7 @@ def scored_masks(records: Sequence[Mapping[str, Any]], *, prefer: str, area_min_
     """The masks of a photo with their scores; those of less or more than a share of its area are left out.
 
     Args:
-        records: as SamAutomaticMaskGenerator gives them: `segmentation` bool [H, W], `predicted_iou`, `stability_score`.
+        records: as SamAutomaticMaskGenerator returns them: `segmentation` bool [H, W], `predicted_iou`, `stability_score`.
         prefer: what ranks a mask before another that it overlaps. "score": predicted_iou x stability_score, as SAM is sure of it, so that a part may
             take its pixels from the whole. "large": the share of the area, so that wholes come before their parts.
         area_min_share: of the photo; below, a mask is a speck.

@@ -33,8 +33,8 @@ def cut_vectors(affinity_BNN: Float[Tensor, "B N N"], *, num_vectors: int = 1, t
     Args:
         affinity_BNN: symmetric, not negative, every row with a positive sum; float32 or float64.
         num_vectors: less than N.
-        tolerance: stop when every residual is below it; a graph whose solutions coincide gives any basis of them.
-        max_restarts: give up then; `residual` says how far it came.
+        tolerance: stop when every residual is below it; where solutions of a graph coincide, any basis of them is returned.
+        max_restarts: stop then at the latest; `residual` says how far it came.
 
     Same numbers at every call on one device. Cost: up to 12 x max_restarts products of W with `num_vectors + 2` vectors.
     """

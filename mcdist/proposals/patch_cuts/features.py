@@ -1,6 +1,6 @@
 """Patch features of a pretrained backbone: any that can be trained, our own CNNs and the ViTs of timm.
 
-A ViT gives the keys of its last attention, which tell objects apart better than its output does (LOST, TokenCut), or its output tokens.
+Of a ViT these are the keys of its last attention, which separate objects better than its output does (LOST, TokenCut), or its output tokens.
 """
 
 from dataclasses import dataclass

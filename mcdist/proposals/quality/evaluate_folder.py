@@ -9,7 +9,7 @@ import numpy
 from PIL import Image
 
 from mcdist.data.pictures.folder import pictures_in, stem_of
-from mcdist.data.pictures.map_file import read_map
+from mcdist.data.pictures.map_file import read_map_file
 from mcdist.errors import DataError
 from mcdist.proposals.flatten import iou
 from mcdist.proposals.folder.proposal_folder import ProposalFolder
@@ -116,12 +116,7 @@ def read_instances(path: Path) -> numpy.ndarray:
     Raises:
         DataError: it cannot be read.
     """
-    try:
-        values = read_map(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"the mask {path} cannot be read ({error.strerror}); check the file and its permissions") from error
-    except ValueError as error:
-        raise DataError(f"the mask {path} {error}") from error
+    values = read_map_file(path, what="the mask")
     if set(numpy.unique(values).tolist()) <= {0, 255}:
         return (values > 0).astype(numpy.int16)
     return numpy.where(values == 255, -1, values).astype(numpy.int16)

@@ -7,7 +7,7 @@ import numpy
 from jaxtyping import Bool, Int
 
 from mcdist.data.pictures.folder import check_folder, stem_of
-from mcdist.data.pictures.map_file import read_map
+from mcdist.data.pictures.map_file import read_map_file
 from mcdist.errors import DataError
 
 
@@ -36,12 +36,7 @@ class Truth:
         path = self.root / f"{stem_of(photo)}.png"
         if not path.is_file():
             return None
-        try:
-            ids = read_map(path.read_bytes())
-        except OSError as error:
-            raise DataError(f"the ground truth {path} cannot be read ({error.strerror}); check the file and its permissions") from error
-        except ValueError as error:
-            raise DataError(f"the ground truth {path} {error}") from error
+        ids = read_map_file(path, what="the ground truth")
         if ids.max(initial=0) > 255:
             raise DataError(f"the ground truth {path} holds ids up to {ids.max()}, expected 0..254 and 255 for void; map them to at most 255 classes")
         if set(numpy.unique(ids).tolist()) <= {0, 255} and (ids == 255).any() and 0 in self.background and not self.foreground:

@@ -1,4 +1,4 @@
-"""LevelStore: what the frozen backbone gives for each photo, computed once and kept on disk while the rounds of self-training last.
+"""LevelStore: the frozen backbone's features of each photo, computed once and kept on disk while the rounds of self-training last.
 
 Most of the time of self-training would go into the backbone, which never changes. Where the disk has no room, levels are computed each time, to the same bits.
 """

@@ -54,7 +54,7 @@ class SaliencyNet(nn.Module):
 
     @torch.no_grad()
     def levels(self, photos: UInt8[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
-        """What the frozen backbone gives: stage 1 at a quarter of the size, stages 2 to 4 at an eighth. Rounded to float16, as they are kept between rounds."""
+        """The frozen backbone's features: stage 1 at a quarter of the size, stages 2 to 4 at an eighth. Rounded to float16, as they are kept between rounds."""
         images = normalise(photos, mean=self.backbone.mean, std=self.backbone.std).contiguous(memory_format=torch.channels_last)
         with torch.autocast(photos.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
             return [level.float().half().float() for level in self.backbone.levels(images)[1:]]

@@ -1,7 +1,7 @@
 """Self-train: a small saliency network learns from proposals that are often wrong, and proposes cleaner ones: the paper's two steps (section 3.1).
 
 What is wrong differs from photo to photo and what is right does not, so a network of few parameters that sees each photo a few times learns the common part.
-Further rounds learn from the network's own masks. Rounds are files in one folder, and a run that was stopped goes on where it was.
+Further rounds learn from the network's own masks. Rounds are files in one folder, and a run that was stopped continues where it was.
 """
 
 import json
@@ -15,7 +15,7 @@ from jaxtyping import Int8
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from mcdist.errors import ConfigError
+from mcdist.errors import ConfigError, differing
 from mcdist.proposals.folder.propose_folder import Proposed, propose_folder
 from mcdist.proposals.self_training.level_store import LevelStore
 from mcdist.proposals.self_training.saliency_net import SaliencyNet, load_net, make_net, predict, save_net
@@ -54,7 +54,7 @@ class SelfTraining:
         if self.precision not in ("fp32", "bf16"):
             raise ConfigError(f"self-train: precision must be fp32 or bf16, got {self.precision!r}")
         if min(self.num_rounds, self.num_steps, self.batch, self.width // 2) < 1:
-            raise ConfigError(f"self-train: rounds, steps and batch want to be positive and width at least 2, got {self}")
+            raise ConfigError(f"self-train: rounds, steps and batch must be positive and width at least 2, got {self}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +173,8 @@ def _claim(out: Path, *, facts: dict[str, object], overwrite: bool) -> None:
         shutil.rmtree(out)
     if known.is_file():
         there = json.loads(known.read_text())
-        different = [f"{key} is {there.get(key)!r} there, {facts[key]!r} was asked for" for key in facts if there.get(key) != facts[key]]
-        if different:
-            raise ConfigError(f"{out} is of another self-training ({'; '.join(different)}); choose another --out, or begin again with --overwrite")
+        if shown := differing(there, facts, names=facts):
+            raise ConfigError(f"{out} is of another self-training ({shown}); choose another --out, or begin again with --overwrite")
     elif out.is_dir() and any(out.iterdir()):
         raise ConfigError(f"expected an empty folder or one of self-training at {out}, found other files; choose another --out")
     out.mkdir(parents=True, exist_ok=True)

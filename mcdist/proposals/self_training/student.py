@@ -44,7 +44,7 @@ class Student:
         self.optimizer = AdamW(trained, lr=settings.lr, weight_decay=settings.weight_decay)
 
     def learn(self, levels: Levels, masks: Int8[Tensor, "B s s"], *, step: int) -> float:
-        """One step on photos of which each is mirrored or not; gives the loss."""
+        """One step on photos, each mirrored or not; returns the loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.lr * 0.5 * (1 + math.cos(math.pi * step / self.num_steps))
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):

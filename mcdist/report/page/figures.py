@@ -101,7 +101,7 @@ def class_bars_svg(evaluation: Evaluation) -> str:
 
 
 def confusion_svg(evaluation: Evaluation) -> str:
-    """Of the pixels given to a class (row), the share in % that truly are of each class (column); empty without a headline's confusion."""
+    """Of the pixels assigned to a class (row), the share in % that truly are of each class (column); empty without a headline's confusion."""
     row = headline(evaluation)
     confusion = [] if row is None else row.details.get("confusion", [])
     if not confusion or not confusion[0]:
@@ -160,7 +160,7 @@ def intervals_svg(listed: Sequence[Measured], *, title: str, unit: str) -> str:
 
 
 def object_map_svg(found: ObjectMap, *, projection: Projection) -> str:
-    """The objects of one projection; a class has its colour and one of four shapes, so that it is told apart without the colour too."""
+    """The objects of one projection; a class has its colour and one of four shapes, so that it is recognised without the colour too."""
     size, room = 400.0, 8.0
     across, up = Axis(0.0, 1.0, room, size - room), Axis(0.0, 1.0, size - room, room)
     colours = class_colours(len(found.classes))

@@ -30,7 +30,7 @@ class Shown:
 
 
 def write_animation(frames: Sequence[Path], *, shown: Sequence[Shown], read: Callable[[Path], UInt8[numpy.ndarray, "_ _ 3"]], path: Path) -> None:
-    """An endless loop of at most MAX_FRAMES frames, spread evenly, of at most MAX_BYTES: quality goes down, then every second frame goes, until it fits."""
+    """An endless loop of at most MAX_FRAMES frames, spread evenly, of at most MAX_BYTES: quality is lowered, then frames are halved, until it fits."""
     places = numpy.unique(numpy.linspace(0, len(frames) - 1, min(len(frames), MAX_FRAMES)).round().astype(int)).tolist()
     pictures = [_picture(read(frames[place]), name=frames[place].stem, shown=shown) for place in places]
     write_atomically(path, _fitting(pictures))

@@ -1,12 +1,12 @@
 """Cluster strips: the most typical objects of each cluster side by side, where no ground truth names the clusters."""
 
-import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
 
+from mcdist.data.pictures.picture_png import QUICK_LEVEL, encode_picture_png
 from mcdist.report.pictures.cut_out import Shown, cut_out
 from mcdist.report.pictures.strips import write_strips
 
@@ -39,6 +39,4 @@ def cluster_strip(objects: Sequence[Shown]) -> bytes:
     strip = Image.new("RGBA", (len(objects) * (SIDE_PX + GAP_PX) - GAP_PX, SIDE_PX))
     for place, shown in enumerate(objects):
         strip.paste(cut_out(shown, side_px=SIDE_PX), (place * (SIDE_PX + GAP_PX), 0))
-    content = io.BytesIO()
-    strip.save(content, format="PNG", optimize=True)
-    return content.getvalue()
+    return encode_picture_png(strip, level=QUICK_LEVEL)

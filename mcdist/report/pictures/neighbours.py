@@ -1,6 +1,5 @@
 """Neighbour strips: an object, and in two rows its nearest objects before and after training."""
 
-import io
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from mcdist.data.pictures.picture_png import QUICK_LEVEL, encode_picture_png
 from mcdist.report.pictures.cut_out import Shown, cut_out
 from mcdist.report.pictures.strips import write_strips
 
@@ -53,6 +53,4 @@ def neighbour_strip(one: ShownNeighbours) -> bytes:
         write((_OBJECT_PX + _APART_PX, top + 2), title, fill=_TITLE_RGBA, font=ImageFont.load_default(13), anchor="la")
         for place, shown in enumerate(neighbours):
             strip.paste(cut_out(shown, side_px=_SIDE_PX), (_OBJECT_PX + _APART_PX + place * (_SIDE_PX + _GAP_PX), top + _TITLE_PX))
-    content = io.BytesIO()
-    strip.save(content, format="PNG", optimize=True)
-    return content.getvalue()
+    return encode_picture_png(strip, level=QUICK_LEVEL)

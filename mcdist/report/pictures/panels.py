@@ -1,6 +1,5 @@
 """Panels: each evaluated photo as one picture: photo, proposals, predicted saliency, embedding, clusters, ground truth."""
 
-import io
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy
 from PIL import Image, ImageDraw, ImageFont
 
+from mcdist.data.pictures.picture_png import QUICK_LEVEL, encode_picture_png
 from mcdist.records import Panel
 from mcdist.report.palette import PROPOSALS, VOID, class_colours, rgb
 from mcdist.report.pictures.strips import write_strips
@@ -87,7 +87,7 @@ def _heat(base: numpy.ndarray, saliency: numpy.ndarray) -> numpy.ndarray:
 
 
 def tinted(base: numpy.ndarray, colours: numpy.ndarray, *, where: numpy.ndarray) -> numpy.ndarray:
-    """Colour where told; elsewhere the photo, paler, so that the objects stand out."""
+    """Colour where `where` says so; elsewhere the photo, paler, so that the objects stand out."""
     grey = 0.55 * base + 0.45 * base.mean(axis=-1, keepdims=True)
     return numpy.where(where[..., None], (1 - _OPACITY) * base + _OPACITY * colours, 0.8 * grey)
 
@@ -121,9 +121,7 @@ def _side_by_side(pictures: list[tuple[str, numpy.ndarray]], *, size: tuple[int,
         left = place * (width + _GAP_PX)
         draw((left + width / 2, 2), title, fill=_TITLE_RGBA, font=ImageFont.load_default(13), anchor="ma")
         strip.paste(Image.fromarray(numpy.clip(numpy.rint(picture), 0, 255).astype(numpy.uint8)), (left, _TITLE_PX))
-    content = io.BytesIO()
-    strip.save(content, format="PNG", optimize=True)
-    return content.getvalue()
+    return encode_picture_png(strip, level=QUICK_LEVEL)
 
 
 def _safe_key(key: str) -> str:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mcdist.building.pictures.mask import instances_of, read_values, refuse_soft
-from mcdist.data.pictures.map_file import read_map
+from mcdist.data.pictures.map_file import read_map, read_map_file
 from mcdist.errors import DataError
 from mcdist.proposals.files import make
 from mcdist.proposals.proposal import CannotProposeError
@@ -166,3 +166,13 @@ def test_ids_that_form_areas_are_taken_however_many() -> None:
     many = numpy.arange(1, 145).reshape(12, 12).repeat(5, 0).repeat(5, 1)
     for values in (IDS, many, numpy.where(many % 3 == 0, 255, many), numpy.zeros((4, 4))):
         refuse_soft(values.astype(numpy.int32), place="m.png")
+
+
+def test_a_file_that_is_no_map_is_named_by_what_it_was_to_be(tmp_path: Path) -> None:
+    (tmp_path / "good.png").write_bytes(packed(numpy.array([[0, 1], [3, 2]], dtype=numpy.uint8), bits=8))
+    assert read_map_file(tmp_path / "good.png", what="the mask").tolist() == [[0, 1], [3, 2]]
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"^the annotation .*bad\.png cannot be read: it "):
+        read_map_file(tmp_path / "bad.png", what="the annotation")
+    with pytest.raises(DataError, match=r"^the mask .*none\.png cannot be read \(No such file or directory\); check the file and its permissions$"):
+        read_map_file(tmp_path / "none.png", what="the mask")

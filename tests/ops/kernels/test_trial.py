@@ -12,7 +12,6 @@ import torch
 from mcdist.ops import trial
 from mcdist.ops.trial import Comparison, Trial
 from tests.ops.kernels.planted import CONTRAST_FAULTS, POOL_FAULTS, planted
-from tests.ops.kernels.triton_process import triton_process
 
 CPU = torch.device("cpu")
 
@@ -72,13 +71,6 @@ def test_the_program_prints_the_comparisons() -> None:
 def test_the_program_says_that_a_device_cannot_be_used(capsys: pytest.CaptureFixture[str]) -> None:
     assert trial.main("cuda:0") == trial.UNREACHABLE
     assert capsys.readouterr().out == ""
-
-
-@pytest.fixture(scope="module")
-def call(request: pytest.FixtureRequest) -> Any:
-    pytest.importorskip("triton")
-    with triton_process(interpret=True, check_shapes=bool(request.config.getoption("jaxtyping_packages"))) as call:
-        yield call
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """The Triton kernels of the contrastive loss, through Triton's interpreter: values, gradients, edges, repeatability."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,20 +10,12 @@ import torch
 from mcdist.ops.tolerance import TOLERANCE
 from tests.ops.contrast_case import Case, make_case
 from tests.ops.kernels.triton_operands import Operands, contrast_operands, distance, in_dtype, plain_contrast
-from tests.ops.kernels.triton_process import triton_process
 from tests.ops.naive_contrast import naive_contrast
 
 ROUNDING = torch.finfo(torch.float32).eps / 2
 SOME_VALID = torch.tensor([True, False, True, True, True, False, True, True])
 
 Call = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def call(request: pytest.FixtureRequest) -> Iterator[Call]:
-    pytest.importorskip("triton")
-    with triton_process(interpret=True, check_shapes=bool(request.config.getoption("jaxtyping_packages"))) as call:
-        yield call
 
 
 def agrees_with_plain_torch(call: Call, operands: Operands) -> None:

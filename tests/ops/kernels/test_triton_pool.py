@@ -1,6 +1,6 @@
 """The Triton kernels of mask pooling, through Triton's interpreter: values, gradients, edges, repeatability."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,17 +11,9 @@ import torch.nn.functional as F
 from mcdist.ops.tolerance import TOLERANCE
 from tests.ops.contrast_case import make_case
 from tests.ops.kernels.triton_operands import distance, plain_pool
-from tests.ops.kernels.triton_process import triton_process
 from tests.ops.naive_contrast import naive_pool
 
 Call = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def call(request: pytest.FixtureRequest) -> Iterator[Call]:
-    pytest.importorskip("triton")
-    with triton_process(interpret=True, check_shapes=bool(request.config.getoption("jaxtyping_packages"))) as call:
-        yield call
 
 
 def pool_operands(seed: int, *, num_objects: int = 3, dtype: torch.dtype = torch.float64, **sizes: int) -> dict[str, Any]:

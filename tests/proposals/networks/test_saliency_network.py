@@ -78,7 +78,7 @@ def test_an_input_of_another_layout_is_named(onnx_file, options, message):
         ({"network": "nowhere.onnx"}, "expected a saliency network at nowhere.onnx, found none"),
         ({"network": "nowhere.onnx", "layout": "u3net"}, "layout must be one of u2net, basnet, isnet, imagenet, got 'u3net'"),
         ({"network": "nowhere.onnx", "size_px": "8"}, "size_px must be >= 32"),
-        ({"network": "nowhere.onnx", "threshold": "2"}, "threshold and area_min_share want 0..1, got 2"),
+        ({"network": "nowhere.onnx", "threshold": "2"}, "threshold and area_min_share must be within 0..1, got 2"),
     ],
 )
 def test_options_that_make_no_sense_are_one_sentence(options, message):

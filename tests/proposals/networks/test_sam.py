@@ -56,7 +56,7 @@ def test_a_score_is_predicted_iou_times_stability_within_bounds():
         ({"prefer": "small"}, "prefer must be one of score, large"),
         ({"model": "vit_x"}, "model must be one of vit_b, vit_l, vit_h, tiny"),
         ({}, "weights must be the file of vit_b as it was published, got ''"),
-        ({"area_min_share": "0.9"}, "the area shares want 0 <= area_min_share < area_max_share <= 1"),
+        ({"area_min_share": "0.9"}, "the area shares must be 0 <= area_min_share < area_max_share <= 1"),
     ],
 )
 def test_options_that_make_no_sense_are_one_sentence(options, message):

@@ -36,7 +36,7 @@ class CocoImage:
 
 @dataclass(frozen=True, slots=True)
 class CocoFile:
-    """A COCO file: `places_of` gives the packed places of a photo's annotations, `problems` pairs of (what, sentence) about the file itself."""
+    """A COCO file. `places_of` returns the packed places of a photo's annotations; `problems` are pairs of (what, sentence) about the file itself."""
 
     path: Path
     digest: str

@@ -1,7 +1,7 @@
 """One photo's COCO annotations become maps: numbered objects, and the category of every pixel.
 
-Where objects overlap, the smaller lies on top: what covers little is in front far more often than behind, and a large object loses least. Crowds lie
-below all objects and are void, for they are no one object and their outlines take in what lies between.
+Where objects overlap, the smaller is on top: what covers little is in front far more often than behind, and a large object loses least. Crowds are
+below all objects and void, since a crowd is not one object and its outline includes what is between its members.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Plan a COCO build: which files give photos, masks and labels, and what is wrong with them as a whole."""
+"""Plan a COCO build: which files the photos, masks and labels come from, and what is wrong with them as a whole."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """CocoSource: COCO's photos with instances, panoptic maps, COCO-Stuff labels or proposals.
 
-Its items know where their annotations lie in the JSON files (`coco_file`); making one reads those alone.
+Its items know where their annotations are in the JSON files (`coco_file`); making one reads those alone.
 """
 
 from dataclasses import dataclass, field

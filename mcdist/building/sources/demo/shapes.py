@@ -1,7 +1,7 @@
 """The demo's ten classes: a silhouette and an inner pattern each, as functions of an object's own coordinates.
 
-u points right and v down, the object lies in about -1..1. A silhouette is a signed distance, negative inside. A pattern is a tone: 0 the first colour, 1 the
-second, 2 the accent. Which colours these are is drawn for every object alike, so shape and texture alone tell a class.
+u points right and v down; the object covers about -1..1. A silhouette is a signed distance, negative inside. A pattern is a tone: 0 the first colour, 1 the
+second, 2 the accent. The colours are drawn in the same way for objects of every class, so only shape and texture identify one.
 """
 
 from collections.abc import Callable

@@ -6,11 +6,11 @@ from typing import Literal
 
 import numpy
 
-from mcdist.building.pictures.photo import encode_jpeg
 from mcdist.building.source import Item, Option, Photo
 from mcdist.building.sources.demo.proposals import propose
 from mcdist.building.sources.demo.scene import draw_scene
 from mcdist.building.sources.demo.shapes import SHAPES
+from mcdist.data.pictures.jpeg import encode_jpeg
 from mcdist.data.pictures.png import encode_map
 from mcdist.data.shards.sample import INFO_MEMBER, INSTANCES_MEMBER, SEGMENTS_MEMBER
 from mcdist.errors import ConfigError
