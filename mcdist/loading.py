@@ -1,5 +1,7 @@
 """A run ready for use: its encoder, catalogue and names. `mcdist.load` gives it to programs, `mcdist segment` and `mcdist search` use it too."""
 
+import json
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,8 @@ from mcdist.config import Config
 from mcdist.config.file import load_run_config
 from mcdist.data.loader import read_sample
 from mcdist.data.readers.reader import SampleReader
+from mcdist.data.shards.manifest import DAMAGE
+from mcdist.data.shards.sample import INFO_MEMBER
 from mcdist.disk.checkpoint import Checkpoint, find_checkpoint
 from mcdist.errors import CheckpointError, ConfigError, DataError
 from mcdist.evaluate.settings import ExtractSettings
@@ -93,12 +97,14 @@ class LoadedRun:
         """The objects of the catalogue nearest to what is in column x of row y: to the segment there, or to the pixel's embedding where there is none.
 
         Raises:
-            ConfigError: the point is not in the photo.
+            ConfigError: the point is not two numbers, or not in the photo.
             DataError: the photo cannot be read.
             MissingExtraError: no FAISS is installed.
         """
+        x, y = point_of(xy)
+        if type(num) is not int or num < 1:
+            raise ConfigError(f"num must be a whole number of at least 1, got {num!r}")
         ready = self._ready(photo)
-        x, y = xy
         if not (0 <= x < ready.width and 0 <= y < ready.height):
             raise ConfigError(
                 f"the point must be in the photo, of {ready.width} x {ready.height} px (x 0..{ready.width - 1}, y 0..{ready.height - 1}); got {x},{y}"
@@ -116,9 +122,21 @@ class LoadedRun:
         Raises:
             ConfigError, ShardError: the shards that the catalogue was made of are gone or damaged.
         """
+        return read_sample(self._shards(), index).photo.permute(1, 2, 0).numpy()
+
+    def photo_path(self, index: int) -> str:
+        """The path of a photo of the catalogue below the folder that its shards were built of; empty where the shards do not say, or are gone."""
+        try:
+            path = json.loads(self._shards().members(index)[INFO_MEMBER])["photo"]
+        except (ConfigError, DataError, *DAMAGE):
+            return ""
+        return path if isinstance(path, str) else ""
+
+    def _shards(self) -> SampleReader:
         if not self._reader:
-            self._reader.append(build.open_reader(self.catalogue.facts.dataset, key="data.train", data=self.config.data))
-        return read_sample(self._reader[0], index).photo.permute(1, 2, 0).numpy()
+            location = self.run_dir.moved(self.catalogue.facts.dataset, was=Path(self.config.run.dir))
+            self._reader.append(build.open_reader(location, key="data.train", data=self.config.data))
+        return self._reader[0]
 
     def _hits(self, vector: Float[numpy.ndarray, " D"], *, classes: Classes, num: int) -> tuple[Hit, ...]:
         objects = self.catalogue.objects
@@ -184,7 +202,7 @@ def pixels_at(path: Path) -> UInt8[numpy.ndarray, "H W 3"]:
     return read
 
 
-def pixels_of(photo: Image.Image | numpy.ndarray | Tensor) -> UInt8[numpy.ndarray, "H W 3"]:
+def pixels_of(photo: object) -> UInt8[numpy.ndarray, "H W 3"]:
     """The pixels of a photo in memory, upright, RGB.
 
     Raises:
@@ -192,12 +210,24 @@ def pixels_of(photo: Image.Image | numpy.ndarray | Tensor) -> UInt8[numpy.ndarra
     """
     if isinstance(photo, Image.Image):
         return numpy.array(ImageOps.exif_transpose(photo).convert("RGB"))
-    array = photo.permute(1, 2, 0).cpu().numpy() if isinstance(photo, Tensor) and photo.ndim == 3 else numpy.asarray(photo)
+    if not isinstance(photo, numpy.ndarray | Tensor):
+        raise DataError(f"a photo must be a path, a PIL image, an array [H, W, 3] or [H, W], or a tensor [3, H, W]; got {type(photo).__name__}")
+    photo = photo.detach().cpu() if isinstance(photo, Tensor) else photo
+    array = photo.permute(1, 2, 0).numpy() if isinstance(photo, Tensor) and photo.ndim == 3 else numpy.asarray(photo)
     if array.ndim == 2:
         array = numpy.repeat(array[..., None], 3, axis=2)
     if array.dtype != numpy.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise DataError(f"a photo must be uint8, an array [H, W, 3] or [H, W] or a tensor [3, H, W]; got {array.dtype} {tuple(photo.shape)}")
     return numpy.array(array)
+
+
+def point_of(xy: object) -> tuple[int, int]:
+    """The pixel (x, y), whole numbers of any kind."""
+    try:
+        x, y = (operator.index(value) for value in xy)  # type: ignore[attr-defined]  # what is no sequence is refused below
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"the point must be two whole numbers (x, y), in px from the top left, such as (120, 80); got {xy!r}") from error
+    return x, y
 
 
 def _checkpoint_of(facts: CatalogueFacts, *, run_dir: RunDir, which: str) -> Checkpoint:

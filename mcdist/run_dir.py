@@ -143,6 +143,17 @@ class RunDir:
         """One folder per submission to a cluster: batch script, a copy of the code, the tasks' logs, and how each start ended."""
         return self.root / "launch"
 
+    def moved(self, location: str, *, was: Path) -> str:
+        """A location that was written down while this folder was at `was`: where nothing is there any more and it was inside the folder, its place in it."""
+        parts, folder = Path(location).parts, was.parts
+        if not location or "://" in location or Path(location).exists():
+            return location
+        for place in range(len(parts) - len(folder), -1, -1):
+            inner = self.root.joinpath(*parts[place + len(folder) :])
+            if folder and parts[place : place + len(folder)] == folder and inner.exists():
+                return str(inner.resolve())
+        return location
+
     def require(self) -> "RunDir":
         """Itself; ConfigError where the folder holds no run."""
         if not self.config.is_file():

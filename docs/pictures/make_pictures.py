@@ -1,6 +1,7 @@
 """Makes the pictures of README and documentation from a run of the demo: python docs/pictures/make_pictures.py runs/demo
 
-Needs Chromium for the screenshots, and playwright for that of `mcdist view`; the run must have a catalogue (mcdist cluster), and shows the names that it has.
+Needs Chromium for the screenshots, and playwright for those of `mcdist view` and of the report's parts. The run must have a catalogue (mcdist cluster),
+and is shown with the names that it has.
 All data in the pictures is generated; each file stays below 200 kB.
 """
 
@@ -24,6 +25,8 @@ from mcdist.trained import load_encoder
 
 HERE = Path(__file__).parent
 MAX_BYTES = 200_000
+PARTS = {"rows": ("Every row", 620), "neighbours": ("What training changed", 640)}
+"""Of the report, by the name of the picture: the heading that a part begins with, and how much of it is shown, in px."""
 BADGES = {
     "tests": ("tests", "make test", "#17805f"),
     "python": ("python", "3.11 | 3.12", "#2f7fd1"),
@@ -44,6 +47,7 @@ def main(
     (HERE / "method.svg").write_text(method_svg(sample[0], sample[1], encoder=load_encoder(run)))
     _write_panels(run, places=[int(place) for place in panels.split(",")])
     _write_screenshot(RunDir(run).report, chromium=chromium)
+    write_parts(RunDir(run).report, chromium=chromium)
     write_view(RunDir(run), chromium=chromium)
     too_large = [path.name for path in HERE.iterdir() if path.stat().st_size > MAX_BYTES]
     if too_large:
@@ -100,6 +104,22 @@ def _write_screenshot(report: Path, *, chromium: str) -> None:
         ]
         subprocess.run([*command, f"--screenshot={target}", report.resolve().as_uri()], check=True, capture_output=True, timeout=120)
         Image.open(target).convert("RGB").save(HERE / "report.webp", quality=82, method=6)
+
+
+def write_parts(report: Path, *, chromium: str) -> None:
+    """Parts of the report for the tutorial that reads one: each from its heading on, as wide as the page, at most so many px high."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver, tempfile.TemporaryDirectory() as folder:
+        browser = driver.chromium.launch(executable_path=shutil.which(chromium), args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 1120, "height": 900}, device_scale_factor=1.25)
+        tab.goto(report.resolve().as_uri())
+        for name, (heading, height_px) in PARTS.items():
+            top_px = tab.locator("h2", has_text=heading).first.evaluate("heading => heading.getBoundingClientRect().top + scrollY")
+            target = Path(folder) / f"{name}.png"
+            tab.screenshot(path=target, full_page=True, clip={"x": 0, "y": top_px - 12, "width": 1120, "height": height_px})
+            Image.open(target).convert("RGB").save(HERE / f"report_{name}.webp", quality=80, method=6)
+        browser.close()
 
 
 def write_view(run: RunDir, *, chromium: str) -> None:

@@ -18,7 +18,7 @@ from mcdist.evaluate.whiten import whitening
 from mcdist.groups.clustering.kmeans import fit_centres
 from mcdist.groups.find import find_groups
 from mcdist.groups.graph.rows import ArrayRows, unit
-from mcdist.groups.settings import GroupSettings
+from mcdist.groups.settings import DEFAULTS, GroupSettings
 
 CLUSTERS_A_GROUP = 3
 """Overclustering: a cluster that holds two things cannot be named, two clusters with one name cost a second name."""
@@ -26,7 +26,7 @@ CLUSTERS_MIN, OBJECTS_A_CLUSTER = 10, 10
 CLUSTERS_MAX = 253
 """A segment map has a byte a pixel: background, the clusters, void."""
 GRAPH_OBJECTS_MAX = 5_000
-GRAPH_NEIGHBOURS = 10
+GRAPH_NEIGHBOURS = DEFAULTS.neighbours[0]
 
 TEMPERATURES = tuple(numpy.geomspace(0.005, 1.0, 60).tolist())
 TEMPERATURE_UNKNOWN = 0.1
@@ -69,7 +69,7 @@ def suggested_clusters(vectors: Float[numpy.ndarray, "O D"], *, photo_of: Int[nu
     chosen = numpy.sort(numpy.random.default_rng(seed).permutation(len(vectors))[:GRAPH_OBJECTS_MAX])
     gap = 0
     if len(numpy.unique(photo_of[chosen])) > GRAPH_NEIGHBOURS:
-        settings = GroupSettings(neighbours=(GRAPH_NEIGHBOURS,), num_groups=(2,), num_seeds=1, num_subsamples=0, seed=seed)
+        settings = GroupSettings(num_groups=(2,), num_seeds=1, num_subsamples=0, seed=seed)
         gap = find_groups([ArrayRows(vectors[chosen])], source_of=photo_of[chosen], settings=settings).facts.largest_gap
     most = min(CLUSTERS_MAX, len(vectors) // OBJECTS_A_CLUSTER)
     return max(1, min(most, max(CLUSTERS_MIN, CLUSTERS_A_GROUP * gap))), gap

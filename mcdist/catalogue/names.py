@@ -257,7 +257,8 @@ class Names:
 
 
 def clean_name(name: str) -> str:
-    """A name as it is kept: composed characters (NFC), single spaces, nothing around it.
+    """A name as it is kept: composed characters (NFC), single spaces, nothing around it. `Background` is `background`: two classes of
+    nearly that name, one of which is an object, would be told apart by nobody.
 
     Raises:
         ConfigError: it is too long, has control characters, or reads like the name of a cluster without one.
@@ -269,7 +270,7 @@ def clean_name(name: str) -> str:
         raise ConfigError("a name has no control characters; type it anew")
     if name.startswith(UNNAMED):
         raise ConfigError(f"a name must not begin with “{UNNAMED}”, which clusters without a name are called; choose another")
-    return name
+    return BACKGROUND_NAME if name.casefold() == BACKGROUND_NAME else name
 
 
 def _renamed(names: Mapping[int, str], root: int, name: str) -> dict[int, str]:

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mcdist.catalogue.classes import BACKGROUND_NAME
 from mcdist.catalogue.names import Names, Naming, Split, Step, clean_name
+from mcdist.data.pictures.regular_file import open_regular
 from mcdist.errors import DAMAGE, ConfigError, DataError, MachineError, OutdatedError
 from mcdist.run_dir import write_atomically
 
@@ -37,7 +39,7 @@ class NamesFile:
             MachineError: it cannot be read.
         """
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 content = file.read(BYTES_MAX + 1)
         except FileNotFoundError:
             return self.nothing
@@ -74,10 +76,7 @@ class NamesFile:
         with self._locked():
             known = self.read()
             if known.revision != revision:
-                raise OutdatedError(
-                    f"the names were changed meanwhile (they are at revision {known.revision}, this change is for revision {revision}): "
-                    "look at the newer ones and do it again"
-                )
+                raise OutdatedError(_outdated(known.revision, meant_for=revision))
             changed = action(known)
             if changed is not known:
                 write_atomically(self.path, names_text(changed).encode())
@@ -105,6 +104,13 @@ class NamesFile:
             yield
         finally:
             os.close(lock)
+
+
+def _outdated(now: int, *, meant_for: int) -> str:
+    if now > meant_for:
+        num = "one change has" if now == meant_for + 1 else f"{now - meant_for:,} changes have"
+        return f"{num} been saved since the names that you see (revision {meant_for:,}, now {now:,}); look at the newer names and make your change again"
+    return f"the names that you see (revision {meant_for:,}) were replaced by older ones (revision {now:,}); look at those and make your change again"
 
 
 def names_text(names: Names) -> str:
@@ -240,7 +246,7 @@ def _rows(found: list[Any], *, nothing: Names) -> frozenset[int]:
 
 def _name(found: Any) -> str:
     name = clean_name(_text(found, max_length=1000))
-    if not name or name != found:
+    if not name or (name != found and name != BACKGROUND_NAME):
         raise ValueError(f"{found[:100]!r} is not a name")
     return name
 

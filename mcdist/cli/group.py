@@ -11,6 +11,7 @@ import typer
 
 from mcdist.cli.option_groups import spread
 from mcdist.errors import ConfigError
+from mcdist.groups.settings import DEFAULTS, GroupSettings
 
 if TYPE_CHECKING:
     from mcdist.groups.record import Grouping
@@ -37,24 +38,31 @@ class Search(StrEnum):
     approximate = "approximate"
 
 
+def _joined(numbers: tuple[int, ...]) -> str:
+    """The inverse of `_numbers`."""
+    return ",".join(map(str, numbers))
+
+
 @dataclass(frozen=True, slots=True)
 class GraphOptions:
-    """The switches of the graph; `mcdist.groups.settings` holds the same defaults."""
+    """The switches of the graph; `mcdist.groups.settings` is the home of the defaults."""
 
-    neighbours: Annotated[str, typer.Option(metavar="K[,K...]", help="Nearest neighbours; of several the most stable is chosen, without labels.")] = "10"
-    groups: Annotated[str, typer.Option(metavar="N[,N...]", help="Numbers of groups, all from one decomposition.")] = "6,12,25"
-    tau: Annotated[float, typer.Option(help="Of the weight exp((cosine - 1) / tau).")] = 0.3
-    symmetry: Annotated[Symmetry, typer.Option(help="An edge where one is a neighbour of the other, or only where both are.")] = Symmetry.maximum
-    search: Annotated[Search, typer.Option(help="auto: exact up to 30,000 objects.")] = Search.auto
+    neighbours: Annotated[str, typer.Option(metavar="K[,K...]", help="Nearest neighbours; of several the most stable is chosen, without labels.")] = _joined(
+        DEFAULTS.neighbours
+    )
+    groups: Annotated[str, typer.Option(metavar="N[,N...]", help="Numbers of groups, all from one decomposition.")] = _joined(DEFAULTS.num_groups)
+    tau: Annotated[float, typer.Option(help="Of the weight exp((cosine - 1) / tau).")] = DEFAULTS.tau
+    symmetry: Annotated[Symmetry, typer.Option(help="An edge where one is a neighbour of the other, or only where both are.")] = Symmetry(DEFAULTS.symmetry)
+    search: Annotated[Search, typer.Option(help="auto: exact up to 30,000 objects.")] = Search(DEFAULTS.search)
     consensus: Annotated[
         str, typer.Option(metavar="N[,N...]", help='Numbers of groups whose agreement over all kinds and k makes the graph, such as 6,8,12,16,25; "" for none.')
-    ] = ""
-    consensus_min: Annotated[float, typer.Option(help="Share of those groupings that an edge needs.")] = 0.3
-    extra_dims: Annotated[int, typer.Option(help="Eigenvectors to cluster beyond the number of groups.")] = 0
-    seeds: Annotated[int, typer.Option(help="Runs of K-means; the best one counts.")] = 3
-    centre: Annotated[bool, typer.Option("--centre/--no-centre", help="Take the mean of all vectors off each, and compare what is left.")] = True
-    subsamples: Annotated[int, typer.Option(help="Graphs of 80 % of the objects that measure stability; 0 for none.")] = 4
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0
+    ] = _joined(DEFAULTS.consensus)
+    consensus_min: Annotated[float, typer.Option(help="Share of those groupings that an edge needs.")] = DEFAULTS.consensus_min
+    extra_dims: Annotated[int, typer.Option(help="Eigenvectors to cluster beyond the number of groups.")] = DEFAULTS.extra_dims
+    seeds: Annotated[int, typer.Option(help="Runs of K-means; the best one counts.")] = DEFAULTS.num_seeds
+    centre: Annotated[bool, typer.Option("--centre/--no-centre", help="Take the mean of all vectors off each, and compare what is left.")] = DEFAULTS.centre
+    subsamples: Annotated[int, typer.Option(help="Graphs of 80 % of the objects that measure stability; 0 for none.")] = DEFAULTS.num_subsamples
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = DEFAULTS.seed
 
 
 @spread
@@ -79,7 +87,6 @@ def group_command(
     from mcdist.groups.file import write_groups
     from mcdist.groups.find import find_groups
     from mcdist.groups.record import Groups
-    from mcdist.groups.settings import GroupSettings
     from mcdist.groups.source import default_folder, find_store_of, objects_of
 
     settings = GroupSettings(

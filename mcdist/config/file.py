@@ -43,8 +43,13 @@ def config_of(overrides: list[str]) -> Config:
 
 
 def load_run_config(run_dir: RunDir, *, overrides: list[str] | None = None) -> Config:
-    """The configuration that a run saved, with overrides; ConfigError where `run_dir` is not a run."""
-    return load_config(run_dir.require().config, overrides=overrides)
+    """The configuration that a run saved, with overrides; ConfigError where `run_dir` is not a run.
+
+    Shards inside the run's folder, such as those of a discovery, are found there although the folder was moved.
+    """
+    config = load_config(run_dir.require().config, overrides=overrides)
+    train, val = (run_dir.moved(location, was=Path(config.run.dir)) for location in (config.data.train, config.data.val))
+    return replace(config, data=replace(config.data, train=train, val=val))
 
 
 def require_given_once(overrides: Iterable[str]) -> None:

@@ -13,6 +13,7 @@ from mcdist.errors import DataError
 
 PHOTOS_FOLDER, ANNOTATIONS_FOLDER, LISTS_FOLDER = "JPEGImages", "Annotations", "ImageSets"
 RESOLUTION = "480p"
+YEARS = ("2016", "2017")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,8 @@ def _names(root: Path, *, year: int, split: str) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        found = sorted(one.relative_to(root).as_posix() for one in (root / LISTS_FOLDER).glob("*/*.txt"))
-        raise DataError(f"expected the list of videos {path}, it cannot be read ({error}); there are: {', '.join(found) or 'none'}") from error
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise DataError(f"expected the list of videos {path}, it cannot be read ({reason}){_lists_in(root, split=split)}") from error
     names = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if not names:
         raise DataError(f"expected names of videos in {path}, one a line, found none")
@@ -90,6 +91,14 @@ def _names(root: Path, *, year: int, split: str) -> list[str]:
         if Path(name).name != name or name in (".", ".."):
             raise DataError(f"{path} must have one name of a folder a line, got {name!r}")
     return names
+
+
+def _lists_in(root: Path, *, split: str) -> str:
+    """The lists that are there, and the year to ask for where one of them is the split of another year."""
+    found = sorted(one.relative_to(root / LISTS_FOLDER) for one in (root / LISTS_FOLDER).glob("*/*.txt"))
+    years = [one.parent.name for one in found if one.stem == split and one.parent.name in YEARS]
+    cure = f"; for these videos: --year {years[0]}" if years else ""
+    return f"; there are: {', '.join((Path(LISTS_FOLDER) / one).as_posix() for one in found) or 'none'}{cure}"
 
 
 def _video(root: Path, *, name: str) -> Video:

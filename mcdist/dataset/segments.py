@@ -22,6 +22,11 @@ FORMAT = "mcdist segments 1"
 FOLDER = "segments"
 CLASSES_NAME = "classes.json"
 
+_RANGES = {"number": (1, 2**15 - 1), "cluster": (0, 2**16 - 1), "class_id": (0, 255)}
+"""The least and the largest value of each: a photo's segments are numbered from 1 in a 16-bit map, its classes are a byte a pixel."""
+_VECTOR_MAX = 10.0
+"""A unit vector has no component above 1. Far larger numbers would overflow later, in a norm or a product."""
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -121,28 +126,31 @@ def _photo(content: dict[str, Any], *, where: str) -> SegmentedPhoto:
 
 
 def _segment(content: dict[str, Any], *, size: list[int], where: str) -> Segment:
-    number, cluster, class_id, confidence = content["number"], content["cluster"], content["class_id"], content["confidence"]
-    if any(type(value) is not int or value < 0 for value in (number, cluster, class_id)):
-        raise ValueError(f"segment {number}: number, cluster and class_id must be whole numbers")
-    if type(confidence) not in (int, float) or not math.isfinite(confidence):
-        raise ValueError(f"segment {number}: confidence {confidence}")
+    number, confidence = content["number"], content["confidence"]
+    for key, (least, most) in _RANGES.items():
+        if type(content[key]) is not int or not least <= content[key] <= most:
+            raise ValueError(f"{key} must be a whole number, {least} to {most}, got {str(content[key])[:20]}")
+    if type(confidence) not in (int, float) or not 0 <= confidence <= 1:
+        raise ValueError(f"segment {number}: the confidence must be between 0 and 1, got {str(confidence)[:20]}")
     if content["rle"]["size"] != size:
         raise ValueError(f"segment {number}: run lengths of size {content['rle']['size']} in a photo of {size} (height, width)")
     counts, name = content["rle"]["counts"], content["class"]
     if not isinstance(counts, str) or not (name is None or isinstance(name, str)):
         raise ValueError(f"segment {number}: run lengths or class are no text")
     check_runs(runs_of(counts, where=where), width=size[1], height=size[0], where=f"{where}, segment {number}")
-    vector = numpy.asarray(content["vector"], dtype=numpy.float32)
-    if vector.ndim != 1 or not numpy.isfinite(vector).all():
-        raise ValueError(f"segment {number}: the vector is not finite numbers")
+    vector = numpy.asarray(content["vector"], dtype=numpy.float64)
+    if vector.ndim != 1 or not (numpy.abs(vector) <= _VECTOR_MAX).all():  # NaN is not <= either
+        raise ValueError(f"segment {number}: the vector must be a unit vector, and holds something else than numbers between -1 and 1")
     x, y, box_width, box_height = (float(value) for value in content["box_xywh"])
+    if not all(map(math.isfinite, (x, y, box_width, box_height))):
+        raise ValueError(f"segment {number}: the box must be four finite numbers")
     return Segment(
         number=number,
-        cluster=cluster,
+        cluster=content["cluster"],
         class_name=name or "",
-        class_id=class_id,
+        class_id=content["class_id"],
         confidence=float(confidence),
         counts=counts,
         box_xywh=(x, y, box_width, box_height),
-        vector=vector,
+        vector=vector.astype(numpy.float32),
     )

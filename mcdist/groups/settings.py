@@ -62,3 +62,7 @@ class GroupSettings:
     def seeds(self) -> list[int]:
         """Of K-means."""
         return list(range(self.seed, self.seed + self.num_seeds))
+
+
+DEFAULTS = GroupSettings()
+"""The home of the graph's numbers: `mcdist group`, the protocol object-graph and the catalogue's suggestion have theirs from here."""

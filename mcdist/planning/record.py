@@ -17,14 +17,18 @@ TRIAL_NAME = "trial"
 """Where stages are tried out before there is a record; what a kill left of it is no reason to refuse the folder."""
 FORMAT = "mcdist discover 1"
 
+NUM_NAMED = 3
+"""Photos that a message names."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """`photos`: the folder, as an absolute path; `listing`: a digest of the photos' names. `costs`: what was measured, None where nothing was."""
+    """`photos`: the folder, as an absolute path; `names`: the photos, and `listing`: a digest of that. `costs`: what was measured, None where nothing was."""
 
     photos: str
     num_photos: int
     listing: str
+    names: tuple[str, ...]
     method: str
     overrides: tuple[str, ...]
     minutes: float | None
@@ -79,9 +83,22 @@ def require_same(record: Record, *, photos: Path, names: Sequence[str], method: 
             raise ConfigError(f"this discovery began with {what} {before}, got {now}; give the same again or none, or begin another with --out")
     if listing_of(names) != record.listing:
         raise ConfigError(
-            f"{photos} had {record.num_photos:,} photos when this discovery began, it has {len(names):,} now or others; put them back, "
+            f"{photos} has other photos than the {record.num_photos:,} of which this discovery was begun{_difference(record.names, now=names)}; put them back, "
             "or begin another with --out (mcdist segment labels new photos with what is learnt already)"
         )
+
+
+def _difference(before: Sequence[str], *, now: Sequence[str]) -> str:
+    """Which photos are missing or new, the first few of each; a record of an earlier mcdist does not know."""
+    if not before:
+        return ""
+    told = [("missing", sorted(set(before) - set(now))), ("new", sorted(set(now) - set(before)))]
+    return "".join(f"; {what}: {_few(names)}" for what, names in told if names)
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NUM_NAMED:,} more" if len(names) > NUM_NAMED else ""
+    return ", ".join(names[:NUM_NAMED]) + more
 
 
 def _record(content: dict[str, Any]) -> Record:
@@ -90,4 +107,5 @@ def _record(content: dict[str, Any]) -> Record:
     plan = TrainingPlan(**{"choose_groups": False, **content["plan"], "num_groups": tuple(content["plan"]["num_groups"])})  # older ones did not choose
     costs = None if content["costs"] is None else Costs(**content["costs"])
     fields = ("photos", "num_photos", "listing", "method", "minutes")
-    return Record(**{name: content[name] for name in fields}, overrides=tuple(content["overrides"]), plan=plan, costs=costs)
+    names = tuple(content.get("names", ()))  # absent in records of earlier versions
+    return Record(**{name: content[name] for name in fields}, names=names, overrides=tuple(content["overrides"]), plan=plan, costs=costs)

@@ -131,7 +131,7 @@ class Console:
 
     def say(self, text: str) -> None:
         """A notice, above the live line and in the log. Control characters in it (a file's odd name) are shown as a replacement sign."""
-        text = _printable(text)
+        text = printable(text)
         self._note(text)
         if self._mode == "off":
             return
@@ -142,7 +142,7 @@ class Console:
 
     def warn(self, text: str) -> None:
         """A warning; shown in every mode (`off`: on standard error). Control characters as in `say`."""
-        text = _printable(text)
+        text = printable(text)
         self._note(f"warning: {text}")
         if self._mode == "off":
             print(f"warning: {text}", file=sys.stderr, flush=True)
@@ -212,7 +212,8 @@ def plain_or_rich(file: TextIOWrapper | StringIO | None) -> rich.console.Console
     return rich.console.Console(file=file, highlight=False, force_terminal=False, no_color=True, color_system=None, width=_LINE_WIDTH)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """A text from elsewhere without control characters, which could move a terminal's cursor or change its colours."""
     return "".join(sign if sign.isprintable() or sign in "\n\t" else "\N{REPLACEMENT CHARACTER}" for sign in text)
 
 

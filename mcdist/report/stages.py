@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from rich.text import Text
 
-from mcdist.report.console import plain_or_rich
+from mcdist.report.console import plain_or_rich, printable
 
 
 class Stages:
@@ -41,8 +41,7 @@ class Stages:
         self._say(text, style="")
 
     def _say(self, text: str, *, style: str) -> None:
-        plain = "".join(sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}" for sign in text)
-        self._console.print(Text(plain, style=style), soft_wrap=True)
+        self._console.print(Text(printable(text), style=style), soft_wrap=True)
         self._console.file.flush()
 
 

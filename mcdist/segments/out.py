@@ -106,6 +106,13 @@ class SegmentFolder:
         write_atomically(path, (json.dumps(listed, indent=1) + "\n").encode())
         return path
 
+    def num_not_segmented(self, part: int, *, num_parts: int) -> int:
+        """How many photos that list has; 0 where there is none."""
+        try:
+            return len(json.loads(self.not_segmented(part, num_parts=num_parts).read_bytes()))
+        except (OSError, ValueError, TypeError, RecursionError):
+            return 0
+
     def _about(self) -> dict[str, Any] | None:
         try:
             content = json.loads(self.classes.read_bytes())

@@ -70,7 +70,8 @@ def cluster_run(
 
 def _kept(there: Catalogue, *, made: Catalogue, run_dir: RunDir, say: Callable[[str], None]) -> Catalogue:
     """The catalogue that is there, if it is of what was asked for."""
-    if there.facts != replace(made.facts, key=there.key) or there.clusters.num_clusters != made.clusters.num_clusters:
+    same = replace(made.facts, key=there.key, dataset=there.facts.dataset)  # shards may be moved: `samples` says which they are
+    if there.facts != same or there.clusters.num_clusters != made.clusters.num_clusters:
         raise ConfigError(
             f"{run_dir.catalogue} is another catalogue ({there.clusters.num_clusters} clusters, of step {there.facts.step}; asked for: "
             f"{made.clusters.num_clusters}, of step {made.facts.step}), and names are of its clusters; replace it, its names kept beside it, with --overwrite"

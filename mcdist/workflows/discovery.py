@@ -36,6 +36,7 @@ from mcdist.report.progress import LINE_EVERY_S, progress_bar
 from mcdist.report.stages import Stages, spoken
 from mcdist.run import train_run
 from mcdist.run_dir import RunDir, list_checkpoints, step_of
+from mcdist.segments.out import SegmentFolder
 from mcdist.workflows.cataloguing import cluster_run
 from mcdist.workflows.evaluation import evaluate_run
 from mcdist.workflows.segmenting import segment_run
@@ -173,6 +174,7 @@ def _planned(
         photos=str(photos.resolve()),
         num_photos=len(names),
         listing=listing_of(names),
+        names=tuple(names),
         method=method or DEFAULT_METHOD,
         overrides=tuple(overrides),
         minutes=minutes,
@@ -255,8 +257,7 @@ def _go(places: _Places, record: Record, *, photos: Path, stages: Stages, num_wo
     else:
         with stages.stage("report"):
             evaluate_run(run_dir, overrides=[], which="newest")
-    with stages.stage("segments"):
-        _segment(run_dir, photos=photos, out=places.segments, stages=stages)
+    _segment(run_dir, photos=photos, out=places.segments, stages=stages)
     return 0
 
 
@@ -309,8 +310,19 @@ def _has_report(run_dir: RunDir) -> bool:
 
 
 def _segment(run_dir: RunDir, *, photos: Path, out: Path, stages: Stages) -> None:
-    with _bar("Segmenting") as bar:
-        done = segment_run(run_dir, [photos], out=out, say_total=bar.begin, tick=bar.tick)
+    """The last stage. How many photos are left is known only when it looks at them; files that were no photo before are looked at again each time."""
+    num_known = SegmentFolder(out).num_not_segmented(1, num_parts=1)
+    with ExitStack() as stack:
+        bar = _Bar("Segmenting", stack)
+
+        def begin(num_left: int) -> None:
+            if num_left > num_known:
+                stack.enter_context(stages.stage("segments"))
+                bar.begin(num_left)
+            else:
+                stages.stands("segments")
+
+        done = segment_run(run_dir, [photos], out=out, say_total=begin, tick=bar.tick)
     if done.not_segmented is not None:
         first = min(done.done.reasons)
         stages.say(f"      {len(done.done.reasons):,} files are no photo (listed in {done.not_segmented}); the first, {first}, {done.done.reasons[first]}")

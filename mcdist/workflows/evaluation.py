@@ -33,6 +33,7 @@ from mcdist.passes.extraction import Looker, extracted, look_at, look_at_backbon
 from mcdist.ranks.agree import lost_ranks_explained
 from mcdist.ranks.join import leave_world
 from mcdist.records import Evaluation, Example, Neighbours, Panel, Retrieved
+from mcdist.records.names import LINEAR_FAST
 from mcdist.report.console import Console
 from mcdist.report.page.html import write_report
 from mcdist.report.pictures.clusters import save_clusters
@@ -119,7 +120,7 @@ def _judged(
             build.prepare_process(config, world=world)
             looker = look(_kept(chosen))
             chosen = chosen or _fitting_protocols(looker)
-            _check_train_shards(train_shards, protocols=chosen)
+            _check_train_shards(train_shards, protocols=chosen, judged_on=looker.location, with_truth=looker.settings.with_truth)
             train_looker = look_at_train(looker, shards=train_shards) if train_shards else None
             labels = _labels(looker, protocols=chosen)
             with photo_console(looker, world=world) as console:
@@ -173,14 +174,20 @@ def _kept(protocols: Sequence[Protocol]) -> Kept:
     return Kept(patches="patches" in needs, decoded="decoded" in needs, label_maps="label maps" in needs, mirrored="mirrored patches" in needs)
 
 
-def _check_train_shards(shards: str, *, protocols: Sequence[Protocol]) -> None:
+def _check_train_shards(shards: str, *, protocols: Sequence[Protocol], judged_on: str, with_truth: bool) -> None:
     """Raise ConfigError where shards to fit on are missing, or given and of no use: before any photo is embedded."""
     fitted = [protocol.name for protocol in protocols if "train labels" in protocol.needs]
     if fitted and not shards:
         raise ConfigError(f"the protocol {fitted[0]} is fitted on other photos with ground truth; name their shards with --train-shards DIR")
+    if shards and not with_truth:
+        raise ConfigError(
+            f"probes are fitted on --train-shards {shards} and judged on {judged_on}, which holds no ground truth to judge them by; "
+            "name shards that do with data.val=DIR (built with --labels), or leave --train-shards out"
+        )
     if shards and not fitted:
         raise ConfigError(
-            f"--train-shards {shards} is given, and none of {', '.join(protocol.name for protocol in protocols)} is fitted on photos; leave it out"
+            f"none of {', '.join(protocol.name for protocol in protocols)} is fitted on the photos of --train-shards {shards}; "
+            f"choose a protocol that is, such as --protocol {LINEAR_FAST} (mcdist protocols lists them), or leave --train-shards out"
         )
 
 

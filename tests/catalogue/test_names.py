@@ -140,6 +140,11 @@ def test_a_name_is_composed_and_single_spaced():
     assert clean_name("<img src=x onerror=alert(1)>") == "<img src=x onerror=alert(1)>"
 
 
+def test_background_is_one_class_however_it_is_written():
+    names = START.name(0, "Background").name(1, " BACKGROUND").name(2, "background")
+    assert list(names.now.names.values()) == ["background"] * 3
+
+
 def test_too_many_clusters_are_refused():
     many = Names(catalogue="key", num_clusters=254, num_objects=1)
     with pytest.raises(ConfigError, match="254 clusters at most"):

@@ -2,7 +2,9 @@
 
 import json
 import multiprocessing
+import os
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +61,38 @@ def test_a_change_meant_for_an_older_revision_is_refused_and_nothing_is_lost(tmp
     file = names_file(tmp_path)
     file.change(lambda names: names.name(0, "cat"), revision=0)
     before = file.path.read_bytes()
-    with pytest.raises(OutdatedError, match="changed meanwhile"):
+    with pytest.raises(OutdatedError, match="saved since the names that you see"):
         file.change(lambda names: names.name(0, "dog"), revision=0)
     assert file.path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("num_changes", "revision", "sentence"),
+    [
+        (1, 0, "one change has been saved since the names that you see (revision 0, now 1); look at the newer names"),
+        (3, 1, "2 changes have been saved since the names that you see (revision 1, now 3)"),
+        (1, 7, "the names that you see (revision 7) were replaced by older ones (revision 1); look at those"),
+    ],
+)
+def test_a_refusal_says_how_many_changes_are_newer(tmp_path: Path, num_changes: int, revision: int, sentence: str):
+    file = names_file(tmp_path)
+    for place in range(num_changes):
+        file.change(partial(Names.name, cluster=place, name="cat"), revision=place)
+    with pytest.raises(OutdatedError, match=re.escape(sentence)):
+        file.change(lambda names: names.name(0, "dog"), revision=revision)
+
+
+def test_a_pipe_in_the_place_of_the_names_is_refused_and_not_waited_for(tmp_path: Path):
+    file = names_file(tmp_path)
+    os.mkfifo(file.path)
+    with pytest.raises(MachineError, match="cannot read .*names.json: it is a pipe, a socket or a device"):
+        file.read()
+
+
+def test_background_in_capitals_is_read_as_background(tmp_path: Path):
+    file = names_file(tmp_path)
+    file.path.write_text(json.dumps({"format": "mcdist names 1", "catalogue": "key", "revision": 2, "names": {"0": "Background", "1": "background"}}))
+    assert list(file.read().now.names.values()) == ["background", "background"]
 
 
 def test_an_action_that_makes_no_sense_leaves_the_file_alone(tmp_path: Path):

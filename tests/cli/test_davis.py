@@ -66,3 +66,14 @@ def test_a_backbone_names_its_weights():
     assert name_and_weights("resnet50") == ("resnet50", "hub")
     with pytest.raises(ConfigError, match="no weights of moco_v3_vit_small are packaged"):
         name_and_weights("moco_v3_vit_small")
+
+
+@pytest.mark.parametrize(("there", "asked", "cure"), [(2016, 2017, "; for these videos: --year 2016"), (2017, 2016, "; for these videos: --year 2017")])
+def test_the_year_of_the_videos_that_are_there_is_suggested(tmp_path, capsys, there, asked, cure):
+    data = tiny_davis(tmp_path / "data")
+    (data / "ImageSets").rename(data / "lists")
+    (data / "ImageSets").mkdir()
+    next((data / "lists").iterdir()).rename(data / "ImageSets" / str(there))
+    assert run("davis", "--data", data, "--backbone", "resnet18:none", "--out", tmp_path / "out", "--year", asked) == 3
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert f"{asked}/val.txt, it cannot be read (No such file or directory); there are: ImageSets/{there}/val.txt{cure}" in said

@@ -102,7 +102,7 @@ def test_the_second_of_two_people_is_told_and_gets_the_newer_state(page):
     change(one, do="name", cluster=0, name="cat", revision=0)
     answer = other.post("/api/change", json={"do": "name", "cluster": 0, "name": "dog", "revision": 0})
     assert answer.status_code == 409
-    assert "changed meanwhile" in answer.json()["error"]
+    assert "saved since the names that you see" in answer.json()["error"]
     assert answer.json()["state"]["clusters"][0]["name"] == "cat"
     assert change(other, do="name", cluster=0, name="dog", revision=1)["clusters"][0]["name"] == "dog"
 

@@ -1,5 +1,6 @@
 """Records: what a discovery began with is what it goes on with."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ NAMES = ["a.jpg", "b/c.png"]
 
 def record_of(photos: Path, **changes) -> Record:
     fields = {"method": "ensemble", "overrides": ("optim.epochs=3",), "minutes": 15.0, "plan": plan_for(2), "costs": COSTS, **changes}
-    return Record(photos=str(photos.resolve()), num_photos=2, listing=listing_of(NAMES), **fields)
+    return Record(photos=str(photos.resolve()), num_photos=2, listing=listing_of(NAMES), names=tuple(NAMES), **fields)
 
 
 @pytest.mark.parametrize("changes", [{}, {"costs": None, "minutes": None, "overrides": ()}])
@@ -57,8 +58,21 @@ def test_what_is_not_given_again_is_as_it_was_and_what_differs_is_named(tmp_path
         ({"minutes": 5.0}, "began with --minutes 15.0, got 5.0"),
         ({"overrides": ["optim.epochs=4"]}, "began with the settings"),
         ({"photos": tmp_path / "other"}, "began with PHOTOS"),
-        ({"names": [*NAMES, "d.jpg"]}, "had 2 photos when this discovery began, it has 3 now"),
+        ({"names": [*NAMES, "d.jpg"]}, "other photos than the 2 of which this discovery was begun; new: d.jpg; put them back"),
+        ({"names": NAMES[1:]}, "was begun; missing: a.jpg; put them back"),
+        ({"names": [f"{number}.jpg" for number in range(5)]}, "; missing: a.jpg, b/c.png; new: 0.jpg, 1.jpg, 2.jpg and 2 more; put"),
     ):
         arguments: dict = {"photos": tmp_path, "names": NAMES, "method": None, "overrides": (), "minutes": None, **given}
         with pytest.raises(ConfigError, match=sentence):
             require_same(record, **arguments)
+
+
+def test_a_record_of_an_earlier_version_knows_no_names_and_still_sees_a_difference(tmp_path):
+    write_record(tmp_path, record_of(tmp_path))
+    content = json.loads((tmp_path / RECORD_NAME).read_text())
+    del content["names"]
+    (tmp_path / RECORD_NAME).write_text(json.dumps(content))
+    record = read_record(tmp_path)
+    assert record is not None and record.names == ()
+    with pytest.raises(ConfigError, match="the 2 of which this discovery was begun; put them back"):
+        require_same(record, photos=tmp_path, names=NAMES[1:], method=None, overrides=(), minutes=None)

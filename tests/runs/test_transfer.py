@@ -14,7 +14,7 @@ from mcdist.cli.main import app
 from mcdist.config.file import load_config
 from mcdist.records import Evaluation
 from mcdist.run_dir import RunDir
-from tests.fixture_types import ShardsAt
+from tests.fixture_types import MembersOf, ShardsAt
 from tests.makers.many_ranks import free_port
 from tests.runs.test_evaluation import SMALL
 
@@ -107,7 +107,10 @@ def test_a_backbone_is_judged_without_a_run(trained: RunDir, tmp_path: Path) -> 
     ("words", "said"),
     [
         (["--protocol", "maskcontrast-linear-fast"], "is fitted on other photos with ground truth; name their shards with --train-shards DIR"),
-        (["--protocol", "mean-embedding", "--train-shards", "SHARDS"], "and none of mean-embedding is fitted on photos; leave it out"),
+        (
+            ["--protocol", "mean-embedding", "--train-shards", "SHARDS"],
+            "none of mean-embedding is fitted on the photos of .*; choose a protocol that is, such as --protocol maskcontrast-linear",
+        ),
         (["--transfer", "SHARDS"], "--transfer must be DIR=CLASSES, such as shards/msrc/val=msrc_v2, got"),
         (["--shards", "SHARDS"], "--shards and --out are for --backbone"),
         (["--protocol", "mean-embedding", "evaluate.classes=voc_animal"], "one of camvid11, .*; did you mean 'voc_animals'"),
@@ -117,6 +120,13 @@ def test_what_does_not_fit_together_is_refused_in_one_sentence(trained: RunDir, 
     result = mcdist("evaluate", trained.root, *(word.replace("SHARDS", str(trained.root.parent / "shards")) for word in words))
     assert result.exit_code == 2
     assert re.search(said, result.output), result.output
+
+
+def test_probes_on_an_unlabelled_run_are_refused_for_the_lack_of_truth(trained: RunDir, shards_at: ShardsAt, members_of: MembersOf, tmp_path: Path) -> None:
+    plain = shards_at(tmp_path / "plain", 8, members_of=lambda index: {name: content for name, content in members_of(index).items() if name != "seg.png"})
+    result = mcdist("evaluate", trained.root, "--train-shards", "nowhere", f"data.val={plain}")
+    assert result.exit_code == 2
+    assert re.search(f"on --train-shards nowhere and judged on {plain}, which holds no ground truth to judge them by; name shards that do", result.output)
 
 
 def test_a_backbone_needs_photos_and_an_evaluation_needs_a_subject(trained: RunDir) -> None:

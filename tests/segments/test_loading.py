@@ -1,5 +1,6 @@
 """The Python twin: a run that is loaded segments, embeds and searches photos of any kind, as the commands do."""
 
+import io
 import json
 import subprocess
 import sys
@@ -15,8 +16,9 @@ from typer.testing import CliRunner
 import mcdist
 from mcdist.cli.main import app
 from mcdist.errors import ConfigError, DataError
-from mcdist.loading import LoadedRun, pixels_of
+from mcdist.loading import LoadedRun, pixels_of, point_of
 from mcdist.run_dir import RunDir
+from mcdist.segments.strip import picture_format, search_strip
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +85,22 @@ def test_pixels_of_another_shape_or_type_are_refused(bad: numpy.ndarray | torch.
         pixels_of(bad)
 
 
+@pytest.mark.parametrize("bad", [None, 3, b"bytes", ["list"]])
+def test_what_is_no_photo_at_all_is_refused_with_its_type(bad: object) -> None:
+    with pytest.raises(DataError, match=f"a photo must be a path, a PIL image, an array .*; got {type(bad).__name__}"):
+        pixels_of(bad)
+
+
+@pytest.mark.parametrize("bad", [None, 3, (1,), (1, 2, 3), ("1", "2"), (1.5, 2), "12"])
+def test_a_point_that_is_not_two_whole_numbers_is_refused(bad: object) -> None:
+    with pytest.raises(ConfigError, match=r"the point must be two whole numbers \(x, y\), .* such as \(120, 80\); got"):
+        point_of(bad)
+
+
+def test_a_point_may_be_whole_numbers_of_any_kind() -> None:
+    assert point_of([numpy.int64(3), torch.tensor(4)]) == (3, 4)
+
+
 def test_a_file_that_is_no_photo_is_refused(run: LoadedRun, photos: Path) -> None:
     with pytest.raises(DataError, match="the photo .*cut.jpg is damaged"):
         run.segment(photos / "cut.jpg")
@@ -105,3 +123,17 @@ def test_the_command_prints_a_table_or_json_and_draws(run_dir: RunDir, photo: nu
     found = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
     assert len(found["hits"]) == 3 and found["hits"][0]["similarity"] >= found["hits"][2]["similarity"]
     assert CliRunner().invoke(app, [*arguments[:4], "12"]).exit_code == 2
+    assert all(hit["photo"] and hit["path"] is None for hit in found["hits"]), "these shards do not say where their photos came from"
+
+
+@pytest.mark.parametrize(("name", "kind"), [("strip.jpg", "JPEG"), ("strip.JPEG", "JPEG"), ("strip.webp", "WEBP"), ("strip.png", "PNG")])
+def test_the_picture_has_the_format_that_its_name_says(name: str, kind: str, photo: numpy.ndarray) -> None:
+    content = search_strip(photo, point=(3, 4), found=[((photo, (0.0, 0.0, 1.0, 1.0)), "0.9 cat")], kind=picture_format(Path(name)))
+    with Image.open(io.BytesIO(content)) as strip:
+        assert strip.format == kind
+
+
+@pytest.mark.parametrize("name", ["strip.gif", "strip", "strip.png.txt"])
+def test_a_picture_of_an_unknown_ending_is_refused_before_anything_is_read(name: str) -> None:
+    result = CliRunner().invoke(app, ["search", "no run", "no photo", "--at", "1,1", "--out", name])
+    assert result.exit_code == 2 and "--out must end in .png, .jpg, .jpeg, .webp" in " ".join(result.output.split())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import mcdist
 from mcdist.catalogue.catalogue import Catalogue
 from mcdist.catalogue.names_of_run import names_of
 from mcdist.cli.main import app
+from mcdist.config.file import load_run_config
 from mcdist.data.pictures.folder import pictures_in
 from mcdist.dataset.labels import LabelRule
 from mcdist.errors import ConfigError, DataError, MachineError
@@ -24,6 +26,7 @@ from mcdist.run_dir import RunDir
 from mcdist.workflows import discovery
 from mcdist.workflows.dataset_export import export_dataset
 from mcdist.workflows.discovery import discover
+from mcdist.workflows.viewing import make_view
 from tests.makers.photo_folder import TINY, photo_folder
 from tests.planning.test_plan import COSTS
 
@@ -63,7 +66,7 @@ def test_the_python_twin_does_nothing_twice_and_gives_the_loaded_run(made, capsy
     before = {path: path.stat().st_mtime_ns for folder in ("checkpoints", "catalogue", "segments/segments", "shards") for path in (run / folder).rglob("*")}
     loaded = mcdist.discover(photos, out=run)
     console = capsys.readouterr().out
-    assert [f"{stage}   stands" in console for stage in discovery.STAGES] == [True] * 5 + [False], "segments look for photos that are not done"
+    assert [f"{stage}   stands" in console for stage in discovery.STAGES] == [True] * 6
     assert {path: path.stat().st_mtime_ns for path in before} == before
     photo = photos / "photo 1.jpg"
     assert loaded.segment(photo).instances.shape == (64, 64)
@@ -89,10 +92,38 @@ def test_other_settings_or_photos_are_refused_and_nothing_changes(made):
         discover(photos, out=run, overrides=["optim.epochs=9"])
     (photos / "new.jpg").write_bytes((photos / "photo 1.jpg").read_bytes())
     try:
-        with pytest.raises(ConfigError, match="had 9 photos when this discovery began, it has 10 now"):
+        with pytest.raises(ConfigError, match="has other photos than the 9 of which this discovery was begun; new: new.jpg; put them back, or begin another"):
             discover(photos, out=run)
     finally:
         (photos / "new.jpg").unlink()
+
+
+def test_a_run_that_was_moved_finds_the_shards_inside_it(made, tmp_path):
+    photos, run, _ = made
+    moved = tmp_path / "elsewhere" / "renamed"
+    shutil.copytree(run, moved)
+    run.rename(run.with_name("away"))  # what is at the former place must not be found
+    try:
+        assert Path(load_run_config(RunDir(moved)).data.train) == moved.resolve() / "shards"
+        loaded = mcdist.load(moved)
+        assert loaded.photo(0).shape == (64, 64, 3) and loaded.photo_path(0) in pictures_in(photos)
+        assert make_view(RunDir(moved), overrides=[], say=print) is not None
+        assert mcdist.discover(photos, out=moved).catalogue.key == loaded.catalogue.key
+        assert CliRunner().invoke(app, ["cluster", str(moved)]).exit_code == 0, "the catalogue that is there is of these shards"
+    finally:
+        run.with_name("away").rename(run)
+
+
+def test_an_absent_photo_of_a_loaded_run_is_known_by_its_key_alone(made, tmp_path):
+    _, run, _ = made
+    shutil.copytree(run, tmp_path / "run")
+    loaded = mcdist.load(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "shards")
+    run.rename(run.with_name("away"))
+    try:
+        assert loaded.photo_path(0) == ""
+    finally:
+        run.with_name("away").rename(run)
 
 
 def test_what_is_wrong_is_one_sentence_and_makes_nothing(tmp_path):

@@ -76,6 +76,8 @@ def read_photo_header(content: bytes) -> PictureHeader:
         raise ValueError(f"{error}; replace it, convert it to JPEG or PNG, or leave it out") from error
     if header.bits > 8:
         raise ValueError(f"has {header.bits} bits a channel, shards hold 8; convert it to an 8-bit PNG or to JPEG")
+    if not header.num_pixels:
+        raise ValueError(f"has no pixels, its header says {header.width} x {header.height}; replace it or leave it out")
     if header.num_pixels > MAX_PIXELS:
         raise ValueError(f"has {header.width} x {header.height} pixels, more than {MAX_PIXELS}; make it smaller")
     return header

@@ -25,7 +25,7 @@ from mcdist.groups.graph.graph import graphs_of, search_views
 from mcdist.groups.graph.nodes import centred, make_nodes
 from mcdist.groups.graph.rows import ArrayRows
 from mcdist.groups.graph.spectrum import Spectrum, leading_spectrum
-from mcdist.groups.settings import GroupSettings
+from mcdist.groups.settings import DEFAULTS, GroupSettings
 from mcdist.records import Row, Subject
 from mcdist.records.names import OBJECT_GRAPH, UNIT_MEAN
 
@@ -37,11 +37,11 @@ class ObjectGraphSwitches:
     pooling: str
     num_clusters: tuple[int, ...]
     num_seeds: int
-    num_neighbours: int = 10
-    tau: float = 0.3
-    symmetry: GraphSymmetry = "maximum"
-    extra_dims: int = 0
-    centre: bool = True
+    num_neighbours: int = DEFAULTS.neighbours[0]
+    tau: float = DEFAULTS.tau
+    symmetry: GraphSymmetry = DEFAULTS.symmetry
+    extra_dims: int = DEFAULTS.extra_dims
+    centre: bool = DEFAULTS.centre
 
 
 @dataclass(frozen=True, slots=True)

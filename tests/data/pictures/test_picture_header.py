@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mcdist.data.pictures.header import MAX_PIXELS, PictureHeader, read_header
+from mcdist.data.pictures.header import MAX_PIXELS, PictureHeader, read_header, read_photo_header
 
 
 def encoded(width: int, height: int, *, mode: str = "RGB", kind: str = "JPEG", **options) -> bytes:
@@ -28,10 +28,20 @@ def test_a_pngs_size_and_kind_are_read_from_its_header(mode, bits, colour):
     assert read_header(encoded(7, 5, mode=mode, kind="PNG")) == PictureHeader(7, 5, bits, colour)
 
 
+def claiming(width: int, height: int) -> bytes:
+    """The beginning of a PNG that says it is so large."""
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+
+
 def test_a_few_bytes_may_promise_many_pixels():
-    chunk = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    assert read_header(bomb).num_pixels == 3_600_000_000 > MAX_PIXELS
+    assert read_header(claiming(60_000, 60_000)).num_pixels == 3_600_000_000 > MAX_PIXELS
+
+
+@pytest.mark.parametrize(("width", "height"), [(0, 0), (0, 5), (7, 0)])
+def test_a_photo_without_pixels_is_refused_by_its_header(width, height):
+    with pytest.raises(ValueError, match=f"^has no pixels, its header says {width} x {height}; replace it or leave it out"):
+        read_photo_header(claiming(width, height))
 
 
 @pytest.mark.parametrize(

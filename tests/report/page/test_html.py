@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -139,11 +140,16 @@ def test_what_training_changed_is_shown_by_neighbours_and_rounds(fake_run: RunDi
     page = write_report(fake_run).read_text()
     assert page.count("data:image/webp;base64,") == 3 and page.count("data:image/png;base64,") == 1  # what is no picture is passed on as it is
     assert "object 1 and its nearest objects before and after training" in page
+    assert "<th>round</th>" in page and "each round of its own graph" in page
     assert re.findall(r'<tr><td>(\d)</td><td class="number">(\d)</td><td class="number">5</td><td class="number">40</td>', page) == [
         ("1", "2"),
         ("1", "3"),
         ("2", "3"),
     ]
+    shutil.rmtree(fake_run.groups / "round_01")
+    page = write_report(fake_run).read_text()
+    assert "<th>round</th>" not in page and "each round" not in page  # a column in which every line says 1 says nothing
+    assert re.findall(r'<tr><td class="number">(\d)</td><td class="number">5</td><td class="number">40</td>', page) == ["2", "3"]
 
 
 def test_damaged_groups_are_an_error_that_names_them(fake_run: RunDir) -> None:
