@@ -26,7 +26,9 @@ import torch
 import typer
 from PIL import Image
 
-from benchmarks.harness.measurement import ROOT, Measurement, measurement, publish, run
+from benchmarks.harness import inputs
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import ROOT, Measurement, measurement, publish
 from benchmarks.loader.providers import CEILING, PAPER, PROVIDERS
 from benchmarks.loader.source import Source
 from mcdist.errors import ConfigError, DataError, MachineError
@@ -174,5 +176,12 @@ def main(
     publish(rows, json_path=json)
 
 
+def quick(folder: Path) -> list[str]:
+    """Arguments of `--quick`."""
+    few = ("PIL + torchvision", "libjpeg-turbo decode", "webdataset + v2", "mcdist")
+    providers = [word for name in few for word in ("--provider", name)]
+    return [*inputs.photos_and_masks(folder, num_photos=32), "--workers", "0", "--num-runs", "1", "--stretch-s", "0.3", *providers]
+
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=quick)

@@ -16,7 +16,8 @@ import numpy
 import torch
 import typer
 
-from benchmarks.harness.measurement import Measurement, measurement, publish, run
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import Measurement, measurement, publish
 from mcdist.groups.clustering.kmeans import NUM_ITERATIONS, fit_centres, nearest_centres
 
 SHAPES = ((1_449, 32, 20, 20), (10_582, 32, 21, 20), (50_000, 50, 300, 1))
@@ -71,12 +72,13 @@ def measured(fit: Fit, *, provider: str, vectors: numpy.ndarray, shape: str, num
 
 
 def main(
+    sizes: Annotated[int, typer.Option(min=1, max=len(SHAPES), help="Only the first so many of the sizes.")] = len(SHAPES),
     runs: Annotated[int, typer.Option(min=1, help="Timed fits of each.")] = 3,
     json: Annotated[Path | None, typer.Option(help="Write all rows to this file.")] = None,
 ) -> None:
     """Time and inertia of K-means, by FAISS and by scikit-learn."""
     rows = []
-    for num, num_dims, num_clusters, num_starts in SHAPES:
+    for num, num_dims, num_clusters, num_starts in SHAPES[:sizes]:
         vectors = make_vectors(num, num_dims=num_dims, num_kinds=num_clusters + 5)
         shape = f"{num:,} vectors of {num_dims} dimensions, K = {num_clusters}, starts = {num_starts}"
         for provider, fit in fits(vectors, num_clusters=num_clusters, num_starts=num_starts).items():
@@ -84,5 +86,7 @@ def main(
     publish(rows, json_path=json)
 
 
+QUICK = ("--sizes", "1", "--runs", "1")
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=QUICK)

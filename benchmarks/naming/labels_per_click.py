@@ -26,7 +26,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy, interpolate
 
-from benchmarks.harness.measurement import Measurement, measurement, publish, run
+from benchmarks.harness import inputs
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import Measurement, measurement, publish
 from mcdist import build
 from mcdist.catalogue.catalogue import Catalogue
 from mcdist.catalogue.classes import Classes
@@ -250,5 +252,11 @@ def _store(run_dir: RunDir, *, shards: str, limit: int, patches: bool) -> Featur
     return store
 
 
+def quick(folder: Path) -> list[str]:
+    """Arguments of `--quick`."""
+    run_folder, train, val = inputs.catalogued_run(folder)
+    return [run_folder, "--train", train, "--val", val, "--seeds", "1"]
+
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=quick)

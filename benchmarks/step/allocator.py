@@ -1,7 +1,6 @@
 """What does malloc cost: glibc as it starts, glibc that keeps freed memory (what mcdist sets), and any allocator that can be preloaded?
 
     python -m benchmarks.step.allocator
-    python -m benchmarks.step.allocator --quick
     python -m benchmarks.step.allocator --huge-pages --preload /usr/lib/x86_64-linux-gnu/libjemalloc.so.2
 
 Each allocator has a process of its own (benchmarks/step/allocator_trial.py), and they take turns: a round is one pass of each, there and back, so
@@ -24,7 +23,8 @@ from typing import IO, Annotated, Any
 import torch
 import typer
 
-from benchmarks.harness.measurement import ROOT, Measurement, measurement, publish, run
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import ROOT, Measurement, measurement, publish
 from mcdist.errors import ConfigError, McdistError
 from mcdist.machine.allocator import VARIABLE
 from mcdist.machine.environment import num_cores
@@ -34,7 +34,6 @@ HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 Work = tuple[str, int, int]
 WORKS: tuple[Work, ...] = (("forward", 16, 160), ("forward", 8, 256), ("training", 16, 160))
 """Work, photos, their side in px."""
-QUICK: tuple[Work, ...] = (("forward", 4, 160),)
 METRICS = (("time", "ms"), ("CPU time", "ms"), ("system time", "ms"), ("page faults", "1/pass"))
 TIMEOUT_S = 900.0
 
@@ -146,12 +145,20 @@ def _by_round(trial: Trial, place: int) -> list[float]:
     return [there + back for there, back in zip(values[::2], values[1::2], strict=True)]
 
 
+def read_work(text: str) -> Work:
+    """`forward:16:160`. Raises ConfigError for another form."""
+    name, *numbers = text.split(":")
+    if len(numbers) != 2 or not all(number.isdecimal() and int(number) for number in numbers):
+        raise ConfigError(f"--work must be WORK:PHOTOS:PX, such as forward:16:160, got {text!r}")
+    return name, int(numbers[0]), int(numbers[1])
+
+
 def main(
     preload: Annotated[list[Path] | None, typer.Option(metavar="FILE.so", help="Measure this allocator too; repeat it for several.")] = None,
     huge_pages: Annotated[bool, typer.Option("--huge-pages", help="Measure glibc with madvised huge pages too (glibc.malloc.hugetlb=1).")] = False,
     num_rounds: Annotated[int, typer.Option(min=1, help="Two passes of every allocator each.")] = 5,
     num_threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: the cores of this machine.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="One round of a forward pass of four photos.")] = False,
+    work: Annotated[list[str] | None, typer.Option(metavar="WORK:PHOTOS:PX", help="Such as forward:16:160; repeat it. Default: three of them.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the rows to this file.")] = None,
 ) -> None:
     """Time, page faults and peak memory by allocator."""
@@ -159,10 +166,12 @@ def main(
         if not path.is_file():
             raise ConfigError(f"--preload must name a shared library, found no file at {path}")
     environments, rows = ways(huge_pages=huge_pages, preload=preload or []), []
-    for work in QUICK if quick else WORKS:
-        rows += measure(work, environments=environments, num_rounds=1 if quick else num_rounds, num_threads=num_threads or num_cores())
+    for each in [read_work(text) for text in work or []] or WORKS:
+        rows += measure(each, environments=environments, num_rounds=num_rounds, num_threads=num_threads or num_cores())
     publish(rows, json_path=json)
 
 
+QUICK = ("--work", "forward:4:160", "--num-rounds", "1")
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=QUICK)

@@ -17,7 +17,8 @@ from typing import Annotated
 import torch
 import typer
 
-from benchmarks.harness.measurement import peak_process_mib, run
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import peak_process_mib
 from benchmarks.harness.pretend_run import fill, pretend_batches, pretend_steps
 from mcdist import build
 from mcdist.config import Config
