@@ -17,7 +17,8 @@ import typer
 from benchmarks.harness.progress import say
 from mcdist.errors import in_plain_words
 from mcdist.machine.allocator import keep_freed_memory
-from mcdist.machine.environment import cpu_name, num_cores
+from mcdist.machine.cores import num_cores
+from mcdist.machine.environment import cpu_name
 
 QUICK = "--quick"
 EPILOG = f"{QUICK}: run on little, with inputs made here, in at most a minute; no other argument is needed."

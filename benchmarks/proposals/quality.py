@@ -21,7 +21,7 @@ from benchmarks.harness.command import run
 from benchmarks.harness.measurement import circumstances, load_average
 from mcdist.cli.options import read_options
 from mcdist.errors import ConfigError, DataError
-from mcdist.machine.environment import num_cores
+from mcdist.machine.cores import num_cores
 from mcdist.proposals.folder.propose_folder import propose_folder
 from mcdist.proposals.quality.evaluate_folder import judge_folder, spread
 from mcdist.proposals.quality.truth import Truth
