@@ -26,6 +26,7 @@ SMALL = (
     "data.num_lanes=1",
     "data.num_workers=0",
     "run.device=cpu",
+    "run.num_threads=1",
     "report.mlflow=off",
 )
 """Settings that make a step of CONFIG take a fraction of a second."""
