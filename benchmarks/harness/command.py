@@ -40,11 +40,11 @@ def run(command: Callable[..., None], *, quick: QuickArguments | None = None) ->
             app()
             return
         say(f"{cpu_name()}, {num_cores()} cores, load {os.getloadavg()[0]:.1f}")
-        typed = sys.argv[1:]
-        is_quick = QUICK in typed and "--help" not in typed
+        typed = [word for word in sys.argv[1:] if word != QUICK]
+        is_quick = QUICK in sys.argv[1:] and "--help" not in typed
         with tempfile.TemporaryDirectory(prefix="mcdist-quick-") if is_quick else nullcontext() as folder:
             if folder is not None:
-                typed = [*_arguments(quick, Path(folder)), *(word for word in typed if word != QUICK)]
+                typed = [*_arguments(quick, Path(folder)), *typed]
             app(args=typed)
 
 
