@@ -58,7 +58,7 @@ def bank_step(config: Config, *, query: Encoder, key: Encoder, batch: Batch, lr:
 def region_means(features: Tensor, instances: Tensor, *, max_objects: int) -> Tensor:
     """[B, M, D]: means over each object's share of every cell, as DetCon pools."""
     masks = F.one_hot(instances.long().clamp_min(0), max_objects + 1)[..., 1:].permute(0, 3, 1, 2).float()
-    shares = F.adaptive_avg_pool2d(masks, features.shape[2:])
+    shares = F.adaptive_avg_pool2d(masks, (features.shape[2], features.shape[3]))
     return torch.einsum("bmhw,bdhw->bmd", shares, features) / shares.sum(dim=(2, 3)).clamp_min(1e-6)[..., None]
 
 

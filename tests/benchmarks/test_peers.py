@@ -1,6 +1,6 @@
 """The steps of others that ours is put beside: plain torch computes our loss, lightly's losses train, and what is not installed is left out."""
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,8 @@ class PretendTrial:
     last = None
 
     def __init__(self) -> None:
-        self.ready, self.passes = {"loss": 1.0, "allocator": "none"}, []
+        self.ready = {"loss": 1.0, "allocator": "none"}
+        self.passes: list[list[float]] = []
 
     def take_pass(self) -> list[float]:
         self.passes.append([1000.0 * (len(self.passes) + 1), 1.0, 0.0, 0.0])
@@ -83,7 +84,12 @@ def test_without_lightly_two_ways_are_left(monkeypatch: pytest.MonkeyPatch, caps
 def test_a_busy_pass_is_compared_with_the_quiet_one_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polite, "started", lambda *command, environment: nullcontext(PretendTrial()))
     asked: list[int] = []
-    monkeypatch.setattr(polite, "busy_processes", lambda number: nullcontext(asked.append(number)))
+
+    def busy(number: int) -> AbstractContextManager[None]:
+        asked.append(number)
+        return nullcontext()
+
+    monkeypatch.setattr(polite, "busy_processes", busy)
     rows = polite.measure(("training", 1, 32), names=[polite.OURS, polite.ONE], num_busy=3, num_rounds=2, num_threads=2)
     assert asked == [0, 3, 0, 3]
     found = {(row.provider, row.mode): row for row in rows if row.unit == "x"}

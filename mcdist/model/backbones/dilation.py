@@ -44,13 +44,13 @@ class InterleavedConv2d(nn.Conv2d):
         _, channels, height, width = x.shape
         shape = f"depthwise {channels}x{height}x{width} kernel {self.kernel_size[0]} dilation {self.dilation[0]} {layout}{' with backward' if trains else ''}"
         dilated = super().forward
-        weights: list[nn.Parameter] | None = None
+        weights: list[Tensor] | None = None
         if trains:
             weights = [self.weight] if self.weight.requires_grad else []
         return other_is_faster(shape, usual=partial(_once, self._interleaved, x, weights=weights), other=partial(_once, dilated, x, weights=weights))
 
 
-def _once(way: Callable[[Tensor], Tensor], x: Tensor, *, weights: list[nn.Parameter] | None) -> None:
+def _once(way: Callable[[Tensor], Tensor], x: Tensor, *, weights: list[Tensor] | None) -> None:
     """A pass that leaves no trace, neither a gradient nor a graph; with a backward pass to the input and `weights` where these are given."""
     with torch.set_grad_enabled(weights is not None):
         inside = x.detach().requires_grad_(weights is not None)
