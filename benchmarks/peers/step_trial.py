@@ -38,7 +38,7 @@ def ours(config: Config, state: TrainState, batch: Batch) -> tuple[Callable[[], 
     return lambda: next(steps), next(record.value for record in logged.records if record.name == "loss/contrast")
 
 
-def others(name: str, config: Config, state: TrainState, batch: Batch) -> tuple[Callable[[], object], float]:
+def others(name: str, config: Config, state: TrainState, batch: Batch) -> tuple[Callable[[], torch.Tensor], float]:
     """A step of somebody else on the same encoders, in torch's own memory layout."""
     query, key = (copy.deepcopy(encoder).to(memory_format=torch.contiguous_format) for encoder in (state.query, state.key))
     batch = replace(batch, **{field: getattr(batch, field).contiguous(memory_format=torch.contiguous_format) for field in ("query_images", "key_images")})

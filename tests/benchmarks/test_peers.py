@@ -38,14 +38,14 @@ def test_a_step_in_plain_torch_has_our_loss_and_trains(started: Any) -> None:
     plain, first = step_trial.others("plain torch", config, state, batch)
     _, ours = step_trial.ours(config, state, batch)
     assert first == pytest.approx(ours, rel=1e-5)
-    assert first < plain() < 2 * first, "the bank now holds the prototypes of these photos, as negatives"
+    assert first < float(plain()) < 2 * first, "the bank now holds the prototypes of these photos, as negatives"
 
 
 @pytest.mark.parametrize("name", ["lightly DetConS", "lightly NTXent, bank"])
 def test_steps_with_lightlys_losses_run(name: str, started: Any) -> None:
     pytest.importorskip("lightly")
     step, first = step_trial.others(name, *started)
-    assert 0 < first < 20 and 0 < step() < 20
+    assert 0 < first < 20 and 0 < float(step()) < 20
 
 
 def test_another_loss_is_not_timed() -> None:
