@@ -20,6 +20,9 @@ def load(run: "Path | str", *, checkpoint: str = "", device: "Device" = "auto") 
         DataError: the run has no catalogue, or it is damaged.
         CheckpointError: the catalogue's checkpoint is gone or damaged.
     """
+    from mcdist.machine.waiting import wait_briefly
+
+    wait_briefly()
     from mcdist.loading import load_run  # torch is imported here, not by `import mcdist`
 
     return load_run(run, checkpoint=checkpoint, device=device)
@@ -50,6 +53,9 @@ def discover(
     from pathlib import Path
 
     from mcdist.errors import McdistError
+    from mcdist.machine.waiting import wait_briefly
+
+    wait_briefly()
     from mcdist.workflows.discovery import discover as make
 
     code = make(Path(photos), out=Path(out), minutes=minutes, method=method, overrides=overrides, num_workers=num_workers)

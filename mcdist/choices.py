@@ -11,6 +11,7 @@ from mcdist.errors import ConfigError
 
 Device = Literal["auto", "cpu", "cuda"]
 AllocatorChoice = Literal["auto", "system"]
+WaitingChoice = Literal["auto", "system"]
 FfcvCache = Literal["os", "process"]
 Decode = Literal["exact", "scaled"]
 BadSamples = Literal["error", "skip"]

@@ -24,7 +24,7 @@ from mcdist.config.file import load_run_config
 from mcdist.data.loader import read_sample
 from mcdist.data.readers.reader import SampleReader
 from mcdist.data.shards.manifest import DAMAGE
-from mcdist.data.shards.sample import INFO_MEMBER
+from mcdist.data.shards.raw_sample import INFO_MEMBER
 from mcdist.disk.checkpoint import Checkpoint, find_checkpoint
 from mcdist.errors import CheckpointError, ConfigError, DataError
 from mcdist.evaluate.settings import ExtractSettings

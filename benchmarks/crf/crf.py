@@ -17,7 +17,9 @@ import torch
 import typer
 from PIL import Image
 
-from benchmarks.harness.measurement import Measurement, measurement, publish, run
+from benchmarks.harness import inputs
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import Measurement, measurement, publish
 from mcdist.crf.mean_field import crf
 from mcdist.crf.settings import CrfSettings
 from mcdist.data.pictures.folder import pictures_in, stem_of
@@ -118,5 +120,11 @@ def _compared(names: list[str], *, photos: Path, masks: Path, num_labels: int) -
     ]
 
 
+def quick(folder: Path) -> list[str]:
+    """Arguments of `--quick`."""
+    photos, masks = inputs.photos_and_masks(folder, num_photos=2)
+    return ["--photos", photos, "--masks", masks, "--labels", "2"]
+
+
 if __name__ == "__main__":
-    run(benchmark)
+    run(benchmark, quick=quick)

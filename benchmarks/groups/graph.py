@@ -21,7 +21,8 @@ import numpy
 import torch
 import typer
 
-from benchmarks.harness.measurement import Measurement, measurement, publish, run, status_kib
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import Measurement, measurement, publish, status_kib
 from mcdist.choices import GraphSearch, require_choice
 from mcdist.errors import ConfigError, DataError
 from mcdist.groups.clustering.agreement import adjusted_rand
@@ -140,5 +141,7 @@ def main(
     publish(rows_of(trial, shape=shape, kind=kind), json_path=json)
 
 
+QUICK = ("--objects", "2000", "--dims", "64", "--search", "exact")
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=QUICK)

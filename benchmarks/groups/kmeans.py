@@ -1,7 +1,6 @@
 """How many vectors can K-means cluster on this machine without holding them, how fast, and is the result as good as with all of them in memory?
 
     python -m benchmarks.groups.kmeans --vectors 4000000 --json benchmarks/groups/results/kmeans_4M.json
-    python -m benchmarks.groups.kmeans --quick
 
 Generated vectors (overlapping kinds, float32) lie in a file and are read in blocks in each pass of Lloyd's method; no vector is left out. The peak is that of
 the process, beyond what it held before. A first, small set is clustered in blocks and by FAISS in memory with the same number of starts; where the
@@ -20,7 +19,8 @@ import numpy
 import torch
 import typer
 
-from benchmarks.harness.measurement import Measurement, measurement, publish, run, status_kib
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import Measurement, measurement, publish, status_kib
 from mcdist.errors import DataError
 from mcdist.groups.clustering.blocks import Blocks, fit_centres_of_blocks
 from mcdist.groups.clustering.kmeans import fit_centres
@@ -30,7 +30,6 @@ BLOCK = 2**17
 SMALL = 20_000
 WORSE_MAX = 1.01
 MANY = 10**8
-QUICK = 200_000
 
 
 def write_vectors(path: Path, *, num: int, num_dims: int, seed: int = 0) -> None:
@@ -73,12 +72,10 @@ def main(
     dims: Annotated[int, typer.Option(min=1, help="Dimensions of a vector.")] = 32,
     clusters: Annotated[int, typer.Option(min=1, help="K.")] = 256,
     passes: Annotated[int, typer.Option(min=1, help="Passes of Lloyd's method.")] = 5,
-    quick: Annotated[bool, typer.Option("--quick", help=f"{QUICK:,} vectors, 2 passes.")] = False,
     num_threads: Annotated[int, typer.Option(min=0, help="Threads; 0 as many as there are cores.")] = 0,
     json: Annotated[Path | None, typer.Option(help="Write the rows to this file.")] = None,
 ) -> None:
     """Time and memory of K-means over a file of vectors."""
-    num, num_passes = (min(QUICK, vectors), min(2, passes)) if quick else (vectors, passes)
     if num_threads:
         import faiss
 
@@ -88,15 +85,15 @@ def main(
         ratio = check(Path(room), num_dims=dims, num_clusters=min(clusters, SMALL // 4))
         typer.echo(f"{SMALL:,} vectors: objective in blocks / FAISS in memory = {ratio:.4f}", err=True)
         path = Path(room) / "vectors.bin"
-        write_vectors(path, num=num, num_dims=dims)
+        write_vectors(path, num=vectors, num_dims=dims)
         ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
         before_kib = status_kib("VmRSS")
         began_s, began_cpu_s = time.perf_counter(), time.process_time()
-        fit_centres_of_blocks(blocks_of(path, num_dims=dims), num_clusters=clusters, seed=0, num_starts=1, num_iterations=num_passes)
+        fit_centres_of_blocks(blocks_of(path, num_dims=dims), num_clusters=clusters, seed=0, num_starts=1, num_iterations=passes)
         wall_s, cpu_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
         peak_mib = (status_kib("VmHWM") - before_kib) / 1024
-    publish(rows_of(ratio, wall_s=wall_s, cpu_s=cpu_s, peak_mib=peak_mib, num=num, num_dims=dims, num_clusters=clusters, num_passes=num_passes), json_path=json)
+    publish(rows_of(ratio, wall_s=wall_s, cpu_s=cpu_s, peak_mib=peak_mib, num=vectors, num_dims=dims, num_clusters=clusters, num_passes=passes), json_path=json)
 
 
 def rows_of(ratio: float, *, wall_s: float, cpu_s: float, peak_mib: float, num: int, num_dims: int, num_clusters: int, num_passes: int) -> list[Measurement]:
@@ -114,5 +111,7 @@ def rows_of(ratio: float, *, wall_s: float, cpu_s: float, peak_mib: float, num: 
     ]
 
 
+QUICK = ("--vectors", "100000", "--passes", "2")
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=QUICK)

@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,11 +13,12 @@ from typing import Any
 
 import numpy
 import torch
-import typer
 
-from mcdist.errors import ConfigError, in_plain_words
-from mcdist.machine.allocator import keep_freed_memory
+from benchmarks.harness.progress import say
+from mcdist.errors import ConfigError
+from mcdist.machine.allocator import find_allocator
 from mcdist.machine.environment import describe_environment
+from mcdist.ops import native
 from mcdist.run_dir import write_atomically
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,9 +27,16 @@ COLUMNS = ("provider", "mode", "metric", "unit", "median", "p20", "p80", "num_ru
 """What the printed table shows; the other fields are the same in all its rows, or its headings."""
 
 
+LINE_EVERY_S = 10.0
+"""A long series of timed calls says this often how far it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """`num_runs` values of `metric`, in `unit`, of `provider` doing `mode` at `shape`: their median and 20th and 80th percentile."""
+    """`num_runs` values of `metric`, in `unit`, of `provider` doing `mode` at `shape`: their median and 20th and 80th percentile.
+
+    `instruction_set`: of torch and of mcdist's C++ operators. `load`: of the machine, over the minute before the row was made.
+    """
 
     benchmark: str
     provider: str
@@ -40,14 +49,18 @@ class Measurement:
     p80: float
     num_runs: int
     machine: str
+    instruction_set: str
+    allocator: str
+    load: float | None
     versions: dict[str, str]
     commit: str
     date: str
 
 
 def measurement(values: Sequence[float], *, benchmark: str, provider: str, mode: str, shape: str, metric: str, unit: str, device: torch.device) -> Measurement:
-    """`values` as a row, with machine, versions, commit and date filled in."""
+    """`values` as a row, with machine, load, versions, commit and date filled in. It is printed to the error stream at once, so that a reader need not wait."""
     p20, median, p80 = (float(value) for value in numpy.percentile(values, (20, 50, 80)))
+    say(f"{benchmark}: {provider}, {mode}, {metric} {median:.4g} {unit}".rstrip())
     return Measurement(
         benchmark=benchmark,
         provider=provider,
@@ -59,17 +72,46 @@ def measurement(values: Sequence[float], *, benchmark: str, provider: str, mode:
         p20=p20,
         p80=p80,
         num_runs=len(values),
-        **_circumstances(device, num_threads=torch.get_num_threads()),
+        load=load_average(),
+        **circumstances(device, num_threads=torch.get_num_threads()),
     )
 
 
 @cache
-def _circumstances(device: torch.device, *, num_threads: int) -> dict[str, Any]:
+def circumstances(device: torch.device, *, num_threads: int) -> dict[str, Any]:
+    """What is the same in all rows of a process: machine, instruction set, allocator, versions, commit, date."""
     facts = describe_environment(device=device.type, num_ranks=1, precision="fp32")
     machine = f"{facts['host_cpu']}, {facts['num_cores']} cores, {num_threads} threads"
     if device.type == "cuda":
         machine = f"{torch.cuda.get_device_name(device)}; {machine}"
-    return {"machine": machine, "versions": facts["versions"], "commit": facts.get("commit", "unknown"), "date": time.strftime("%Y-%m-%d")}
+    return {
+        "machine": machine,
+        "instruction_set": instruction_set(),
+        "allocator": allocator(),
+        "versions": facts["versions"],
+        "commit": facts.get("commit", "unknown"),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def instruction_set() -> str:
+    """What torch's own kernels use, and the vectors of mcdist's C++ operators, which are built where they are not there yet."""
+    reason = native.reason_missing()
+    return f"torch {torch.backends.cpu.get_cpu_capability()}, operators {f'{native.vector_bytes()} bytes' if not reason else 'not compiled'}"
+
+
+def allocator() -> str:
+    """Whose malloc this process calls, and whether it keeps freed memory."""
+    found = find_allocator(os.environ)
+    return f"{found.name}, {'freed memory is kept' if found.keeps else found.detail}"
+
+
+def load_average() -> float | None:
+    """Processes that ran or waited for a core, averaged over the last minute. None where the system does not say."""
+    try:
+        return round(os.getloadavg()[0], 2)
+    except (AttributeError, OSError):
+        return None
 
 
 def choose_device(name: str) -> torch.device:
@@ -90,12 +132,17 @@ def times_ms(action: Callable[[], object], *, device: torch.device, num_runs: in
     for _ in range(num_warmups):
         action()
     taken = []
-    for _ in range(num_runs):
+    said_s = time.perf_counter()
+    for number in range(num_runs):
         wait_for(device)
         began_s = time.perf_counter()
         action()
         wait_for(device)
-        taken.append(1000 * (time.perf_counter() - began_s))
+        ended_s = time.perf_counter()
+        taken.append(1000 * (ended_s - began_s))
+        if ended_s - said_s > LINE_EVERY_S:
+            said_s = ended_s
+            say(f"call {number + 1} of {num_runs}: {taken[-1]:,.0f} ms")
     return taken
 
 
@@ -171,6 +218,8 @@ def publish(rows: Sequence[Measurement], *, json_path: Path | None) -> None:
     for shape in dict.fromkeys(row.shape for row in rows):
         _print_table([row for row in rows if row.shape == shape])
     if rows:
+        loads = [row.load for row in rows if row.load is not None]
+        print(f"{rows[0].instruction_set}; {rows[0].allocator}; load {f'{min(loads):.1f} to {max(loads):.1f}' if loads else 'unknown'}")
         print(f"{rows[0].machine}; torch {rows[0].versions.get('torch', '?')}; commit {rows[0].commit}; {rows[0].date}")
     if json_path is not None:
         write_atomically(json_path, json.dumps([asdict(row) for row in rows], indent=1).encode() + b"\n")
@@ -189,10 +238,3 @@ def _print_table(rows: Sequence[Measurement]) -> None:
 
 def _cell(value: str | int | float) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def run(command: Callable[..., None]) -> None:
-    """`command` as this process's command line; an error a user can cause is one sentence and an exit code. Memory is kept as in every command."""
-    with in_plain_words():
-        keep_freed_memory()
-        typer.run(command)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.harness.measurement import run
+from benchmarks.harness.command import run
 from mcdist.errors import ConfigError
 
 BAR, WHISKER = "#5b7089", "#1f2937"

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.harness.measurement import run
+from benchmarks.harness.command import run
 from mcdist.errors import ConfigError, DataError
 
 HEAD = "| provider | mode | metric | median | p20 to p80 | unit |\n|---|---|---|---:|---:|---|"

@@ -26,7 +26,8 @@ import torch
 import typer
 from PIL import Image
 
-from benchmarks.harness.measurement import ROOT, Measurement, measurement, publish, run
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import ROOT, Measurement, measurement, publish
 from mcdist.build import view_settings
 from mcdist.config import Config, ViewsConfig
 from mcdist.data.loader import make_loader, prepare_workers
@@ -160,5 +161,7 @@ def main(
     publish(rows, json_path=json)
 
 
+QUICK = ("--photos", "500", "--steps", "20", "--batch", "16", "--workers", "1")
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=QUICK)

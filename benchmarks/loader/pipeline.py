@@ -26,7 +26,10 @@ import torch
 import typer
 from PIL import Image
 
-from benchmarks.harness.measurement import ROOT, Measurement, measurement, publish, run
+from benchmarks.harness import inputs
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import ROOT, Measurement, measurement, publish
+from benchmarks.harness.progress import say
 from benchmarks.loader.providers import CEILING, PAPER, PROVIDERS
 from benchmarks.loader.source import Source
 from mcdist.errors import ConfigError, DataError, MachineError
@@ -143,6 +146,28 @@ def rows_of(found: dict[str, list[dict[str, Any]]], *, num_workers: int, shape: 
     return rows
 
 
+def measured(
+    names: list[str], *, source: Source, workers: list[int], num_runs: int, batch: int, size_px: int, stretch_s: float, folder: Path
+) -> list[Measurement]:
+    """Rows of the providers, each checked first, with each number of workers. `folder`: for the photos of the check."""
+    rows: list[Measurement] = []
+    known = generate_check(folder / "check")
+    for each in (source, known):
+        prepare(each, names=names)
+    for name in names:
+        run_trial(name, known, check=True, size_px=size_px, batch=NUM_CHECK_PHOTOS)
+        say(f"{name} gives two views that fit their maps")
+    for num_workers in workers:
+        taking_part = [name for name in names if PROVIDERS[name].workers or not num_workers]
+        found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for turn in range(num_runs):
+            for name in taking_part:
+                found[name].append(run_trial(name, source, batch=batch, size_px=size_px, workers=num_workers, stretch_s=stretch_s))
+                say(f"turn {turn + 1} of {num_runs}, {num_workers} workers, {name}: {numpy.median(found[name][-1]['rates']):,.0f} photos/s")
+        rows += rows_of(found, num_workers=num_workers, shape=f"two views of {size_px} px, batch {batch}")
+    return rows
+
+
 def main(
     photos: Annotated[Path, typer.Argument(help="A folder of .jpg photos.", show_default=False)],
     masks: Annotated[Path, typer.Argument(help="A folder of instance maps, the photo's name with .png.", show_default=False)],
@@ -155,24 +180,27 @@ def main(
     json: Annotated[Path | None, typer.Option(help="Write the rows to this file.")] = None,
 ) -> None:
     """Photos a second, two views and maps each, by provider: one core, then by worker processes."""
-    names = choose(provider)
-    rows = []
     with tempfile.TemporaryDirectory() as folder:
         source = link_photos(Path(folder) / "real", photos=photos, masks=masks)
-        known = generate_check(Path(folder) / "check")
-        for each in (source, known):
-            prepare(each, names=names)
-        for name in names:
-            run_trial(name, known, check=True, size_px=size_px, batch=NUM_CHECK_PHOTOS)
-        for num_workers in workers or [0, 1, 2]:
-            taking_part = [name for name in names if PROVIDERS[name].workers or not num_workers]
-            found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-            for _ in range(num_runs):
-                for name in taking_part:
-                    found[name].append(run_trial(name, source, batch=batch, size_px=size_px, workers=num_workers, stretch_s=stretch_s))
-            rows += rows_of(found, num_workers=num_workers, shape=f"two views of {size_px} px, batch {batch}")
+        rows = measured(
+            choose(provider),
+            source=source,
+            workers=workers or [0, 1, 2],
+            num_runs=num_runs,
+            batch=batch,
+            size_px=size_px,
+            stretch_s=stretch_s,
+            folder=Path(folder),
+        )
     publish(rows, json_path=json)
 
 
+def quick(folder: Path) -> list[str]:
+    """Arguments of `--quick`."""
+    few = ("PIL + torchvision", "libjpeg-turbo decode", "webdataset + v2", "mcdist")
+    providers = [word for name in few for word in ("--provider", name)]
+    return [*inputs.photos_and_masks(folder, num_photos=32), "--workers", "0", "--num-runs", "1", "--stretch-s", "0.3", *providers]
+
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=quick)

@@ -21,10 +21,11 @@ class Provider:
 
     def missing(self) -> str | None:
         """The first module that is not installed."""
-        return next((module for module in self.needs if not _is_installed(module)), None)
+        return next((module for module in self.needs if not is_installed(module)), None)
 
 
-def _is_installed(module: str) -> bool:
+def is_installed(module: str) -> bool:
+    """Whether it could be imported; it is not."""
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.harness.measurement import run, status_kib
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import status_kib
 from benchmarks.loader.providers import PROVIDERS
 from benchmarks.loader.source import Seen, Source
 from mcdist.errors import DataError

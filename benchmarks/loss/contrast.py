@@ -16,8 +16,9 @@ from typing import Annotated
 import torch
 import typer
 
+from benchmarks.harness.command import run
 from benchmarks.harness.comparison import Way, compare
-from benchmarks.harness.measurement import Measurement, choose_device, publish, run
+from benchmarks.harness.measurement import Measurement, choose_device, publish
 from benchmarks.loss.operands import Operands, Result, make_operands
 
 WAYS = ("plain", "reference", "reference compiled", "compact", "compact compiled", "fused")
@@ -109,5 +110,7 @@ def main(
     publish(rows, json_path=json)
 
 
+QUICK = ("--batch", "8", "--size-px", "112", "--check-images", "1", "--num-runs", "2")
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=QUICK)

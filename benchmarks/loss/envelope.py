@@ -21,7 +21,9 @@ import typer
 from jaxtyping import Float
 from numpy import ndarray
 
-from benchmarks.harness.measurement import Measurement, measurement, publish, run
+from benchmarks.harness import inputs
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import Measurement, measurement, publish
 from mcdist import build
 from mcdist.choices import Implementation
 from mcdist.config import Config
@@ -151,5 +153,10 @@ def main(
         draw(envelope, path=figure, title=shape, name=implementation)
 
 
+def quick(folder: Path) -> list[str]:
+    """Arguments of `--quick`."""
+    return [*inputs.small_step(folder), "--steps", "12", "--references", "3"]
+
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=quick)

@@ -16,7 +16,7 @@ import torch
 import triton
 import typer
 
-from benchmarks.harness.measurement import run
+from benchmarks.harness.command import run
 from benchmarks.loss.resources import ARCHITECTURES, KernelResources, Point, compile_kernels
 from mcdist.run_dir import write_atomically
 
@@ -36,11 +36,14 @@ def print_row(row: KernelResources) -> None:
     print("  ".join(f"{getattr(row, name)!s:>{max(len(name), 6)}}" if name != "kernel" else f"{row.kernel:<20}" for name in COLUMNS), flush=True)
 
 
-def main(json_path: Annotated[Path | None, typer.Option("--json", help="Write the rows to this file.")] = None) -> None:
+def main(
+    num_points: Annotated[int, typer.Option("--points", min=0, help="Only the first so many settings; 0: all.")] = 0,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write the rows to this file.")] = None,
+) -> None:
     """Registers, spills, shared memory and occupancy of each kernel at each point."""
     print("  ".join(f"{name:<20}" if name == "kernel" else f"{name:>6}" for name in COLUMNS))
     rows: dict[KernelResources, None] = {}
-    for point in points():
+    for point in points()[: num_points or None]:
         for row in compile_kernels(point):
             print_row(row)
             rows[row] = None
@@ -48,5 +51,7 @@ def main(json_path: Annotated[Path | None, typer.Option("--json", help="Write th
         write_atomically(json_path, json.dumps({"triton": triton.__version__, "rows": [asdict(row) for row in rows]}, indent=1).encode() + b"\n")
 
 
+QUICK = ("--points", "1")
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=QUICK)

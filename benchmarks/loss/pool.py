@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 import typer
 
+from benchmarks.harness.command import run
 from benchmarks.harness.comparison import Results, Way, compare
-from benchmarks.harness.measurement import Measurement, choose_device, publish, run
+from benchmarks.harness.measurement import Measurement, choose_device, publish
 from benchmarks.loss.operands import Operands, make_operands
 from mcdist.ops import mask_pool
 
@@ -75,5 +76,7 @@ def main(
     publish(rows, json_path=json)
 
 
+QUICK = ("--batch", "4", "--num-runs", "2")
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=QUICK)

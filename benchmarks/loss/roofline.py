@@ -17,7 +17,8 @@ from typing import Annotated
 import torch
 import typer
 
-from benchmarks.harness.measurement import Measurement, measurement, publish, run, times_ms
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import Measurement, measurement, publish, times_ms
 from benchmarks.loss.contrast import loss_and_gradient
 from benchmarks.loss.operands import make_operands
 from mcdist.ops.native import build_library
@@ -104,5 +105,7 @@ def main(
     publish(rows, json_path=json)
 
 
+QUICK = ("--num-runs", "2")
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=QUICK)

@@ -17,7 +17,8 @@ import numpy
 import torch
 import typer
 
-from benchmarks.harness.measurement import Measurement, measurement, publish, run
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import Measurement, measurement, publish
 from mcdist.choices import KmeansMethod
 from mcdist.groups.clustering.kmeans import NUM_ITERATIONS, fit_centres, nearest_centres
 
@@ -92,12 +93,13 @@ def ratios(rows: Sequence[Measurement]) -> list[str]:
 
 
 def main(
+    sizes: Annotated[int, typer.Option(min=1, max=len(SHAPES), help="Only the first so many of the sizes.")] = len(SHAPES),
     runs: Annotated[int, typer.Option(min=1, help="Timed fits of each.")] = 5,
     json: Annotated[Path | None, typer.Option(help="Write all rows to this file.")] = None,
 ) -> None:
     """Time and inertia of K-means, by FAISS, by mcdist and by scikit-learn."""
     rows = []
-    for num, num_dims, num_clusters, num_starts in SHAPES:
+    for num, num_dims, num_clusters, num_starts in SHAPES[:sizes]:
         vectors = make_vectors(num, num_dims=num_dims, num_kinds=num_clusters + 5)
         shape = f"{num:,} vectors of {num_dims} dimensions, K = {num_clusters}, starts = {num_starts}"
         for provider, fit in fits(vectors, num_clusters=num_clusters, num_starts=num_starts).items():
@@ -106,5 +108,7 @@ def main(
     typer.echo("\n".join(ratios(rows)))
 
 
+QUICK = ("--sizes", "1", "--runs", "1")
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=QUICK)

@@ -18,7 +18,8 @@ import typer
 from scipy.ndimage import zoom
 from scipy.optimize import linear_sum_assignment
 
-from benchmarks.harness.measurement import Measurement, measurement, publish, run, times_ms
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import Measurement, measurement, publish, times_ms
 from mcdist.errors import McdistError
 from mcdist.evaluate.metrics.assign import HUNGARIAN, MAJORITY, assign
 from mcdist.evaluate.metrics.confusion import Confusion, class_confusion, class_counts, mean_iou
@@ -125,5 +126,7 @@ def main(
     typer.echo(f"beside mcdist {ratios(rows)}")
 
 
+QUICK = ("--photos", "5")
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=QUICK)

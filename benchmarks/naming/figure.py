@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.harness.measurement import run
+from benchmarks.harness.command import run
 from mcdist.report.palette import BASELINE, THIRD, TRAINED
 
 

@@ -24,7 +24,9 @@ import numpy
 import torch
 import typer
 
-from benchmarks.harness.measurement import measurement, run
+from benchmarks.harness import inputs
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import measurement
 from benchmarks.naming.objects import Objects, encoders_of, objects_of
 from benchmarks.naming.probe import fitted_probe, labelled_maps, miou_of_probes
 from benchmarks.naming.score import miou
@@ -160,5 +162,11 @@ def _store(run_dir: RunDir, *, shards: str, limit: int) -> FeatureStore:
     return store
 
 
+def quick(folder: Path) -> list[str]:
+    """Arguments of `--quick`."""
+    run_folder, train, val = inputs.catalogued_run(folder)
+    return [run_folder, "--train", train, "--val", val, "--seeds", "1"]
+
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=quick)

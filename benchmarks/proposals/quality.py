@@ -13,11 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 
+from benchmarks.harness import inputs
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import circumstances, load_average
 from mcdist.cli.options import read_options
 from mcdist.errors import ConfigError, DataError
-from mcdist.machine.environment import describe_environment, num_cores
+from mcdist.machine.cores import num_cores
 from mcdist.proposals.folder.propose_folder import propose_folder
 from mcdist.proposals.quality.evaluate_folder import judge_folder, spread
 from mcdist.proposals.quality.truth import Truth
@@ -103,7 +107,6 @@ def measure(data: DataSet, *, method: str, num_workers: int, limit: int, device:
         )
         wall_s = time.monotonic() - ready_s[0]
         judged = judge_folder(out, truth=data.truth, confidence=soft)
-    facts = describe_environment(device=device, num_ranks=num_workers, precision="fp32")
     return {
         "data": data.name,
         "method": method,
@@ -114,9 +117,8 @@ def measure(data: DataSet, *, method: str, num_workers: int, limit: int, device:
         **{key: value for key, value in judged.to_dict().items() if key != "num_photos"},
         "photos_per_s": round(len(chosen) / wall_s, 2),
         "num_workers": num_workers,
-        "machine": f"{facts['host_cpu']}, {facts['num_cores']} cores, {device}",
-        "commit": facts.get("commit", "unknown"),
-        "date": time.strftime("%Y-%m-%d"),
+        "load": load_average(),
+        **circumstances(torch.device(device), num_threads=torch.get_num_threads()),
     }
 
 
@@ -195,5 +197,11 @@ def main(
     typer.echo(table_of(rows))
 
 
+def quick(folder: Path) -> list[str]:
+    """Arguments of `--quick`."""
+    inputs.voc(folder, num_photos=6)
+    return ["--data", str(folder), "--sets", "voc_animals", "--methods", "files barrier_distance", "--workers", "1"]
+
+
 if __name__ == "__main__":
-    typer.run(main)
+    run(main, quick=quick)

@@ -22,7 +22,8 @@ from typing import Annotated
 import numpy
 import typer
 
-from benchmarks.harness.measurement import run
+from benchmarks.harness import inputs
+from benchmarks.harness.command import run
 from mcdist.building.sources.voc import voc_folder
 from mcdist.errors import ConfigError, McdistError
 from mcdist.machine.environment import describe_environment
@@ -140,5 +141,12 @@ def _spread(values: tuple[float, ...]) -> str:
     return f"{numpy.mean(values):.1f} ± {numpy.std(values):.1f}" if values else ""
 
 
+def quick(folder: Path) -> list[str]:
+    """Arguments of `--quick`."""
+    home, work = inputs.voc(folder, num_photos=12), ["--work", str(folder / "work")]
+    classes = ["evaluate.classes={background: [0], drawn: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]}", "evaluate.num_seeds=1"]
+    return [str(home), inputs.CONFIG, "--masks", "given=saliency_supervised", *work, *inputs.SMALL, *classes, "optim.epochs=1"]
+
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=quick)

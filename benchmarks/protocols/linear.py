@@ -18,9 +18,11 @@ from typing import Annotated
 import torch
 import typer
 
-from benchmarks.harness.measurement import Measurement, measurement, publish, run
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import Measurement, measurement, publish
 from benchmarks.protocols.memory import NUM_CLASSES, SIZE_PX, generate
 from mcdist.config.classes import find_classes
+from mcdist.distributed import ALONE
 from mcdist.errors import DataError
 from mcdist.evaluate.label_maps import LabelMaps
 from mcdist.evaluate.metrics.confusion import TRUE_PX, class_counts, counts_iou
@@ -52,10 +54,10 @@ def photos_of(folder: Path, *, features: str, labels: LabelMap) -> Photos:
 
 def fits(fitted: Photos, *, num_seeds: int) -> dict[str, Callable[[], Iterator[Fitted]]]:
     """The probe after each epoch, by what fits it; the fast one draws other pixels with each seed."""
-    given = {"maps": fitted.maps, "num_classes": len(fitted.maps.labels.names), "size_px": fitted.size_px}
     sgd = SgdSwitches(schedule=PUBLISHED_SCHEDULE, standardise=True, checkpoint="the last epoch")
-    fast = {f"fast, seed {seed}": partial(fit_fast, fitted.features, switches=FastSwitches(seed=seed), **given) for seed in range(num_seeds)}
-    return {"clean": partial(fit_sgd, fitted.features, switches=sgd, **given), **fast}
+    slow = partial(fit_sgd, fitted.features, maps=fitted.maps, num_classes=len(fitted.maps.labels.names), size_px=fitted.size_px, switches=sgd)
+    fast = partial(fit_fast, fitted.features, maps=fitted.maps, num_classes=len(fitted.maps.labels.names), size_px=fitted.size_px)
+    return {"clean": slow, **{f"fast, seed {seed}": partial(fast, switches=FastSwitches(seed=seed)) for seed in range(num_seeds)}}
 
 
 def measured(judged: Photos, fitted: Photos, *, num_seeds: int, shape: str) -> list[Measurement]:
@@ -79,7 +81,7 @@ def measured(judged: Photos, fitted: Photos, *, num_seeds: int, shape: str) -> l
 
 def miou_percent(probe: Fitted, *, judged: Photos) -> float:
     """Over the classes that the judged photos show."""
-    total = class_counts(probe_counts(probe, features=judged.features, maps=judged.maps, size_px=judged.size_px)[0])
+    total = class_counts(probe_counts(probe, features=judged.features, maps=judged.maps, size_px=judged.size_px, world=ALONE)[0])
     return float(100 * counts_iou(total)[total[:, TRUE_PX] > 0].mean())
 
 
@@ -111,5 +113,7 @@ def main(
     publish(rows, json_path=json)
 
 
+QUICK = ("--num", "24", "--dims", "32", "--seeds", "1")
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=QUICK)

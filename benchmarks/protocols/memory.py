@@ -21,7 +21,8 @@ import numpy
 import torch
 import typer
 
-from benchmarks.harness.measurement import Measurement, measurement, peak_anonymous_mib, publish, run
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import Measurement, measurement, peak_anonymous_mib, publish
 from mcdist.errors import ConfigError, DataError
 from mcdist.evaluate.metrics.labels import label_map
 from mcdist.evaluate.protocols.registry import make_protocols
@@ -175,5 +176,7 @@ def main(
     publish(rows, json_path=json)
 
 
+QUICK = ("--protocol", "logreg-probe/clean", "--judged", "16", "--fitted", "32", "--times", "2", "--grid", "8", "--dims", "32")
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=QUICK)

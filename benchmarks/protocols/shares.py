@@ -18,7 +18,9 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from benchmarks.harness.measurement import Measurement, measurement, publish, run
+from benchmarks.harness import inputs
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import Measurement, measurement, publish
 from mcdist import build
 from mcdist.config.classes import find_classes
 from mcdist.config.file import load_run_config
@@ -100,5 +102,11 @@ def main(
     typer.echo(f"{len(chosen)} protocols take {sum(cpu_s[1:]) / cpu_s[0]:.2f} x the processor time of the extraction")
 
 
+def quick(folder: Path) -> list[str]:
+    """Arguments of `--quick`."""
+    run_folder, train, val = inputs.catalogued_run(folder)
+    return [run_folder, "--shards", val, "--train-shards", train, "--protocol", "mean-embedding", "--protocol", "object-accuracy"]
+
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=quick)

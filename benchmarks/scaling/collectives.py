@@ -9,6 +9,8 @@ everything beside gradients + prototypes. `wire` is what Linux counted on rank 0
 the gradients and a gather of the prototypes must bring. Logging is left out, and has a row of its own.
 """
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -16,14 +18,16 @@ from typing import Annotated
 import torch
 import typer
 
-from benchmarks.harness.measurement import Measurement, measurement, publish, run
+from benchmarks.harness import inputs
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import ROOT, Measurement, measurement, publish
 from benchmarks.harness.pretend_run import fill, pretend_batches, pretend_steps
 from benchmarks.scaling.traffic import PURPOSES, needed_bytes, traffic, wire_bytes
 from mcdist import build
 from mcdist.config import Config
 from mcdist.config.file import load_config
 from mcdist.distributed import World
-from mcdist.errors import ConfigError
+from mcdist.errors import ConfigError, MachineError
 from mcdist.ranks.join import leave_world
 
 WARMUP_STEPS = 3
@@ -83,14 +87,17 @@ def main(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as configs/demo_contrast.yaml.", show_default=False)],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings over the file's.")] = None,
     num_runs: Annotated[int, typer.Option(min=1, help="Counted steps.")] = 5,
+    ranks: Annotated[int, typer.Option(min=0, help="Start so many ranks, without torchrun; 0: this process is one of torchrun's.")] = 0,
     json: Annotated[Path | None, typer.Option(help="Write the rows to this file.")] = None,
 ) -> None:
     """Collectives of a training step, by purpose."""
+    if ranks:
+        return _start(ranks, [str(config), *(overrides or []), "--num-runs", str(num_runs), *(["--json", str(json)] if json else [])])
     loaded = load_config(config, overrides=[*(overrides or []), "run.device=cpu", "model.weights=none"])
     world = build.build_world(loaded)
     try:
         if world.num_ranks == 1:
-            raise ConfigError("one rank exchanges nothing; start with torchrun --nproc-per-node 2")
+            raise ConfigError("one rank exchanges nothing; start with --ranks 2, or under torchrun --nproc-per-node 2")
         torch.manual_seed(0)
         rows = measure(loaded, world=world, num_runs=num_runs)
         if world.is_first:
@@ -99,5 +106,17 @@ def main(
         leave_world()
 
 
+def _start(num_ranks: int, arguments: list[str]) -> None:
+    """This benchmark under torchrun. Raises MachineError where it failed; what it said is on the error stream."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks), "-m", "benchmarks.scaling.collectives"]
+    if code := subprocess.run([*launcher, *arguments], cwd=ROOT, check=False).returncode:
+        raise MachineError(f"{num_ranks} ranks ended with exit code {code}; their own words are above")
+
+
+def quick(folder: Path) -> list[str]:
+    """Arguments of `--quick`."""
+    return [*inputs.small_step(folder), "--ranks", "2", "--num-runs", "2"]
+
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=quick)

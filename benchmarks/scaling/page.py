@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.harness.measurement import ROOT, run
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import ROOT
 from mcdist.errors import DataError
 from mcdist.run_dir import write_atomically
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.harness.measurement import run
+from benchmarks.harness.command import run
 from benchmarks.scaling.encoder_costs import EncoderCosts, encoder_costs
 from benchmarks.scaling.failures import daly_interval_s, goodput, mean_time_between_failures_s
 from benchmarks.scaling.model import Step, Work, prototypes_bytes, step_of
@@ -228,5 +228,7 @@ def main(
         write_atomically(json, json_format.dumps(everything, indent=1).encode() + b"\n")
 
 
+QUICK = ()
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=QUICK)

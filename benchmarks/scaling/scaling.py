@@ -24,7 +24,8 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from benchmarks.harness.measurement import measurement, run
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import measurement
 from benchmarks.harness.ranks import on_ranks, usable_cores
 from benchmarks.scaling.model import Work, step_of
 from benchmarks.scaling.network import Level, fit, ring_all_gather_s, ring_all_reduce_s
@@ -143,5 +144,11 @@ def main(
     write_atomically(json, json_format.dumps(circumstances() | found, indent=1).encode() + b"\n")
 
 
+def quick(folder: Path) -> list[str]:
+    """Arguments of `--quick`."""
+    small = ["--size-px", "48", "--num-stages", "3", "--local-batch", "2", "--global-batch", "2", "--num-rounds", "2"]
+    return ["--ranks", "1", "--ranks", "2", *small, "--json", str(folder / "scaling.json")]
+
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=quick)

@@ -18,10 +18,12 @@ import numpy
 import torch
 import typer
 
-from benchmarks.harness.measurement import Measurement, measurement, publish, run, status_kib
-from mcdist.building.pictures.photo import encode_jpeg
+from benchmarks.harness import inputs
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import Measurement, measurement, publish, status_kib
 from mcdist.building.sources.demo.scene import draw_scene
 from mcdist.data.pictures.folder import PHOTO_SUFFIXES, pictures_in
+from mcdist.data.pictures.jpeg import encode_jpeg
 from mcdist.loading import load_run
 from mcdist.segments.named_photos import named_photos
 from mcdist.segments.out import SegmentFolder
@@ -110,5 +112,12 @@ def main(
     publish(rows_of(found, num_photos=num_photos, size_px=size), json_path=json)
 
 
+def quick(folder: Path) -> list[str]:
+    """Arguments of `--quick`."""
+    run_folder, _, _ = inputs.catalogued_run(folder)
+    photos, _ = inputs.photos_and_masks(folder / "pictures", num_photos=4)
+    return [run_folder, photos, "--photos", "60"]
+
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=quick)

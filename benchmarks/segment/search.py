@@ -14,7 +14,8 @@ import numpy
 import torch
 import typer
 
-from benchmarks.harness.measurement import measurement, publish, run, times_ms
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import measurement, publish, times_ms
 from mcdist.catalogue.catalogue import Catalogue
 from mcdist.catalogue.clusters import Clusters
 from mcdist.catalogue.facts import CatalogueFacts
@@ -63,5 +64,7 @@ def main(
     )
 
 
+QUICK = ("--objects", "10000", "--repeats", "10")
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=QUICK)

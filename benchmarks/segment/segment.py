@@ -15,7 +15,9 @@ from typing import Annotated
 import torch
 import typer
 
-from benchmarks.harness.measurement import Measurement, measurement, publish, run
+from benchmarks.harness import inputs
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import Measurement, measurement, publish
 from benchmarks.zoom.zoom import Clock
 from mcdist.data.pictures.folder import pictures_in
 from mcdist.data.pictures.png import encode_palette_png
@@ -101,5 +103,12 @@ def main(
     publish(rows_of(times_ms, shape=f"{num_photos} photos at {size} px, {num_segments:.1f} segments a photo", provider=name), json_path=json)
 
 
+def quick(folder: Path) -> list[str]:
+    """Arguments of `--quick`."""
+    run_folder, _, _ = inputs.catalogued_run(folder)
+    photos, _ = inputs.photos_and_masks(folder / "pictures", num_photos=4)
+    return [run_folder, photos, "--size", "128", "--repeats", "1"]
+
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=quick)

@@ -1,7 +1,6 @@
 """What does malloc cost: glibc as it starts, glibc that keeps freed memory (what mcdist sets), and any allocator that can be preloaded?
 
     python -m benchmarks.step.allocator
-    python -m benchmarks.step.allocator --quick
     python -m benchmarks.step.allocator --huge-pages --preload /usr/lib/x86_64-linux-gnu/libjemalloc.so.2
 
 Each allocator has a process of its own (benchmarks/step/allocator_trial.py), and they take turns: a round is one pass of each, there and back, so
@@ -9,95 +8,33 @@ that what else the machine does meets all of them. `against system` is the media
 Where the machine is busy, use `--num-threads 1` and read the CPU time: threads that wait for each other spin.
 """
 
-import json
 import os
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryFile
-from threading import Timer
-from typing import IO, Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
 
-from benchmarks.harness.measurement import ROOT, Measurement, measurement, publish, run
-from mcdist.errors import ConfigError, McdistError
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import Measurement, measurement, publish
+from benchmarks.harness.progress import say
+from benchmarks.harness.turns import PASS_METRICS, Trial, ratios_by_round, started
+from mcdist.errors import ConfigError
 from mcdist.machine.allocator import VARIABLE
-from mcdist.machine.environment import num_cores
+from mcdist.machine.cores import num_cores
 
+TRIAL = "benchmarks.step.allocator_trial"
 SYSTEM, KEEP = "system", "auto"
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 Work = tuple[str, int, int]
 WORKS: tuple[Work, ...] = (("forward", 16, 160), ("forward", 8, 256), ("training", 16, 160))
 """Work, photos, their side in px."""
-QUICK: tuple[Work, ...] = (("forward", 4, 160),)
-METRICS = (("time", "ms"), ("CPU time", "ms"), ("system time", "ms"), ("page faults", "1/pass"))
-TIMEOUT_S = 900.0
 
 
-class Trial:
-    """A process that does one kind of work with one allocator. `passes`: what each pass took, in the order of METRICS; `peak_mib`: once it has ended."""
-
-    def __init__(self, process: "subprocess.Popen[str]", *, command: str, errors: IO[bytes]) -> None:
-        self.process, self.command, self.errors = process, command, errors
-        self.allocator = str(self._answer())
-        self.passes: list[list[float]] = []
-        self.peak_mib: float | None = None
-
-    def take_pass(self) -> list[float]:
-        """One more pass."""
-        assert self.process.stdin is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        self.passes.append(self._answer())
-        return self.passes[-1]
-
-    def end(self) -> None:
-        """Have it say its peak and leave."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.peak_mib = self._answer()
-
-    def _answer(self) -> Any:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            self.process.wait()
-            self.errors.seek(0)
-            last_words = self.errors.read().decode(errors="replace").strip()[-600:] or f"no answer within {TIMEOUT_S:g} s"
-            raise McdistError(f"{self.command} ended with {self.process.returncode}: {last_words}")
-        return json.loads(line)
-
-
-@contextmanager
-def started(work: Work, *, environment: dict[str, str], num_threads: int) -> Iterator[Trial]:
-    """A trial that is ready for its first pass; it is ended with the block, and after TIMEOUT_S."""
-    outside = {name: value for name, value in os.environ.items() if name not in (VARIABLE, "LD_PRELOAD", "GLIBC_TUNABLES")}
-    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-m", "benchmarks.step.allocator_trial", *map(str, work), "--num-threads", str(num_threads)]
-    with (
-        TemporaryFile() as errors,
-        subprocess.Popen(
-            command,
-            env={**outside, **environment, "PYTHONPATH": paths},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        ) as process,
-    ):
-        limit = Timer(TIMEOUT_S, process.kill)
-        limit.daemon = True
-        limit.start()
-        try:
-            yield Trial(process, command=" ".join(command[1:]), errors=errors)
-        finally:
-            limit.cancel()
-            process.kill()
+CLEAN: dict[str, str | None] = dict.fromkeys((VARIABLE, "LD_PRELOAD", "GLIBC_TUNABLES"))
 
 
 def ways(*, huge_pages: bool, preload: Sequence[Path]) -> dict[str, dict[str, str]]:
@@ -113,12 +50,13 @@ def measure(work: Work, *, environments: dict[str, dict[str, str]], num_rounds: 
     with ExitStack() as stack:
         trials = {}
         for name, environment in environments.items():
-            trials[name] = stack.enter_context(started(work, environment=environment, num_threads=num_threads))
-            typer.echo(f"{name} is ready ({trials[name].allocator})", err=True)
+            arguments = (*map(str, work), "--num-threads", str(num_threads))
+            trials[name] = stack.enter_context(started(TRIAL, *arguments, environment={**CLEAN, **environment}))
+            say(f"{name} is ready ({trials[name].ready})")
         for number in range(num_rounds):
             for name in [*trials, *reversed(trials)]:
                 time_ms, _, _, faults = trials[name].take_pass()
-                typer.echo(f"round {number + 1} of {num_rounds}, {' '.join(map(str, work))}, {name}: {time_ms:,.0f} ms, {faults:,.0f} page faults", err=True)
+                say(f"round {number + 1} of {num_rounds}, {' '.join(map(str, work))}, {name}: {time_ms:,.0f} ms, {faults:,.0f} page faults")
         for trial in trials.values():
             trial.end()
     return rows_of(work, trials=trials, num_threads=num_threads)
@@ -131,19 +69,21 @@ def rows_of(work: Work, *, trials: dict[str, Trial], num_threads: int) -> list[M
     rows = []
     for name, trial in trials.items():
         row = partial(measurement, benchmark="allocator", provider=name, mode=work[0], shape=shape, device=torch.device("cpu"))
-        rows += [row([taken[place] for taken in trial.passes], metric=metric, unit=unit) for place, (metric, unit) in enumerate(METRICS)]
-        if trial.peak_mib is not None:
-            rows.append(row([trial.peak_mib], metric="peak memory", unit="MiB"))
-        for place, (metric, _) in enumerate(METRICS[:2]):
-            own, base = (_by_round(one, place) for one in (trial, trials[SYSTEM]))
-            rows.append(row([mine / theirs for mine, theirs in zip(own, base, strict=True)], metric=f"{metric} against system", unit="x"))
+        rows += [row([taken[place] for taken in trial.passes], metric=metric, unit=unit) for place, (metric, unit) in enumerate(PASS_METRICS)]
+        if trial.last is not None:
+            rows.append(row([trial.last], metric="peak memory", unit="MiB"))
+        for place, (metric, _) in enumerate(PASS_METRICS[:2]):
+            found = ratios_by_round(trial.passes, trials[SYSTEM].passes, place=place, passes_per_round=2)
+            rows.append(row(found, metric=f"{metric} against system", unit="x"))
     return rows
 
 
-def _by_round(trial: Trial, place: int) -> list[float]:
-    """The sum of the two passes of each round."""
-    values = [taken[place] for taken in trial.passes]
-    return [there + back for there, back in zip(values[::2], values[1::2], strict=True)]
+def read_work(text: str) -> Work:
+    """`forward:16:160`. Raises ConfigError for another form."""
+    name, *numbers = text.split(":")
+    if len(numbers) != 2 or not all(number.isdecimal() and int(number) for number in numbers):
+        raise ConfigError(f"--work must be WORK:PHOTOS:PX, such as forward:16:160, got {text!r}")
+    return name, int(numbers[0]), int(numbers[1])
 
 
 def main(
@@ -151,7 +91,7 @@ def main(
     huge_pages: Annotated[bool, typer.Option("--huge-pages", help="Measure glibc with madvised huge pages too (glibc.malloc.hugetlb=1).")] = False,
     num_rounds: Annotated[int, typer.Option(min=1, help="Two passes of every allocator each.")] = 5,
     num_threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: the cores of this machine.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="One round of a forward pass of four photos.")] = False,
+    work: Annotated[list[str] | None, typer.Option(metavar="WORK:PHOTOS:PX", help="Such as forward:16:160; repeat it. Default: three of them.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the rows to this file.")] = None,
 ) -> None:
     """Time, page faults and peak memory by allocator."""
@@ -159,10 +99,12 @@ def main(
         if not path.is_file():
             raise ConfigError(f"--preload must name a shared library, found no file at {path}")
     environments, rows = ways(huge_pages=huge_pages, preload=preload or []), []
-    for work in QUICK if quick else WORKS:
-        rows += measure(work, environments=environments, num_rounds=1 if quick else num_rounds, num_threads=num_threads or num_cores())
+    for each in [read_work(text) for text in work or []] or WORKS:
+        rows += measure(each, environments=environments, num_rounds=num_rounds, num_threads=num_threads or num_cores())
     publish(rows, json_path=json)
 
 
+QUICK = ("--work", "forward:4:160", "--num-rounds", "1")
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=QUICK)

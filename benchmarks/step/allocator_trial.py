@@ -6,19 +6,17 @@ It prints a line of JSON for its allocator once it is ready, one for each pass, 
 configs/voc_animals_imagenet.yaml, the photos are noise. Two passes come before the first line: they fill the heap.
 """
 
-import json
 import os
-import resource
-import sys
-import time
 from collections.abc import Callable
 from typing import Annotated
 
 import torch
 import typer
 
-from benchmarks.harness.measurement import peak_process_mib, run
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import peak_process_mib
 from benchmarks.harness.pretend_run import fill, pretend_batches, pretend_steps
+from benchmarks.harness.turns import answer
 from mcdist import build
 from mcdist.config import Config
 from mcdist.config.file import load_config
@@ -56,12 +54,6 @@ def training_step(config: Config) -> Callable[[], object]:
 WORKS = {"forward": forward_pass, "training": training_step}
 
 
-def spent() -> tuple[float, float, float, int]:
-    """Time, CPU time and system time in ms, and page faults, since some moment."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return 1000 * time.perf_counter(), 1000 * (usage.ru_utime + usage.ru_stime), 1000 * usage.ru_stime, usage.ru_minflt
-
-
 def main(
     work: Annotated[str, typer.Argument(help="forward or training.")],
     num_photos: Annotated[int, typer.Argument(help="Photos a pass.")],
@@ -77,13 +69,8 @@ def main(
     for _ in range(NUM_WARMUPS):
         action()
     allocator = find_allocator(os.environ)
-    print(json.dumps(f"{allocator.name}: {allocator.detail}"), flush=True)
-    for _ in sys.stdin:
-        before = spent()
-        action()
-        print(json.dumps([now - then for then, now in zip(before, spent(), strict=True)]), flush=True)
+    answer(action, ready=f"{allocator.name}: {allocator.detail}", last=lambda: peak_process_mib(torch.device("cpu")))
     leave_world()
-    print(json.dumps(peak_process_mib(torch.device("cpu"))))
 
 
 if __name__ == "__main__":

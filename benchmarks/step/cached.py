@@ -22,11 +22,11 @@ from typing import Annotated
 import torch
 import typer
 
-from benchmarks.harness.measurement import Measurement, measurement, publish, run, wait_for
+from benchmarks.harness import inputs
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import Measurement, measurement, publish, wait_for
 from benchmarks.harness.pretend_run import fill
 from mcdist import build
-from mcdist.building.folder.build import build_shards
-from mcdist.building.sources.demo.source import demo_source
 from mcdist.config import Config
 from mcdist.config.file import load_config
 from mcdist.data.readers.content import content_of
@@ -107,12 +107,6 @@ def measure(ways: list[Way], *, num_rounds: int, num_steps: dict[str, int]) -> l
     return rows
 
 
-def generated_photos(folder: Path, *, num_photos: int) -> str:
-    """A shard folder of generated photos with their masks."""
-    build_shards(demo_source("train", num_photos=num_photos, size_px=PHOTO_PX, seed=0), folder=folder)
-    return str(folder)
-
-
 def main(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as configs/voc_animals_imagenet.yaml.", show_default=False)],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings over the file's, for every way.")] = None,
@@ -128,7 +122,7 @@ def main(
     given = overrides or []
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         if not any(override.startswith("data.train=") for override in given):
-            given = [*given, f"data.train={generated_photos(Path(scratch) / 'shards', num_photos=num_photos)}"]
+            given = [*given, f"data.train={inputs.shards(Path(scratch) / 'shards', num_photos=num_photos, size_px=PHOTO_PX)}"]
         extra: dict[str, list[str]] = {BASE: ["views.cached=0"], "cached": []}
         extra |= {f"cached, {settings}": settings.split() for settings in cached_with or []}
         world = build.build_world(load_config(config, overrides=given))
@@ -142,5 +136,10 @@ def main(
         publish(rows, json_path=json)
 
 
+def quick(folder: Path) -> list[str]:
+    """Arguments of `--quick`."""
+    return [*inputs.small_step(folder), "model.trainable_from=3", "--num-rounds", "1", "--num-steps", "2"]
+
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=quick)

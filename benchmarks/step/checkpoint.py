@@ -18,7 +18,9 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.harness.measurement import Measurement, measurement, publish, run, wait_for
+from benchmarks.harness import inputs
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import Measurement, measurement, publish, wait_for
 from benchmarks.step.step import endless_steps, fill, first_batches
 from mcdist import build
 from mcdist.config import Config
@@ -112,5 +114,10 @@ def main(
         leave_world()
 
 
+def quick(folder: Path) -> list[str]:
+    """Arguments of `--quick`."""
+    return [*inputs.small_step(folder), "--num-rounds", "1", "--num-steps", "3"]
+
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=quick)

@@ -22,7 +22,9 @@ from unittest.mock import patch
 
 import typer
 
-from benchmarks.harness.measurement import Measurement, measurement, peak_process_mib, publish, run, times_ms
+from benchmarks.harness import inputs
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import Measurement, measurement, peak_process_mib, publish, times_ms
 from benchmarks.harness.pretend_run import fill
 from benchmarks.loss.plain import plain_contrast
 from mcdist import build
@@ -105,5 +107,10 @@ def main(
         leave_world()
 
 
+def quick(folder: Path) -> list[str]:
+    """Arguments of `--quick`."""
+    return [*inputs.small_step(folder), "--num-runs", "2"]
+
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=quick)

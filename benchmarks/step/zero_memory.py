@@ -23,7 +23,8 @@ import torch
 import typer
 from torch import Tensor
 
-from benchmarks.harness.measurement import Measurement, measurement, publish, run
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import Measurement, measurement, publish
 from mcdist import build
 from mcdist.choices import OptimizerKind
 from mcdist.config import Config, DataConfig, ModelConfig, OptimConfig, RunConfig
@@ -157,5 +158,7 @@ def main(
         print(f"{engine}: momentum + gradients {100 * value / medians['DDP']:.1f} % of DDP's")
 
 
+QUICK = ("--ranks", "2", "--backbone", "resnet18")
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=QUICK)

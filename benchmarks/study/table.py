@@ -15,7 +15,7 @@ from typing import Annotated
 import numpy
 import typer
 
-from benchmarks.harness.measurement import run
+from benchmarks.harness.command import run
 from mcdist.errors import ConfigError
 from mcdist.records import Evaluation, Row
 from mcdist.records.difference import CLEAR_STDS

@@ -23,7 +23,9 @@ import numpy
 import torch
 import typer
 
-from benchmarks.harness.measurement import Measurement, measurement, publish, run
+from benchmarks.harness import inputs
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import Measurement, measurement, publish
 from mcdist.catalogue.catalogue import Catalogue
 from mcdist.catalogue.file import write_catalogue
 from mcdist.catalogue.objects import CataloguedObjects
@@ -107,5 +109,10 @@ def main(
     publish(rows, json_path=json_path)
 
 
+def quick(folder: Path) -> list[str]:
+    """Arguments of `--quick`."""
+    return [inputs.catalogued_run(folder)[0], "--objects", "200", "--runs", "1"]
+
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=quick)

@@ -20,7 +20,8 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from benchmarks.harness.measurement import Measurement, measurement, publish, run
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import Measurement, measurement, publish
 from benchmarks.view.made_up import MadeUp, made_up
 from benchmarks.view.made_up_page import make_page
 from mcdist.errors import MissingExtraError
@@ -148,5 +149,7 @@ def _png() -> bytes:
 
 _PHOTO = _png()
 
+QUICK = ("--objects", "400", "--clusters", "8", "--runs", "1")
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=QUICK)

@@ -18,7 +18,9 @@ import torch
 import typer
 from torch import Tensor
 
-from benchmarks.harness.measurement import Measurement, measurement, publish, run
+from benchmarks.harness import inputs
+from benchmarks.harness.command import run
+from benchmarks.harness.measurement import Measurement, measurement, publish
 from mcdist.build import open_reader
 from mcdist.config import DataConfig
 from mcdist.data.loader import read_sample
@@ -149,5 +151,10 @@ def main(
     publish(rows_of(times_ms, shape=f"{num_objects} objects, {views} views of {size} px", provider=backbone), json_path=json)
 
 
+def quick(folder: Path) -> list[str]:
+    """Arguments of `--quick`."""
+    return [inputs.shards(folder / "shards", num_photos=8), "--photos", "8", "--size", "128", "--repeats", "1"]
+
+
 if __name__ == "__main__":
-    run(main)
+    run(main, quick=quick)

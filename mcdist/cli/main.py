@@ -35,6 +35,7 @@ from mcdist.cli.train import train_command
 from mcdist.cli.view import view_command
 from mcdist.cli.zoom import zoom_command
 from mcdist.errors import in_plain_words
+from mcdist.machine.waiting import wait_briefly
 
 
 class PlainErrors(TyperGroup):
@@ -83,5 +84,7 @@ app.command("doctor")(doctor_command)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line: this process's, or `arguments`."""
+    """Run the command line: this process's, or `arguments`. Threads must be told how to wait before any command imports torch."""
+    with in_plain_words():
+        wait_briefly()
     app(args=sys.argv[1:] if arguments is None else arguments, prog_name="mcdist")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mcdist.errors import ConfigError
-from mcdist.machine.environment import num_cores
+from mcdist.machine.cores import num_cores
 
 DEFAULT_WORKERS = num_cores()
 

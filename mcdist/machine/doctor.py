@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Literal
 
 from mcdist.machine.allocator import find_allocator
-from mcdist.machine.environment import num_cores
+from mcdist.machine.cores import cpu_limit, num_compute_cores, num_cores
+from mcdist.machine.waiting import wait_briefly
 
 Status = Literal["ok", "missing", "broken"]
 
@@ -68,6 +69,7 @@ def examine() -> list[Finding]:
             "CPU": _processor,
             "memory": _memory,
             "allocator": _allocator,
+            "threads": _threads,
             "disk": _disk,
             "torch": lambda: _torch(torch_says.result()),
             "CUDA": lambda: _gpu(torch_says.result()),
@@ -102,7 +104,9 @@ def _python() -> Finding:
 
 
 def _processor() -> Finding:
-    return Finding("CPU", "ok", f"{num_cores()} of {os.cpu_count()} cores usable")
+    limit = cpu_limit()
+    held = "" if limit is None else f"; a control group allows {limit:g} cores' worth of time"
+    return Finding("CPU", "ok", f"{num_cores()} of {os.cpu_count()} cores usable, {num_compute_cores()} threads a training{held}")
 
 
 def _memory() -> Finding:
@@ -114,6 +118,11 @@ def _allocator() -> Finding:
     """Whose malloc this is, and whether mcdist sets it to keep what is freed."""
     found = find_allocator(os.environ)
     return Finding("allocator", "ok", f"{found.name}: {found.detail}")
+
+
+def _threads() -> Finding:
+    """How the threads of torch wait for each other."""
+    return Finding("threads", "ok", f"waiting for each other: {wait_briefly(dict(os.environ)).detail}")
 
 
 def _disk() -> Finding:

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from mcdist.machine.cores import num_cores
+
 PACKAGES = ("mcdist", "torch", "torchvision", "numpy", "webdataset", "faiss-cpu", "faiss-gpu", "mlflow", "deepspeed")
 
 
@@ -39,11 +41,6 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-def num_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_name() -> str:

@@ -11,6 +11,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import warnings
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +26,9 @@ HEADERS = ("cells.h",)
 FLAGS = ("-O3", "-std=c++17", "-fPIC", "-shared", "-fno-math-errno", "-Wno-psabi")
 TRIES = (("-march=native", "-fopenmp"), ("-fopenmp",), ("-march=native",), ())
 """Flags to try in turn, since some compilers do not know all of them; without OpenMP the operators run on one core."""
+
+FLAGS_VARIABLE = "MCDIST_CXXFLAGS"
+"""Environment variable: further flags, after ours; `-mno-avx512f` builds for AVX2 on a machine that has AVX-512."""
 
 COMPILE_TIMEOUT_S = 300
 LANES_BYTES = 64
@@ -72,6 +76,12 @@ def _attempt() -> tuple[ctypes.CDLL | None, str]:
 def _load() -> ctypes.CDLL:
     folder, sources = cache_folder(), [Path(__file__).parent / name for name in SOURCES]
     if folder is None:
+        warnings.warn(
+            "the C++ operators are compiled at each start, which takes some seconds, since no cache folder can be used; name one that only you can write "
+            "with MCDIST_CACHE_DIR",
+            RuntimeWarning,
+            stacklevel=2,
+        )
         with tempfile.TemporaryDirectory(prefix="mcdist-") as private:
             return ctypes.CDLL(str(build_library(sources, path=Path(private) / "ops.so")))
     path = folder / f"ops-{_digest(_compiler())}.so"
@@ -101,9 +111,13 @@ def _compiler() -> str:
 def _digest(compiler: str) -> str:
     """A digest of everything that the machine code depends on, since machines of several kinds may share a home folder."""
     facts = Path(compiler).stat()
-    about = [compiler, str(facts.st_size), str(facts.st_mtime_ns), repr((FLAGS, TRIES)), platform.machine(), _processor()]
+    about = [compiler, str(facts.st_size), str(facts.st_mtime_ns), repr((FLAGS, TRIES, _user_flags())), platform.machine(), _processor()]
     texts = [(Path(__file__).parent / name).read_text() for name in (*SOURCES, *HEADERS)]
     return hashlib.sha256("\0".join(about + texts).encode()).hexdigest()[:20]
+
+
+def _user_flags() -> list[str]:
+    return os.environ.get(FLAGS_VARIABLE, "").split()
 
 
 def _processor() -> str:
@@ -126,7 +140,7 @@ def build_library(sources: list[Path], *, path: Path, flags: tuple[str, ...] = (
     try:
         for extra in TRIES:
             try:
-                command = [compiler, *FLAGS, *extra, *flags, *map(str, sources), "-o", str(beside)]
+                command = [compiler, *FLAGS, *extra, *_user_flags(), *flags, *map(str, sources), "-o", str(beside)]
                 done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S, check=False)
             except subprocess.TimeoutExpired:
                 raise NoLibraryError(f"{compiler} did not finish in {COMPILE_TIMEOUT_S} s") from None

@@ -10,7 +10,7 @@ import torch.distributed as dist
 
 from mcdist.distributed import World
 from mcdist.errors import ConfigError, MachineError, first_line
-from mcdist.machine.environment import num_cores
+from mcdist.machine.cores import num_compute_cores
 from mcdist.ranks.place import Place, find_place
 from mcdist.ranks.rendezvous import meet
 
@@ -71,8 +71,8 @@ def _device(name: str, *, place: Place) -> torch.device:
 
 
 def _cores_of(place: Place) -> int:
-    """Its own cores where SLURM said how many, else an equal part of those that this process may run on."""
-    usable = num_cores()
+    """Its own cores where SLURM said how many, else an equal part of those that should compute here."""
+    usable = num_compute_cores()
     return min(usable, place.num_cores) if place.num_cores else max(1, usable // place.ranks_here)
 
 

@@ -17,7 +17,8 @@ from mcdist.errors import ConfigError, McdistError
 from mcdist.records.step_profile import REST
 from tests.fixture_types import MakeShards
 
-FIELDS = ["benchmark", "provider", "mode", "shape", "metric", "unit", "median", "p20", "p80", "num_runs", "machine", "versions", "commit", "date"]
+FIELDS = ["benchmark", "provider", "mode", "shape", "metric", "unit", "median", "p20", "p80", "num_runs", "machine"]
+FIELDS += ["instruction_set", "allocator", "load", "versions", "commit", "date"]
 SMALL_MODEL = ["model.backbone=resnet18", "model.num_stages=3", "model.decoder=linear", "model.bank_size=4"]
 SMALL_STEP = ["views.size_px=32", "optim.global_batch=4", "data.num_lanes=1", "run.device=cpu", "run.num_threads=1"]
 
@@ -35,7 +36,7 @@ def run_benchmark(benchmark_named: Callable[[str], ModuleType], monkeypatch: pyt
         path = tmp_path / f"{name.split('.')[-1]}.json"
         monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments, "--json", str(path)])
         with pytest.raises(SystemExit) as leaving:
-            benchmark_named("benchmarks.harness.measurement").run(benchmark_named(name).main)
+            benchmark_named("benchmarks.harness.command").run(benchmark_named(name).main)
         assert leaving.value.code == 0
         return json.loads(path.read_text())
 
@@ -57,6 +58,7 @@ def check_rows(rows: Rows, *, benchmark: str) -> None:
         assert 0 <= row["p20"] <= row["median"] <= row["p80"]
         assert row["num_runs"] == (1 if row["metric"].endswith("error") or row["mode"] == "whole process" else 2)
         assert row["unit"] and row["machine"] and row["commit"] and row["versions"]["torch"]
+        assert row["instruction_set"].startswith("torch ") and row["allocator"] and row["load"] >= 0
 
 
 WAYS = ["plain", "reference", "compact", "fused"]
@@ -221,15 +223,13 @@ def test_cached_views_are_measured_against_photos_in_turns(run_benchmark: Callab
 
 
 @pytest.mark.slow
-def test_allocators_take_turns_and_are_compared_with_the_systems(
-    run_benchmark: Callable[..., Rows], benchmark_named: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(benchmark_named("benchmarks.step.allocator"), "QUICK", (("forward", 2, 64), ("training", 2, 64)))
-    rows = run_benchmark("benchmarks.step.allocator", "--quick", "--num-threads", "1")
+def test_allocators_take_turns_and_are_compared_with_the_systems(run_benchmark: Callable[..., Rows], capsys: pytest.CaptureFixture[str]) -> None:
+    works = ["--work", "forward:2:64", "--work", "training:2:64"]
+    rows = run_benchmark("benchmarks.step.allocator", *works, "--num-rounds", "1", "--num-threads", "1")
     assert [row["provider"] for row in rows if row["metric"] == "time"] == ["system", "auto"] * 2
     assert {(row["mode"], row["metric"], row["unit"]) for row in rows} >= {("training", "page faults", "1/pass"), ("forward", "peak memory", "MiB")}
     assert all(row["median"] == 1 for row in rows if row["provider"] == "system" and row["unit"] == "x")
-    turns = [line.split(", ")[2].split(":")[0] for line in capsys.readouterr().err.splitlines() if line.startswith("round")]
+    turns = [line.split(", ")[2].split(":")[0] for line in capsys.readouterr().err.splitlines() if " s  round " in line]
     assert turns == ["system", "auto", "auto", "system"] * 2
 
 
@@ -246,7 +246,7 @@ def test_a_user_error_is_one_sentence(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["pipeline.py", str(tmp_path / "nowhere"), str(tmp_path), "--provider", "mcdist"])
     with pytest.raises(SystemExit) as leaving:
-        benchmark_named("benchmarks.harness.measurement").run(benchmark_named("benchmarks.loader.pipeline").main)
+        benchmark_named("benchmarks.harness.command").run(benchmark_named("benchmarks.loader.pipeline").main)
     assert leaving.value.code == 3
     assert "expected a folder of .jpg photos" in capsys.readouterr().err
 

@@ -8,7 +8,7 @@ import numpy
 import pytest
 
 from benchmarks.groups import graph, kmeans
-from benchmarks.harness.measurement import run
+from benchmarks.harness.command import run
 from mcdist.errors import DataError
 from mcdist.groups.settings import GroupSettings
 

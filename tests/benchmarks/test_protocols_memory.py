@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.harness.measurement import run
+from benchmarks.harness.command import run
 from benchmarks.protocols import memory
 from mcdist.errors import DataError
 

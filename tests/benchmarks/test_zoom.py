@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.harness.measurement import run
+from benchmarks.harness.command import run
 from benchmarks.zoom import zoom
 from mcdist.errors import DataError
 from mcdist.zoom.settings import ZoomSettings

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from mcdist.catalogue.catalogue import Catalogue
 from mcdist.catalogue.names import Names
+from mcdist.catalogue.names_of_run import names_of
 from mcdist.errors import in_plain_words
-from mcdist.loading import names_of
 from mcdist.run_dir import RunDir
 
 CHANGES: tuple[Callable[[Names], Names], ...] = (

@@ -179,7 +179,7 @@ import ctypes, json, os, resource
 from pathlib import Path
 from types import SimpleNamespace
 from typer.testing import CliRunner
-from benchmarks.harness import measurement
+from benchmarks.harness import command
 from mcdist import build
 from mcdist.building.folder.build import _begin_worker
 from mcdist.cli.main import app
@@ -189,7 +189,7 @@ from mcdist.data.loader import start_worker
 from mcdist.proposals.folder import worker
 
 worker.Worker = lambda task: None
-measurement.typer.run = lambda command: command()
+command.typer.Typer.__call__ = lambda app, **_: None
 config, alone = load_config(Path("configs/demo.yaml"), overrides=[]), build.World(0, 1, build.torch.device("cpu"))
 libc, size = ctypes.CDLL(None), 48 * 2**20
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
@@ -219,7 +219,7 @@ print(json.dumps({
     "proposal worker": second_touch(lambda: worker.begin(None)),
     "proposals": second_touch(lambda: CliRunner().invoke(app, ["proposals", "list"])),
     "shards": second_touch(lambda: CliRunner().invoke(app, ["shards", "build", "--help"])),
-    "benchmark": second_touch(lambda: measurement.run(lambda: None)),
+    "benchmark": second_touch(lambda: command.run(lambda: None)),
 }))
 """
 """Each entry in a process of its own: the page faults of a second piece of 48 MiB after it."""

@@ -1,5 +1,6 @@
 """The compiled library: built once, kept where only its owner can write, and done without where there is no compiler."""
 
+import _ctypes
 import os
 import stat
 from collections.abc import Iterator
@@ -49,8 +50,33 @@ def test_a_cache_that_others_can_write_is_not_trusted(forgotten: Path) -> None:
     forgotten.mkdir()
     forgotten.chmod(0o777)
     assert native.cache_folder() is None
-    assert native.reason_missing() == ""
+    with pytest.warns(RuntimeWarning, match="compiled at each start.*with MCDIST_CACHE_DIR") as caught:
+        assert native.reason_missing() == native.reason_missing() == ""
+    assert len(caught) == 1
     assert not list(forgotten.iterdir())
+
+
+@pytest.mark.parametrize("folder", ["/proc/none", "/dev/null/below"])
+def test_where_no_cache_folder_can_be_made_nothing_fails(folder: str, forgotten: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MCDIST_CACHE_DIR", folder)
+    monkeypatch.setattr(native, "build_library", lambda sources, *, path: Path(_ctypes.__file__))  # some library: this is not about what is in it
+    assert native.cache_folder() is None
+    with pytest.warns(RuntimeWarning, match="compiled at each start"):
+        assert native.reason_missing() == ""
+
+
+def test_further_flags_come_last_and_make_a_library_of_their_own(forgotten: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    compiler = tmp_path / "c++"
+    compiler.write_text(f'#!/bin/sh\necho "$*" > {said}\ntouch "$(echo "$*" | sed "s/.*-o //")"\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    plain = native._digest(str(compiler))
+    monkeypatch.setenv("MCDIST_CXXFLAGS", "-mno-avx512f -mno-avx2")
+    assert native._digest(str(compiler)) != plain
+    native.build_library([tmp_path / "a.cpp"], path=tmp_path / "a.so")
+    flags = said.read_text().split()
+    assert flags.index("-mno-avx512f") > flags.index("-march=native") and flags.index("-mno-avx2") < flags.index(str(tmp_path / "a.cpp"))
 
 
 def test_without_a_compiler_auto_falls_back_with_one_warning_and_fused_is_refused(forgotten: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,8 @@ class RunConfig:
     device: Device = "auto"
     """auto | cpu | cuda."""
     num_threads: int = 0
-    """CPU threads per rank; 0: the cores that SLURM gave the task, else this machine's cores divided among its ranks."""
+    """CPU threads per rank; 0: the cores that SLURM gave the task, else those of the machine, or as many as its container allows, divided among its ranks.
+    Logical processors that share a physical core count once, and of a hybrid processor the fast cores alone."""
     allocator: AllocatorChoice = "auto"
     """auto: glibc's malloc keeps the memory that torch frees, which saves page faults. system: malloc stays as the system has it. MCDIST_ALLOCATOR=system
     is the same for every command."""

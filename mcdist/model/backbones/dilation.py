@@ -1,29 +1,62 @@
 """Dilation instead of stride: a stage keeps its resolution and its weights and sees as far as before.
 
-A dilated depthwise convolution is slow on every CPU (its backward four to six times the plain one). It is also exactly a plain one on
-the d x d interleaved sub-grids of its input, so that is how `InterleavedConv2d` computes it.
+A dilated depthwise convolution is exactly a plain one on the d x d interleaved sub-grids of its input. On some processors and shapes oneDNN's own dilated
+kernel is the slower way, by a factor of 2 to 6, and on others the faster one by as much: `InterleavedConv2d` takes the faster.
 """
+
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mcdist.model.backbones.fastest import other_is_faster
+
 
 class InterleavedConv2d(nn.Conv2d):
     """conv2d(x, weight, dilation=d, padding=d (k - 1) / 2), depthwise, as a plain convolution of d^2 sub-grids stacked along the batch.
 
-    Falls back to the dilated convolution where d does not divide height and width, and in an export, whose graph is for any size.
+    It is the dilated convolution itself where that is faster here (`mcdist.model.backbones.fastest`; never under run.deterministic, whose bits depend on no
+    clock), where d does not divide height and width, and in an export, whose graph is for any size.
     """
 
     def forward(self, input: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:  # noqa: A002 - torch's own name
         """Same result as the dilated convolution, up to the order of sums."""
         step = int(self.dilation[0])
-        if step == 1 or torch.compiler.is_exporting() or input.shape[2] % step or input.shape[3] % step:
+        if step == 1 or torch.compiler.is_exporting() or input.shape[2] % step or input.shape[3] % step or self._dilated_is_faster(input):
             return super().forward(input)
-        grids = split_grids(input, step=step)
-        plain = F.conv2d(grids, self.weight, self.bias, padding=self.kernel_size[0] // 2, groups=self.groups)
+        return self._interleaved(input)
+
+    def _interleaved(self, x: Tensor) -> Tensor:
+        step = int(self.dilation[0])
+        plain = F.conv2d(split_grids(x, step=step), self.weight, self.bias, padding=self.kernel_size[0] // 2, groups=self.groups)
         return merge_grids(plain, step=step)
+
+    def _dilated_is_faster(self, x: Tensor) -> bool:
+        """Measured for eager float32 on a CPU, forward alone and with its backward pass apart; elsewhere never."""
+        is_plain = type(x) is Tensor and x.device.type == "cpu" and x.dtype == self.weight.dtype == torch.float32
+        if not is_plain or not len(x) or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or torch.are_deterministic_algorithms_enabled():
+            return False
+        trains = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
+        layout = "channels_last" if x.is_contiguous(memory_format=torch.channels_last) else "contiguous"
+        _, channels, height, width = x.shape
+        shape = f"depthwise {channels}x{height}x{width} kernel {self.kernel_size[0]} dilation {self.dilation[0]} {layout}{' with backward' if trains else ''}"
+        dilated = super().forward
+        weights: list[Tensor] | None = None
+        if trains:
+            weights = [self.weight] if self.weight.requires_grad else []
+        return other_is_faster(shape, usual=partial(_once, self._interleaved, x, weights=weights), other=partial(_once, dilated, x, weights=weights))
+
+
+def _once(way: Callable[[Tensor], Tensor], x: Tensor, *, weights: list[Tensor] | None) -> None:
+    """A pass that leaves no trace, neither a gradient nor a graph; with a backward pass to the input and `weights` where these are given."""
+    with torch.set_grad_enabled(weights is not None):
+        inside = x.detach().requires_grad_(weights is not None)
+        result = way(inside)
+        if weights is not None:
+            torch.autograd.grad(result, [inside, *weights], torch.ones_like(result))
 
 
 class EvenConv2d(nn.Conv2d):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,7 +68,9 @@ def test_the_fast_probe_is_near_the_slow_one(stores, monkeypatch: pytest.MonkeyP
     slow, fast = (first_row(view, switches, monkeypatch).mean for switches in (CLEAN, FAST))
     assert fast == pytest.approx(slow, abs=2)
     features, maps = view.known_train.patches("trained decoder"), view.known_train.label_maps
-    probes = [list(fit(features, maps=maps, num_classes=4, size_px=64, switches=switches))[-1].probe for fit, switches in ((fit_sgd, CLEAN), (fit_fast, FAST))]
+    given: dict[str, Any] = {"maps": maps, "num_classes": 4, "size_px": 64}
+    fits: tuple[Any, ...] = (fit_sgd(features, switches=CLEAN, **given), fit_fast(features, switches=FAST, **given))
+    probes = [list(fit)[-1].probe for fit in fits]
     assert float((probes[0].weights - probes[1].weights).norm() / probes[0].weights.norm()) < 0.1
 
 
