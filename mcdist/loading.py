@@ -1,6 +1,5 @@
 """A run ready for use: its encoder, catalogue and names. `mcdist.load` gives it to programs, `mcdist segment` and `mcdist search` use it too."""
 
-import json
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from mcdist.data.shards.raw_sample import INFO_MEMBER
 from mcdist.disk.checkpoint import Checkpoint, find_checkpoint
 from mcdist.errors import CheckpointError, ConfigError, DataError
 from mcdist.evaluate.settings import ExtractSettings
+from mcdist.json_text import parse_json
 from mcdist.model.inference import quicken
 from mcdist.run_dir import RunDir, name_of
 from mcdist.segments.photo_files import NoPhoto, PhotoImage, Sizes, image_of, read_pixels
@@ -127,7 +127,7 @@ class LoadedRun:
     def photo_path(self, index: int) -> str:
         """The path of a photo of the catalogue below the folder that its shards were built of; empty where the shards do not say, or are gone."""
         try:
-            path = json.loads(self._shards().members(index)[INFO_MEMBER])["photo"]
+            path = parse_json(self._shards().members(index)[INFO_MEMBER])["photo"]
         except (ConfigError, DataError, *DAMAGE):
             return ""
         return path if isinstance(path, str) else ""

@@ -22,6 +22,7 @@ from mcdist.disk.checkpoint import mark_best, prune, save_checkpoint
 from mcdist.disk.saver import Saver
 from mcdist.distributed import World
 from mcdist.errors import ConfigError, McdistError, MissingExtraError
+from mcdist.json_text import parse_json
 from mcdist.machine.environment import describe_environment
 from mcdist.ops.verdict import Verdict, verdict_for
 from mcdist.ranks.agree import run_on_first
@@ -155,7 +156,7 @@ class Outputs:
         if self.claim is not None and self.bad_samples is not None:
             with self.claim.fenced():
                 self.bad_samples.write(step, lines)
-            reason = json.loads(lines[0])["reason"]
+            reason = parse_json(lines[0])["reason"]
             self.console.warn(f"{len(lines)} samples could not be read and took part void everywhere, all in {self.run_dir.bad_samples}; the first: {reason}")
 
     def save(self, state: TrainState) -> None:
@@ -310,7 +311,7 @@ def _as_json(starts: list[dict[str, Any]]) -> bytes:
 
 def _starts(run_dir: RunDir) -> list[dict[str, Any]]:
     try:
-        starts = json.loads(run_dir.environment.read_text())
+        starts = parse_json(run_dir.environment.read_text())
     except (OSError, ValueError):
         return []
     return [start for start in starts if isinstance(start, dict)] if isinstance(starts, list) else []
@@ -319,7 +320,7 @@ def _starts(run_dir: RunDir) -> list[dict[str, Any]]:
 def _numbers_of(path: Path) -> dict[str, Any]:
     """A checkpoint's numbers; none where they cannot be read."""
     try:
-        numbers = json.loads((path / META_NAME).read_text())
+        numbers = parse_json((path / META_NAME).read_text())
     except (OSError, ValueError):
         return {}
     return numbers if isinstance(numbers, dict) else {}

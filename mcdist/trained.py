@@ -1,6 +1,5 @@
 """The encoder of a run or of an exported folder, for use in other programs: load it, embed a photo."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from mcdist.config.file import load_run_config
 from mcdist.data.views.normalise import normalise
 from mcdist.disk.checkpoint import find_checkpoint
 from mcdist.errors import CheckpointError, ConfigError
+from mcdist.json_text import parse_json
 from mcdist.model.encoder import Encoder
 from mcdist.run_dir import RunDir
 from mcdist.train.state import load_module
@@ -46,7 +46,7 @@ def load_encoder(run: Path | str, *, checkpoint: str = "newest", device: torch.d
 
 def _load_exported(folder: Path, *, device: torch.device | str) -> Encoder:
     try:
-        content = json.loads((folder / EXPORT_CONFIG).read_text(encoding="utf-8"))
+        content = parse_json((folder / EXPORT_CONFIG).read_text(encoding="utf-8"))
         model, num_groups = content["model"], [int(num) for num in content["num_groups"]]
         tensors = {name.removeprefix("encoder."): tensor for name, tensor in load_file(folder / EXPORT_WEIGHTS).items()}
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:

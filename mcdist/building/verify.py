@@ -17,6 +17,7 @@ from mcdist.data.shards.manifest import ShardEntry
 from mcdist.data.shards.raw_sample import INFO_MEMBER, SEGMENTS_MEMBER
 from mcdist.data.shards.sample import decode_sample
 from mcdist.errors import ShardError, first_line
+from mcdist.json_text import parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def _check_sample(reader: SampleReader, *, index: int, problems: list[str]) -> i
         raw = reader.read(index, with_segments=with_segments)
         check_raw(raw)
         decode_sample(raw, with_segments=with_segments)
-        json.loads(members.get(INFO_MEMBER, b"{}"))
+        parse_json(members.get(INFO_MEMBER, b"{}"))
     except ShardError as error:
         problems.append(str(error))
     except json.JSONDecodeError as error:

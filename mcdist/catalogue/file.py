@@ -16,6 +16,7 @@ from mcdist.catalogue.clusters import Clusters
 from mcdist.catalogue.facts import CatalogueFacts
 from mcdist.catalogue.objects import CataloguedObjects
 from mcdist.errors import DAMAGE, DataError, MachineError
+from mcdist.json_text import parse_json
 from mcdist.run_dir import RunDir, write_atomically
 
 FORMAT = "mcdist catalogue 1"
@@ -83,7 +84,7 @@ def read_catalogue(folder: Path) -> Parts:
     """
     path = folder / MANIFEST_NAME
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
         version = content["format"]
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"expected a catalogue of objects at {folder}, found none; make it with: mcdist cluster {folder.parent}") from error
@@ -124,7 +125,7 @@ def _parse(content: dict[str, Any], *, folder: Path) -> Parts:
     names = (folder / PHOTOS_NAME).read_bytes()
     if hashlib.sha256(names).hexdigest() != content["sha256"][PHOTOS_NAME]:
         raise ValueError(f"{PHOTOS_NAME} has another checksum than {MANIFEST_NAME} says")
-    photos = tuple(str(name) for name in json.loads(names.decode(errors="surrogatepass")))
+    photos = tuple(str(name) for name in parse_json(names.decode(errors="surrogatepass")))
     tables = load_file(folder / TABLES_NAME)
     num_objects, num_photos, num_clusters = (int(content[name]) for name in ("num_objects", "num_photos", "num_clusters"))
     num_dims, num_kept = tables["clusters/projection"].shape

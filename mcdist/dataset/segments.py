@@ -3,7 +3,6 @@
 A mask stays in its run lengths until it is asked for: the labels of a million segments are decided without one pixel.
 """
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from mcdist.building.source import hostile
 from mcdist.data.pictures.coco_runs import check_runs, mask_of_runs, runs_of
 from mcdist.data.pictures.header import MAX_PIXELS
 from mcdist.errors import DAMAGE, DataError
+from mcdist.json_text import parse_json
 
 FORMAT = "mcdist segments 1"
 FOLDER = "segments"
@@ -99,10 +99,10 @@ def read_photo_segments(path: Path) -> SegmentedPhoto:
         DataError: it cannot be read, is of another format, or damaged.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
     except OSError as error:
         raise DataError(f"cannot read {path} ({error.strerror}); check the folder and its permissions") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise DataError(f"{path} is damaged (no JSON); delete it and run mcdist segment again") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else None

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mcdist.disk.tensor_file import write_tensors
 from mcdist.errors import CheckpointError, MachineError
+from mcdist.json_text import parse_json
 from mcdist.run_dir import META_NAME, RunDir, list_checkpoints, write_atomically
 
 SCHEMA_VERSION = 2
@@ -67,9 +68,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: missing, damaged (the checksum differs) or of another schema version.
     """
     try:
-        meta = json.loads((path / META_NAME).read_text())
+        meta = parse_json((path / META_NAME).read_text())
         content = (path / STATE_NAME).read_bytes()
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"expected a checkpoint at {path} ({STATE_NAME} and {META_NAME}), could not read it: {error}") from error
     if not isinstance(meta, dict) or meta.get("schema_version") != SCHEMA_VERSION:
         version = meta.get("schema_version") if isinstance(meta, dict) else None

@@ -21,6 +21,7 @@ import numpy
 
 from mcdist.errors import ConfigError, DataError, MachineError, reason
 from mcdist.evaluate.protocols.pixel_row import PixelCounts
+from mcdist.json_text import parse_json
 from mcdist.run_dir import write_atomically
 
 FORMAT = "mcdist finetune 1"
@@ -169,8 +170,8 @@ def _counts(confusion: numpy.ndarray, by_photo: numpy.ndarray) -> PixelCounts:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({reason(error)}); remove it and start again") from error
     if not isinstance(content, dict):
         raise DataError(f"{path} must hold an object, got {type(content).__name__}; remove it and start again")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy
 
 from mcdist.errors import ConfigError, DataError, reason
+from mcdist.json_text import parse_json
 from mcdist.run_dir import write_atomically
 
 SCHEMA_VERSION = 1
@@ -80,12 +81,12 @@ def read_subsets(path: Path) -> Subsets:
         DataError: the file cannot be read, or is something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         if content["schema_version"] != SCHEMA_VERSION:
             raise DataError(f"{path} has schema version {content['schema_version']!r}, this mcdist reads {SCHEMA_VERSION}; draw the subsets again")
         orders = {int(seed): _keys(order) for seed, order in content["orders"].items()}
         return Subsets(samples=str(content["samples"]), num_photos=int(content["num_photos"]), orders=orders)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} holds no {_WHAT} ({reason(error)}); name the subsets.json of an earlier one, or leave out --subsets") from error
 
 

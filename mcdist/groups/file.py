@@ -16,6 +16,7 @@ from mcdist.errors import DAMAGE, ConfigError, DataError, MachineError, reason
 from mcdist.groups.record import GraphFacts, Grouping, Groups, GroupSet, Source
 from mcdist.groups.settings import GroupSettings
 from mcdist.groups.stability import Choice, StabilityRow
+from mcdist.json_text import parse_json
 
 MANIFEST_NAME = "groups.json"
 SCHEMA_VERSION = 2
@@ -66,7 +67,7 @@ def read_groups(folder: Path) -> Groups:
     """
     path = folder / MANIFEST_NAME
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
         version = content["schema_version"]
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"expected groups at {folder} (its {MANIFEST_NAME}), found none; make them with: mcdist group STORE --out {folder}") from error

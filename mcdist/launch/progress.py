@@ -8,6 +8,7 @@ import json
 import time
 from pathlib import Path
 
+from mcdist.json_text import parse_json
 from mcdist.launch.outcome import Fate, Outcome
 from mcdist.launch.spec import JobStart, Work
 from mcdist.resilience.attempts import attempts_without_progress
@@ -44,7 +45,7 @@ def num_without_progress(folder: Path, *, start: JobStart, work: Work, num_start
 
 def _noted(folder: Path, *, element: int) -> int:
     try:
-        lines = [json.loads(line) for line in _path(folder).read_text().splitlines() if line.endswith("}")]
+        lines = [parse_json(line) for line in _path(folder).read_text().splitlines() if line.endswith("}")]
     except OSError:
         return 0
     own = [line for line in lines if line["element"] == element]

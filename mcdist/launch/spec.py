@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mcdist.errors import DataError
+from mcdist.json_text import parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def read_spec(folder: Path) -> JobSpec:
     """
     path = folder / "job.json"
     try:
-        content = json.loads(path.read_text())
+        content = parse_json(path.read_text())
         works = tuple(Work(argv=tuple(work["argv"]), run_dir=work["run_dir"], prepare=tuple(work["prepare"])) for work in content.pop("works"))
         return JobSpec(works=works, **content)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -88,5 +89,5 @@ def write_end(end: TaskEnd, *, folder: Path) -> None:
 
 def read_ends(folder: Path) -> list[TaskEnd]:
     """What the tasks of a start left, in order of time."""
-    ends = [TaskEnd(**json.loads(path.read_text())) for path in folder.glob("rank-*.json")]
+    ends = [TaskEnd(**parse_json(path.read_text())) for path in folder.glob("rank-*.json")]
     return sorted(ends, key=lambda end: end.time_s)

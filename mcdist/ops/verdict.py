@@ -22,6 +22,7 @@ import torch
 
 from mcdist.choices import Implementation
 from mcdist.errors import MachineError
+from mcdist.json_text import parse_json
 from mcdist.ops.native import cache_folder
 from mcdist.ops.trial import UNREACHABLE, Comparison, Trial
 from mcdist.records import Record
@@ -68,7 +69,7 @@ class Verdict:
     @classmethod
     def from_json(cls, text: str) -> "Verdict":
         """What `to_json` wrote."""
-        content = json.loads(text)
+        content = parse_json(text)
         return cls(content["device"], tuple(Comparison(**row) for row in content["comparisons"]))
 
     def records(self, *, step: int) -> list[Record]:
@@ -173,8 +174,8 @@ def _cache_path(facts: Facts) -> Path | None:
 def read_comparisons(path: Path | None, *, facts: Facts) -> list[Comparison] | None:
     """The comparisons kept at `path` for these facts; None where there are none, or the file is damaged or about something else."""
     try:
-        content = json.loads(path.read_bytes()) if path else None
-    except (OSError, ValueError, RecursionError):
+        content = parse_json(path.read_bytes()) if path else None
+    except (OSError, ValueError):
         return None
     if not isinstance(content, dict) or content.get("facts") != facts:
         return None
@@ -194,8 +195,8 @@ def _keep(path: Path | None, comparisons: Iterable[Comparison], *, facts: Facts)
 
 def _parsed(text: str) -> list[Comparison] | None:
     try:
-        return _comparisons(json.loads(text))
-    except (ValueError, RecursionError):
+        return _comparisons(parse_json(text))
+    except ValueError:
         return None
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mcdist.errors import DAMAGE, ConfigError, DataError
+from mcdist.json_text import parse_json
 from mcdist.planning.costs import Costs
 from mcdist.planning.plan import TrainingPlan
 from mcdist.run_dir import write_atomically
@@ -65,7 +66,7 @@ def read_record(folder: Path) -> Record | None:
             raise ConfigError(f"--out {folder} holds something that mcdist discover did not begin; choose an empty folder or a new one, nothing was changed")
         return None
     try:
-        return _record(json.loads(path.read_bytes()))
+        return _record(parse_json(path.read_bytes()))
     except DAMAGE as error:
         raise DataError(f"{path} is damaged ({error}); choose another --out, or remove the file and what is beside it") from error
 

@@ -4,7 +4,6 @@ For a photo `a/b.jpg`, the first there is of: `MASKS/a/b.png` (as `read_map` rea
 entries in MASKS itself, where that is a JSON of COCO run lengths: `[{"file_name": "a/b.jpg", "segmentation": {"size", "counts"}, "score"}, ...]`.
 """
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from mcdist.data.pictures.coco_runs import mask_of_runs, runs_of
 from mcdist.data.pictures.folder import stem_of
 from mcdist.data.pictures.map_file import read_map
 from mcdist.errors import ConfigError, DataError
+from mcdist.json_text import parse_json
 from mcdist.proposals.components import AREA_MIN_SHARE, objects_of
 from mcdist.proposals.flatten import flatten
 from mcdist.proposals.proposal import CannotProposeError, Method, Pixels, Proposal, ScoredMask
@@ -151,7 +151,7 @@ def _are_instances(array: numpy.ndarray) -> bool:
 
 def _read_entries(path: Path) -> dict[str, list[Any]]:
     try:
-        content = json.loads(path.read_text())
+        content = parse_json(path.read_text())
     except (OSError, ValueError) as error:
         raise DataError(f"expected a JSON of proposals at {path}, it cannot be read ({error}); write it again") from error
     if isinstance(content, dict):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy
 
 from mcdist.errors import DataError, reason
+from mcdist.json_text import parse_json
 from mcdist.records.draws import interval_of, packed, unpacked
 
 SCHEMA_VERSION = 3
@@ -99,7 +100,7 @@ class Evaluation:
             DataError: `text` is not an evaluation, or is one of another schema version.
         """
         try:
-            content = json.loads(text)
+            content = parse_json(text)
             version = content.pop("schema_version", 1)
         except (ValueError, AttributeError, TypeError) as error:
             raise _refused(where, error) from error

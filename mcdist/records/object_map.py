@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from mcdist.errors import DataError, reason
+from mcdist.json_text import parse_json
 
 FORMAT = "mcdist object map 1"
 
@@ -38,7 +39,7 @@ class ObjectMap:
     def from_json(text: str, *, where: str) -> "ObjectMap":
         """Inverse of `to_json`; DataError for other text."""
         try:
-            content = json.loads(text)
+            content = parse_json(text)
             if content["format"] != FORMAT:
                 raise ValueError(f"its format is {content['format']!r}")
             projections = tuple(
@@ -49,5 +50,5 @@ class ObjectMap:
             if any(not 0 <= index < len(classes) for index in class_of) or any(len(one.points) != len(class_of) for one in projections):
                 raise ValueError("its points and classes do not fit together")
             return ObjectMap(str(content["masks"]), classes, bool(content["is_true"]), class_of, projections)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{where} is not an object map that this mcdist wrote ({reason(error)}); run: mcdist evaluate RUN") from error

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mcdist.errors import DataError, MachineError
+from mcdist.json_text import parse_json
 from mcdist.run_dir import open_in_place
 
 
@@ -32,7 +33,7 @@ class BadSamplesFile:
         """Append the objects that `lines` hold, each with its step; MachineError where the disk refuses."""
         file = self._file or self._open(b"")
         try:
-            file.write("".join(json.dumps({"step": step, **json.loads(line)}) + "\n" for line in lines))
+            file.write("".join(json.dumps({"step": step, **parse_json(line)}) + "\n" for line in lines))
             file.flush()
         except OSError as error:
             raise self._refused(error) from error
@@ -70,9 +71,9 @@ def read_bad_samples(path: Path) -> list[dict[str, Any]]:
 
 def _parsed(line: bytes, *, where: str) -> dict[str, Any]:
     try:
-        content = json.loads(line)
+        content = parse_json(line)
         if type(content["step"]) is not int:
             raise TypeError("step is not a whole number")
         return {"step": content["step"], **{name: content[name] for name in ("epoch", "shard", "key", "index", "reason")}}
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{where} must be one bad sample as JSON, got {line[:60]!r}; remove that line or the file") from error

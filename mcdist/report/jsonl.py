@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from mcdist.errors import DataError, MachineError
+from mcdist.json_text import parse_json
 from mcdist.records import Record
 from mcdist.run_dir import open_in_place
 
@@ -86,13 +87,13 @@ def _to_line(record: Record) -> str:
 
 def _from_line(line: bytes, *, where: str) -> Record:
     try:
-        content = json.loads(line)
+        content = parse_json(line)
         step, name, value, unit = (content[key] for key in ("step", "name", "value", "unit"))
         number = math.nan if value is None else value
         if type(step) is not int or not isinstance(name, str) or not isinstance(unit, str) or type(number) not in (int, float):
             raise TypeError("a field of the wrong type")
         return Record(step=step, name=name, value=float(number), unit=unit)
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise DataError(f"{where} must be one record (step, name, value, unit) as JSON, got {line[:60]!r}; remove that line or the file") from error
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from mcdist.errors import REQUEUE
+from mcdist.json_text import parse_json
 from mcdist.run_dir import RunDir
 
 
@@ -88,7 +89,7 @@ def record_path(folder: Path, number: int) -> Path:
 def read_attempt(folder: Path, number: int) -> Attempt | None:
     """The record of attempt `number`; None where there is none or no whole one."""
     try:
-        content = json.loads(record_path(folder, number).read_text())
+        content = parse_json(record_path(folder, number).read_text())
         found = {field.name: content[field.name] for field in fields(Attempt)}
         return replace(Attempt(**found), number=number)
     except (OSError, ValueError, KeyError, TypeError):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mcdist.errors import ConfigError, MachineError, differing
+from mcdist.json_text import parse_json
 from mcdist.run_dir import write_atomically
 from mcdist.segments.segmented import FORMAT
 
@@ -79,8 +80,8 @@ class SegmentFolder:
     def is_done(self, photo: str, *, facts: dict[str, Any]) -> bool:
         """Whether the photo was segmented, and what is kept with its segments is `facts`: the photo and the classes are the same."""
         try:
-            content = json.loads(self.segments(photo).read_bytes())
-        except (OSError, ValueError, RecursionError):
+            content = parse_json(self.segments(photo).read_bytes())
+        except (OSError, ValueError):
             return False
         same = isinstance(content, dict) and content.get("format") == FORMAT and all(content.get(key) == value for key, value in facts.items())
         return same and _is_whole(self.map(photo)) and (not self.with_overlays or _is_whole(self.overlay(photo)))
@@ -109,14 +110,14 @@ class SegmentFolder:
     def num_not_segmented(self, part: int, *, num_parts: int) -> int:
         """How many photos that list has; 0 where there is none."""
         try:
-            return len(json.loads(self.not_segmented(part, num_parts=num_parts).read_bytes()))
-        except (OSError, ValueError, TypeError, RecursionError):
+            return len(parse_json(self.not_segmented(part, num_parts=num_parts).read_bytes()))
+        except (OSError, ValueError, TypeError):
             return 0
 
     def _about(self) -> dict[str, Any] | None:
         try:
-            content = json.loads(self.classes.read_bytes())
-        except (OSError, ValueError, RecursionError):
+            content = parse_json(self.classes.read_bytes())
+        except (OSError, ValueError):
             return None
         return content if isinstance(content, dict) and content.get("format") == CLASSES_FORMAT else None
 

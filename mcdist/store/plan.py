@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mcdist.errors import DAMAGE, DataError, reason
+from mcdist.json_text import parse_json
 from mcdist.run_dir import write_atomically
 from mcdist.store.names import PLAN_NAME, check_name
 
@@ -92,7 +93,7 @@ def read_json(path: Path) -> Any:
         DataError: it cannot be read, or is not JSON.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

@@ -17,6 +17,7 @@ from typing import Any
 
 from mcdist.errors import ConfigError, DataError, MachineError
 from mcdist.evaluate.metrics.davis import ObjectScore
+from mcdist.json_text import parse_json
 from mcdist.run_dir import write_atomically
 
 FORMAT = "mcdist davis 1"
@@ -123,8 +124,8 @@ def _object_score(*, number: int, region: list[float], boundary: list[float]) ->
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}); remove it and start again") from error
     if not isinstance(content, dict):
         raise DataError(f"{path} must hold an object, got {type(content).__name__}; remove it and start again")

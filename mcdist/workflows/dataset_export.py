@@ -19,6 +19,7 @@ from mcdist.dataset.photo import LabelledPhoto, LabelledSegment, Split, photo_co
 from mcdist.dataset.run_names import NameSource, names_in_segments, names_of_run
 from mcdist.dataset.segments import CLASSES_NAME, SegmentedPhoto, read_segments, segments_folder
 from mcdist.errors import ConfigError, DataError
+from mcdist.json_text import parse_json
 from mcdist.run_dir import RunDir
 
 Tick = Callable[[int], None]
@@ -118,8 +119,8 @@ def export_dataset(
 def _about(found: Path) -> dict[str, Any]:
     """classes.json of the segments: what they were made of."""
     try:
-        about = json.loads((found / CLASSES_NAME).read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        about = parse_json((found / CLASSES_NAME).read_bytes())
+    except (OSError, ValueError) as error:
         raise DataError(f"{found / CLASSES_NAME} is damaged ({type(error).__name__}); run mcdist segment again") from error
     return about if isinstance(about, dict) else {}
 

@@ -4,7 +4,6 @@ Everything is in one folder, which is the run's own. Each stage goes on where it
 given until it has said what to do next.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -27,6 +26,7 @@ from mcdist.data.shards.manifest import MANIFEST_NAME as SHARDS_NAME
 from mcdist.data.shards.manifest import read_manifest
 from mcdist.errors import ConfigError, DataError, MachineError
 from mcdist.groups.clustering.faiss_library import require_faiss
+from mcdist.json_text import parse_json
 from mcdist.planning.costs import Costs, Estimate
 from mcdist.planning.plan import TrainingPlan, estimate_of, fitted, plan_for
 from mcdist.planning.record import TRIAL_NAME, Record, listing_of, read_record, require_same, write_record
@@ -304,7 +304,7 @@ def _has_catalogue(run_dir: RunDir) -> bool:
 
 def _has_report(run_dir: RunDir) -> bool:
     try:
-        return run_dir.report.is_file() and json.loads(run_dir.evaluation.read_bytes())["step"] == _newest_step(run_dir)
+        return run_dir.report.is_file() and parse_json(run_dir.evaluation.read_bytes())["step"] == _newest_step(run_dir)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

@@ -16,6 +16,7 @@ from mcdist.building.writers.webdataset import sha256_of, write_shard
 from mcdist.data.shards.index import index_name
 from mcdist.data.shards.manifest import ShardEntry
 from mcdist.errors import DataError, MachineError
+from mcdist.json_text import parse_json
 from mcdist.run_dir import write_atomically
 
 Made = TypeVar("Made", Photo, Packed)
@@ -92,7 +93,7 @@ def run_shard_job(job: ShardJob, source: Source) -> ShardDone:
 def finished_shard(job: ShardJob) -> ShardDone | None:
     """What an earlier run left of this very job: None unless fingerprint and checksum both fit, and where `strict` is on and photos were skipped."""
     try:
-        content = json.loads(job.sidecar.read_text())
+        content = parse_json(job.sidecar.read_text())
         if content["fingerprint"] != job.fingerprint or (job.strict and content["skipped"]):
             return None
         entry = _entry_of(content["entry"])

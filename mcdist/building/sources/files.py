@@ -1,6 +1,5 @@
 """FileSource: photos, masks and labels in files or tars; VOC, folders, trees and tars are all lists of such triples."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from mcdist.building.pictures.place import Place, size_and_time
 from mcdist.building.pictures.treatment import Treatment
 from mcdist.building.source import Item, Option, Photo
 from mcdist.errors import DataError
+from mcdist.json_text import parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class FileSource:
     @property
     def _facts(self) -> dict[str, Any]:
         """What `proposals` says: a name, or JSON of method, version and parameters."""
-        return json.loads(self.proposals) if self.proposals.startswith("{") else {"method": self.proposals}
+        return parse_json(self.proposals) if self.proposals.startswith("{") else {"method": self.proposals}
 
     def make(self, item: Item) -> Photo:
         """Read, check and pack one photo; see `Source.make`."""

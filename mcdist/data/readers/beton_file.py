@@ -1,6 +1,5 @@
 """BetonFile: the photos, maps and other members of one FFCV file, by row; photos kept as pixels need no decoder."""
 
-import json
 import mmap
 import os
 
@@ -14,6 +13,7 @@ from mcdist.data.shards.beton_fields import ABSENT, JSON_FIELDS, KEY_FIELD, OWN_
 from mcdist.data.shards.manifest import ShardEntry
 from mcdist.data.shards.raw_sample import INSTANCES_MEMBER, SEGMENTS_MEMBER, RawSample
 from mcdist.errors import ShardError
+from mcdist.json_text import parse_json
 
 
 class BetonFile:
@@ -69,8 +69,8 @@ class BetonFile:
 
     def _key(self, content: memoryview, *, row: int) -> str:
         try:
-            key = json.loads(_member(KEY_FIELD, content) or b"null")
-        except (ValueError, RecursionError):
+            key = parse_json(_member(KEY_FIELD, content) or b"null")
+        except ValueError:
             key = None
         if not isinstance(key, str) or not key:
             raise ShardError(f"{self.where}, sample {row}: its key cannot be read; build the folder anew")

@@ -14,6 +14,7 @@ from jaxtyping import Int64
 
 from mcdist.data.shards.manifest import SCHEMA_VERSION, ShardEntry
 from mcdist.errors import DAMAGE, ShardError
+from mcdist.json_text import parse_json
 
 INDEX_SUFFIX = ".index.json"
 
@@ -74,7 +75,7 @@ def parse_index(content: bytes, *, shard: ShardEntry, where: str) -> ShardIndex:
         ShardError: another schema version, another shard, another number of samples, two equal keys, an extent outside the tar, or damage.
     """
     try:
-        fields = json.loads(content)
+        fields = parse_json(content)
         version = fields["schema_version"]
         if version != SCHEMA_VERSION:
             raise ValueError(f"its schema version is {version}, the manifest's is {SCHEMA_VERSION}: the folder mixes two builds")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mcdist.errors import DAMAGE, ShardError, reason
+from mcdist.json_text import parse_json
 from mcdist.run_dir import write_atomically
 
 SCHEMA_VERSION = 2
@@ -84,7 +85,7 @@ def parse_manifest(content: bytes, *, where: str) -> Manifest:
         ShardError: another schema version, or damage.
     """
     try:
-        fields = json.loads(content)
+        fields = parse_json(content)
         version = fields["schema_version"]
     except DAMAGE as error:
         raise _damaged(where, error) from error

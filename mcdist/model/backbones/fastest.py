@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from mcdist.json_text import parse_json
 from mcdist.machine.environment import cpu_name
 from mcdist.ops.native import cache_folder
 from mcdist.run_dir import write_atomically
@@ -52,7 +53,7 @@ def _kept() -> dict[str, bool]:
     """Read anew each time, since several processes measure; what is no such file counts as empty."""
     path = _path()
     try:
-        found = json.loads(path.read_text()) if path is not None else {}
+        found = parse_json(path.read_text()) if path is not None else {}
     except (OSError, ValueError):
         return {}
     is_ours = isinstance(found, dict) and len(found) <= CHOICES_MAX and all(isinstance(value, bool) for value in found.values())

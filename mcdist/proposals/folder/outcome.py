@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mcdist.errors import DataError
+from mcdist.json_text import parse_json
 
 PROPOSED = "proposed"
 NOTHING_FOUND = "nothing found"
@@ -48,7 +49,7 @@ class PhotoOutcome:
     def from_line(line: str) -> "PhotoOutcome":
         """Inverse of `to_line`; ValueError for a line that was cut."""
         try:
-            content = json.loads(line)
+            content = parse_json(line)
             return PhotoOutcome(**{**content, "notes": tuple(content["notes"]), "scores": tuple(content["scores"])})
         except (TypeError, KeyError) as error:
             raise ValueError(f"no outcome: {line[:80]!r}") from error

@@ -21,6 +21,7 @@ from typing import Any
 from mcdist.data.pictures.folder import stem_of
 from mcdist.data.pictures.map_file import read_map
 from mcdist.errors import ConfigError, DataError, MachineError, differing
+from mcdist.json_text import parse_json
 from mcdist.proposals.folder.outcome import EMPTY, PROPOSED, PhotoOutcome, summarise
 from mcdist.run_dir import write_atomically
 
@@ -97,7 +98,7 @@ class ProposalFolder:
         if self.confidence is None or not self.confidence.is_dir() or not any(self.confidence.iterdir()):
             return
         try:
-            theirs = json.loads((self.confidence / CONFIDENCE_OF).read_text())
+            theirs = parse_json((self.confidence / CONFIDENCE_OF).read_text())
         except (OSError, ValueError):
             theirs = None
         if theirs is None or (theirs != about and not overwrite):
@@ -124,7 +125,7 @@ class ProposalFolder:
         """
         path = path or self.manifest
         try:
-            content = json.loads(path.read_text())
+            content = parse_json(path.read_text())
         except (OSError, ValueError) as error:
             raise DataError(f"expected proposals at {self.root} ({path.name}), it cannot be read ({error}); make them: mcdist proposals make") from error
         if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mcdist.data.views.normalise import normalise
 from mcdist.errors import ConfigError
+from mcdist.json_text import parse_json
 from mcdist.model.backbones.backbone import Backbone
 from mcdist.model.backbones.freeze import freeze_before
 from mcdist.model.backbones.registry import make_backbone
@@ -120,7 +121,7 @@ def load_net(path: Path) -> tuple[SaliencyNet, dict[str, object]]:
         raise ConfigError(f"expected a self-trained network at {path}, found none; train one: mcdist proposals self-train")
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})["mcdist_saliency"])
+            facts = parse_json((file.metadata() or {})["mcdist_saliency"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
     except (SafetensorError, KeyError, ValueError) as error:
         raise ConfigError(f"{path} is no network that mcdist proposals self-train wrote ({type(error).__name__}); name its network.safetensors") from error

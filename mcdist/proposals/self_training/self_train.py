@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from mcdist.errors import ConfigError, differing
+from mcdist.json_text import parse_json
 from mcdist.proposals.folder.propose_folder import Proposed, propose_folder
 from mcdist.proposals.self_training.level_store import LevelStore
 from mcdist.proposals.self_training.saliency_net import SaliencyNet, load_net, make_net, predict, save_net
@@ -102,7 +103,7 @@ def self_train(
     proposed = propose_folder(
         photos, out=out / "masks", method="self_trained", options={"network": str(network)}, device=device, num_workers=num_workers, overwrite=overwrite
     )
-    learnt_from = json.loads((out / "learnt_from.json").read_text())
+    learnt_from = parse_json((out / "learnt_from.json").read_text())
     write_atomically(out / "self_training.json", _json({**facts, "learnt_from": learnt_from, "proposed": proposed.summary.to_dict()}))
     return SelfTrainingResult(network=network, masks=proposed)
 
@@ -172,7 +173,7 @@ def _claim(out: Path, *, facts: dict[str, object], overwrite: bool) -> None:
     if overwrite and known.is_file():
         shutil.rmtree(out)
     if known.is_file():
-        there = json.loads(known.read_text())
+        there = parse_json(known.read_text())
         if shown := differing(there, facts, names=facts):
             raise ConfigError(f"{out} is of another self-training ({shown}); choose another --out, or begin again with --overwrite")
     elif out.is_dir() and any(out.iterdir()):

@@ -3,7 +3,6 @@
 Everything shown is escaped, since keys, paths and settings are untrusted text. Pictures and figures are part of the page, so nothing is fetched.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from mcdist.errors import ConfigError, DataError
+from mcdist.json_text import parse_json
 from mcdist.records import Evaluation, Record, Row
 from mcdist.records.names import BASELINE
 from mcdist.records.object_map import ObjectMap
@@ -229,7 +229,7 @@ def _setup(sections: dict[str, dict[str, Any]]) -> dict[str, Any]:
 def _starts(path: Path) -> list[dict[str, Any]]:
     text = _text(path)
     try:
-        content = json.loads(text) if text else []
+        content = parse_json(text) if text else []
     except ValueError as error:
         raise DataError(f"{path} is not JSON ({error}); restore or remove it") from error
     listed = content if isinstance(content, list) else [content]

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mcdist.errors import DataError, reason
+from mcdist.json_text import parse_json
 from mcdist.records import Panel
 from mcdist.report.pictures.panels import panel_files, save_panels
 from mcdist.run_dir import write_atomically
@@ -30,9 +31,9 @@ def failure_scores(folder: Path) -> list[tuple[Path, float]]:
     """
     path = folder / SCORES_NAME
     try:
-        scores = {str(name): float(score) for name, score in json.loads(path.read_bytes()).items()}
+        scores = {str(name): float(score) for name, score in parse_json(path.read_bytes()).items()}
     except (FileNotFoundError, NotADirectoryError):
         return []
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{path} does not hold the scores of photos ({reason(error)}); run: mcdist evaluate RUN") from error
     return [(panel, scores[panel.name]) for panel in panel_files(folder) if panel.name in scores]

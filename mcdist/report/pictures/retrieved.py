@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from mcdist.errors import DataError, reason
+from mcdist.json_text import parse_json
 from mcdist.report.palette import BASELINE, TRAINED, rgb
 from mcdist.report.pictures.cut_out import Shown, cut_out
 from mcdist.report.pictures.strips import write_strips
@@ -66,11 +67,11 @@ def retrieved_strips(folder: Path) -> list[RetrievedStrip]:
     """
     path = folder / NAMES
     try:
-        content = {str(name): tuple(map(str, listed)) for name, listed in json.loads(path.read_bytes()).items()}
+        content = {str(name): tuple(map(str, listed)) for name, listed in parse_json(path.read_bytes()).items()}
         return [RetrievedStrip(folder / name, listed[0], listed[1:]) for name, listed in sorted(content.items()) if (folder / Path(name).name).is_file()]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    except (OSError, ValueError, TypeError, AttributeError, IndexError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, IndexError) as error:
         raise DataError(f"{path} does not hold the classes of retrieved objects ({reason(error)}); run: mcdist evaluate RUN") from error
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from mcdist.errors import DataError
+from mcdist.json_text import parse_json
 
 WINDOW_BYTES = 1 << 20
 MAX_ELEMENT_BYTES = 64 << 20
@@ -47,7 +48,7 @@ def json_elements(path: Path, *, sections: frozenset[str]) -> Iterator[Element]:
 def read_element(file: BinaryIO, *, offset: int, size: int) -> Any:
     """The value of an element found earlier; ValueError where other bytes are there now."""
     file.seek(offset)
-    return json.loads(file.read(size))
+    return parse_json(file.read(size))
 
 
 class _Reader:
@@ -111,13 +112,13 @@ class _Reader:
             except json.JSONDecodeError as error:
                 if self.is_end or len(self.text) - self.at > MAX_ELEMENT_BYTES:
                     raise self.wrong(f"{error.msg[:1].lower()}{error.msg[1:]}", at=error.pos) from error
-            except (ValueError, RecursionError) as error:
+            except ValueError as error:
                 raise self.wrong("values are nested too deeply, or a number is too long") from error
             self.grow()
         offset, raw = self.base + self.at, self.text[self.at : end]
         if not raw.isascii():
             try:
-                value = json.loads(raw.encode("latin-1").decode())
+                value = parse_json(raw.encode("latin-1").decode())
             except ValueError as error:
                 raise self.wrong("expected UTF-8") from error
         self.at = end
