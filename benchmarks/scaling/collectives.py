@@ -1,6 +1,6 @@
 """What do the ranks exchange in a training step: how many collectives, of how many bytes, and how much more than gradients and prototypes?
 
-    torchrun --nproc-per-node 2 benchmarks/scaling/collectives.py configs/voc_unsupervised_saliency.yaml --json collectives.json
+    torchrun --nproc-per-node 2 benchmarks/scaling/collectives.py configs/paper/moco_unsupervised.yaml --json collectives.json
     torchrun --nproc-per-node 2 benchmarks/scaling/collectives.py configs/demo_contrast.yaml model.norm=sync
 
 Takes CONFIG and KEY=VALUE as `mcdist train` does and runs the very loop that training runs, on made-up photos, CPU and gloo. A
