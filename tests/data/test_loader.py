@@ -144,13 +144,18 @@ def cut(make_shards: MakeShards, relist_shard: RelistShard) -> WebDatasetReader:
     return WebDatasetReader(folder)
 
 
+def data_workers() -> list[multiprocessing.process.BaseProcess]:
+    """Those of this process's children that are data workers: they are daemons; other tests keep a process of their own."""
+    return [child for child in multiprocessing.active_children() if child.daemon]
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_an_error_in_a_worker_arrives_as_its_one_sentence(cut, view_settings: MakeViewSettings, num_workers):
     with pytest.raises(ShardError, match=r"photo_0007 \(png at byte \d+, mask.png at byte \d+\): mask.png should be 100 bytes, the tar ends after 4") as caught:
         list(loader_of(cut, view_settings, num_workers=num_workers))
     assert type(caught.value) is ShardError
     assert "\n" not in str(caught.value)
-    assert not multiprocessing.active_children()
+    assert not data_workers()
 
 
 def test_a_dead_worker_is_told_with_what_to_do():
@@ -174,7 +179,7 @@ def test_another_error_of_torch_stays_what_it_is():
 def test_workers_leave_interrupts_and_notices_to_the_main_process(folder, view_settings: MakeViewSettings):
     batches = iter(loader_of(folder, view_settings, num_workers=2))
     seen = [next(batches), next(batches)]  # one of each worker: both have started
-    workers = multiprocessing.active_children()
+    workers = data_workers()
     assert len(workers) == 2
     for worker in workers:
         for notice in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
@@ -186,9 +191,9 @@ def test_workers_leave_interrupts_and_notices_to_the_main_process(folder, view_s
 def test_closing_a_pass_ends_its_workers(folder, view_settings: MakeViewSettings):
     batches = iter(loader_of(folder, view_settings, num_workers=2))
     next(batches)
-    assert multiprocessing.active_children()
+    assert data_workers()
     batches.close()
-    assert not multiprocessing.active_children()
+    assert not data_workers()
 
 
 def test_ranks_that_do_not_fit_are_refused_before_any_worker_starts(folder, view_settings: MakeViewSettings):

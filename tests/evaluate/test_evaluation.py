@@ -187,6 +187,7 @@ def test_the_switches_of_each_protocol_are_printed_with_the_result(colours: Judg
         "pca_dim": 2,
         "num_clusters": [0],
         "num_seeds": 2,
+        "kmeans": "faiss",
         "num_iterations": 100,
         "num_starts": 20,
         "floors": True,
