@@ -13,7 +13,6 @@ from mcdist.catalogue.classes import UNNAMED, Classes
 from mcdist.catalogue.names import Names, Split
 from mcdist.catalogue.names_file import NamesFile
 from mcdist.errors import ConfigError
-from mcdist.groups.clustering.kmeans import fit_centres
 from mcdist.groups.graph.rows import unit
 from mcdist.report.palette import class_colours
 
@@ -188,6 +187,8 @@ class Session:
         points = self._points[rows[~shown.rejected[rows]]]
         if len(numpy.unique(points, axis=0)) <= num:
             raise ConfigError(f"cluster {cluster} has too few objects to be split into {num}; reject single objects instead")
+        from mcdist.groups.clustering.kmeans import fit_centres  # it imports torch, which the page opens without
+
         centroids = unit(fit_centres(points, num_clusters=num, seed=SPLIT_SEED, num_starts=SPLIT_STARTS).centres)[0]
         if len(numpy.unique((points @ centroids.T).argmax(axis=1))) < num:
             raise ConfigError(f"the objects of cluster {cluster} are too alike to be split into {num}; try fewer parts")

@@ -151,7 +151,8 @@ def _group(store: FeatureStore, *, folder: Path, settings: GroupSettings, choose
     with claim.fenced() if claim else nullcontext() as made_in:
         write_groups(Groups(source=objects.source, grouping=grouping), folder=folder, made_in=made_in)
     console.say(f"grouped {described(grouping)}; {time.monotonic() - began_s:.1f} s")
-    for num, sign in [(one.num_groups, sign) for one in grouping.sets for sign in one.signs_of_collapse]:
+    learnt = sets_of(grouping.choice, num_groups=settings.num_groups) if choose else settings.num_groups
+    for num, sign in [(one.num_groups, sign) for one in grouping.sets if one.num_groups in learnt for sign in one.signs_of_collapse]:
         console.warn(f"the {num} groups look collapsed: {sign}")
 
 
