@@ -10,7 +10,7 @@ import pytest
 
 from tests.docs.tutorial import DONE, PAGES, SHOWN, VIEW, Block, Reader, agrees, blocks_of, in_order
 
-NAMED = ("fish", "wheel", "house", "fish", "tree")
+NAMED = ("butterfly", "leaf", "wheel", "kite", "star")
 """What a reader calls the first clusters on the page of `mcdist view`, as own_photos.md says."""
 
 ON_A_CLUSTER = {"slurm.md"}
