@@ -21,12 +21,8 @@ SOURCE = Path(__file__).resolve().parent.parent.parent
 
 
 def requests_of(plans: Sequence[Plan], *, cluster: Cluster) -> list[Request]:
-    """What SLURM is asked for each plan: the first gets the cluster, what comes after it one task."""
-    small = replace(cluster, nodes=1, tasks_per_node=1, gpus_per_node=min(1, cluster.gpus_per_node))
-    return [
-        Request(name=plan.name, folder=plan.folder, cluster=cluster if number == 0 else small, num_elements=plan.num_elements)
-        for number, plan in enumerate(plans)
-    ]
+    """What SLURM is asked for each plan: the same nodes and tasks, since all ranks of a training judge it too."""
+    return [Request(name=plan.name, folder=plan.folder, cluster=cluster, num_elements=plan.num_elements) for plan in plans]
 
 
 def start_here(plans: Sequence[Plan], *, cluster: Cluster) -> int:
