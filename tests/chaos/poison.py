@@ -18,6 +18,7 @@ def apply(poison: dict[str, Any]) -> None:
     def poisoned(state: Any, micro_batches: list[Any], **settings: Any) -> Any:
         if state.step != poison["step"]:
             return train_step(state, micro_batches, **settings)
+        hook = None
         match poison["place"]:
             case "batch":
                 photos = micro_batches[0].query_images.clone()
@@ -26,15 +27,15 @@ def apply(poison: dict[str, Any]) -> None:
             case "loss":
                 step.weighted_sum = lambda terms, values: weighted_sum(terms, values) * value
             case "gradients":
-                for parameter in state.query.parameters():
-                    if parameter.requires_grad:
-                        parameter.register_hook(lambda gradient: torch.full_like(gradient, value)) if state.step == poison["step"] else None
-                        break
+                first = next(parameter for parameter in state.query.parameters() if parameter.requires_grad)
+                hook = first.register_hook(lambda gradient: torch.full_like(gradient, value))
             case "bank":
                 state.bank.candidates.fill_(value)
         try:
             return train_step(state, micro_batches, **settings)
         finally:
             step.weighted_sum = weighted_sum
+            if hook is not None:
+                hook.remove()
 
     loop.train_step = poisoned

@@ -158,7 +158,7 @@ def _depends_on_stops(name: str) -> bool:
     return name.startswith("out/checkpoints/") and name_of(NUM_STEPS) not in name
 
 
-_HOUSEKEEPING = ("*/attempts/*", "*/log.txt", "*/stacks/*", "*/environment.json", "*.lock", "*/bad_samples.jsonl")
+_HOUSEKEEPING = ("*/attempts/*", "*/log.txt", "*/stacks/*", "*/environment.json", "*.lock", "*/bad_samples.jsonl", "*/report.html")
 
 
 def _is_litter(name: str) -> bool:
