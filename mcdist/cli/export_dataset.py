@@ -27,7 +27,13 @@ class UnnamedClusters(StrEnum):
 
 def export_dataset_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run with segments (mcdist discover), or what mcdist segment wrote.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", help="Folder to write the data set to; an earlier export there is replaced when the new one is whole.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            help="Folder to write the data set to; an earlier export is replaced, or kept beside if it was changed.",
+        ),
+    ],
     format: Annotated[DatasetFormat, typer.Option("--format", help="The layout of the data set.")] = DatasetFormat.coco,
     min_confidence: Annotated[float, typer.Option("--min-confidence", min=0, max=1, help="Segments of lower confidence are void.")] = 0.5,
     unnamed: Annotated[UnnamedClusters, typer.Option("--unnamed", help="Clusters without a name: void, or classes of their own.")] = UnnamedClusters.void,
@@ -68,6 +74,7 @@ def export_dataset_command(
             keep_empty=keep_empty,
             say_total=begin,
             tick=lambda num: advance(num),
+            say=typer.echo,
         )
     counts = done.counts
     num_photos = counts.photos.total()

@@ -37,8 +37,11 @@ def reproduce_command(
             paper = "  not in the table" if one.paper is None else f"{one.paper:5.1f} ± {rows.tolerances[one.kind]:g}"
             typer.echo(f"{one.name:<30} {paper:<18} {one.line}" + (f"; cannot be judged: {one.unjudged}" if one.unjudged else ""))
         return
+    if row:
+        rows.row(row)
     if not row or data is None:
-        raise ConfigError("mcdist reproduce needs a row and its data: mcdist reproduce ROW --data ROOT; the rows: mcdist reproduce --list")
+        missing = "--data ROOT, the folder with VOCdevkit or shards" if row else "a row and its data"
+        raise ConfigError(f"mcdist reproduce needs {missing}: mcdist reproduce ROW --data ROOT; the rows: mcdist reproduce --list")
     from mcdist.workflows.reproduction import make_order, plan_lines, reproduce, verdict_lines
 
     order, rows = make_order(row, data=data, out=out, num_seeds=seeds, overrides=overrides or [], small=small, table=rows)

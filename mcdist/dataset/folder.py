@@ -1,8 +1,9 @@
 """The folder of an export: made beside its place and renamed when it is whole, so that an earlier export is there until the new one is."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from mcdist.building.folder.out import alone_in, make_folder
@@ -22,9 +23,17 @@ def check_replaceable(out: Path) -> None:
         raise ConfigError(f"--out {out} holds something that mcdist export-dataset did not write; choose another folder, nothing was changed")
 
 
+def changed_since(out: Path) -> list[str]:
+    """Files of an export that were changed or added after it: those that are newer than its mark, which it writes last."""
+    written_ns = (out / MARK_NAME).stat().st_mtime_ns
+    return sorted(str(path.relative_to(out)) for path in out.rglob("*") if not path.is_dir() and path.lstat().st_mtime_ns > written_ns)
+
+
 @contextmanager
-def replaced(out: Path) -> Iterator[Path]:
+def replaced(out: Path, *, say: Callable[[str], None]) -> Iterator[Path]:
     """An empty folder beside `out` that takes its place when the block ends well, and is removed when it does not.
+
+    An earlier export in which somebody changed or added a file (labels that were corrected by hand) is kept beside, and `say` hears where.
 
     Raises:
         ConfigError: `out` is something else.
@@ -40,9 +49,14 @@ def replaced(out: Path) -> Iterator[Path]:
             shutil.rmtree(before, ignore_errors=True)
             _empty(beside)
             yield beside
+            changed = changed_since(out) if out.is_dir() and any(out.iterdir()) else []
             if out.is_dir():
                 out.rename(before)
             beside.rename(out)
+            if changed:
+                kept = _free_name(out)
+                before.rename(kept)
+                say(f"the earlier export had files that were changed or added since ({len(changed)}, {changed[0]} the first), so it is kept as {kept}")
         except OSError as error:
             if isinstance(error, MachineError):
                 raise
@@ -58,6 +72,10 @@ def replaced(out: Path) -> Iterator[Path]:
 def _take_back(before: Path, *, out: Path) -> None:
     if before.is_dir() and not out.is_dir():
         before.rename(out)
+
+
+def _free_name(out: Path) -> Path:
+    return next(path for number in count(1) if not (path := out.with_name(f"{out.name}_earlier_{number}")).exists())
 
 
 def _empty(folder: Path) -> None:

@@ -58,6 +58,7 @@ def export_dataset(
     keep_empty: bool = False,
     say_total: Callable[[int], None] = lambda _: None,
     tick: Tick = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Exported:
     """Write the data set `out` from the segments in `folder`: a run, or what mcdist segment wrote. The same input gives the same bytes.
 
@@ -65,6 +66,7 @@ def export_dataset(
         photos: the folder that was segmented; None: where the segments say.
         run: whose catalogue and names count; None: `folder` where it is a run, else the run that the segments name, else the names in the segments.
         keep_empty: also export photos in which no segment has a label.
+        say: hears where an earlier export is kept, in which somebody changed or added files.
 
     Raises:
         ConfigError: an unknown format, a share out of range, no class, or `out` holds something else.
@@ -100,7 +102,7 @@ def export_dataset(
         "seed": seed,
         "keep_empty": keep_empty,
     }
-    with replaced(out) as fresh:
+    with replaced(out, say=say) as fresh:
         target = Target(folder=fresh, names=classes.names, title=title)
         writer = kind.begin(target)
         for photo, plan in _planned_photos(found, planned=planned):

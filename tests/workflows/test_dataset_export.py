@@ -16,6 +16,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from mcdist.cli.main import app
+from mcdist.dataset.folder import MARK_NAME
 from mcdist.dataset.formats import format as format_module
 from mcdist.dataset.formats.registry import FORMATS
 from mcdist.dataset.labels import LabelRule
@@ -243,3 +244,20 @@ def test_a_class_map_painted_from_a_folder_of_other_sizes_is_as_large_as_its_pho
             assert classes.size == size and classes.getextrema() == (1, 1)
     shapes = json.loads((tmp_path / "labelme" / "train" / "0.json").read_text())["shapes"]
     assert [shape["shape_type"] for shape in shapes] == ["mask"], "labelme refuses a polygon of one corner"
+
+
+def test_an_earlier_export_that_somebody_changed_is_kept_beside(tmp_path: Path) -> None:
+    _, segmented = made_segments(tmp_path, num_photos=6)
+    out = tmp_path / "dataset"
+    said: list[str] = []
+    for _ in range(2):
+        export_dataset(segmented, format="labelme", out=out, rule=RULE, say=said.append)
+    assert said == []
+    label = next(path for path in sorted(out.rglob("*.json")) if path.name != MARK_NAME)
+    label.write_text('{"edited": 1}')
+    (out / "note.txt").write_text("mine")
+    export_dataset(segmented, format="labelme", out=out, rule=RULE, say=said.append)
+    kept = tmp_path / "dataset_earlier_1"
+    assert [f"kept as {kept}" in line for line in said] == [True]
+    assert (kept / label.relative_to(out)).read_text() == '{"edited": 1}' != label.read_text()
+    assert (kept / "note.txt").read_text() == "mine" and not (out / "note.txt").exists()
