@@ -112,7 +112,7 @@ class _Reader:
             except json.JSONDecodeError as error:
                 if self.is_end or len(self.text) - self.at > MAX_ELEMENT_BYTES:
                     raise self.wrong(f"{error.msg[:1].lower()}{error.msg[1:]}", at=error.pos) from error
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise self.wrong("values are nested too deeply, or a number is too long") from error
             self.grow()
         offset, raw = self.base + self.at, self.text[self.at : end]
