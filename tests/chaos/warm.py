@@ -47,9 +47,9 @@ def _start(command: dict[str, Any]) -> int:
     for given, number in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(given, number)
     os.environ.update(command["env"])
+    faulthandler.dump_traceback_later(90.0)  # where a process that hangs stood
     if limit := command.get("memory_mib"):
         _limit_memory(limit)
-    faulthandler.dump_traceback_later(90.0)  # where a process that hangs stood
     sys.argv = ["mcdist", *command["argv"]]
     if poison := command.get("poison"):
         from tests.chaos.poison import apply
