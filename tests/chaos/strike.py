@@ -6,6 +6,7 @@ import math
 import random
 import re
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -118,8 +119,8 @@ def strike(reference: Reference, fault: Fault, *, inputs: Inputs, folder: Path, 
 
     if struck.ended.hung:
         return outcome("a hang", detail=first[-1500:])
-    if "Traceback (most recent call last)" in first:
-        return outcome("a stack trace", detail=first[-3000:])
+    if "Traceback (most recent call last)" in first and not all(code == -signal.SIGKILL for code in struck.ended.codes):
+        return outcome("a stack trace", detail=first[-3000:])  # a worker whose parent was killed may print the interpreter's own
     if struck.may_differ and not any(struck.ended.codes):
         problem = _steps_problem(own / "out" / "metrics.jsonl", left_out=1)
         return outcome("another result", detail=problem) if problem else outcome("a step left out, and counted")
