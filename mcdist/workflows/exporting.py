@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from mcdist import build
@@ -18,7 +19,7 @@ from mcdist.config import Config
 from mcdist.config.file import load_run_config
 from mcdist.data.loader import read_sample
 from mcdist.disk.checkpoint import Checkpoint, find_checkpoint
-from mcdist.errors import ConfigError, DataError, MachineError
+from mcdist.errors import ConfigError, DataError, MachineError, first_line
 from mcdist.export import graphs
 from mcdist.export.card import Facts, model_card
 from mcdist.export.graphs import Agreement
@@ -210,7 +211,10 @@ def _write_folder(folder: Path, encoder: Any, *, card: str) -> None:
         "size_divisor": encoder.multiple_px,
     }
     write_atomically(folder / PREPROCESSOR_NAME, (json.dumps(preprocessor, indent=2) + "\n").encode())
-    encoder.save_pretrained(folder)
+    try:
+        encoder.save_pretrained(folder)
+    except SafetensorError as error:  # the disk's refusal, which is no OSError there
+        raise OSError(first_line(error)) from error
     (folder / EXPORT_WEIGHTS).chmod((folder / CARD_NAME).stat().st_mode)  # safetensors makes a file that nobody else may read
 
 

@@ -16,7 +16,7 @@ import numpy
 import pytest
 import torch
 from PIL import Image
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from typer.testing import CliRunner
 
 from mcdist.cli.main import app
@@ -135,6 +135,16 @@ def test_a_disk_that_fills_up_in_the_middle_leaves_the_earlier_export(run_dir: R
     with pytest.raises(MachineError, match="cannot write .*out: No space left on device; .* an earlier export is untouched"):
         export_run(run_dir, out=out, wanted=Wanted(faiss=True), overwrite=True)
     assert (out / "model.safetensors").read_bytes() == before and [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_disk_that_refuses_the_weights_is_one_sentence(run_dir: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: object, folder: Path) -> None:
+        raise SafetensorError("Error while serializing: I/O error: Input/output error (os error 5)")
+
+    monkeypatch.setattr("mcdist.export.hub.HubEncoder.save_pretrained", refuse)
+    with pytest.raises(MachineError, match=r"cannot write .*refused: .*os error 5.*an earlier export is untouched"):
+        export_run(run_dir, out=tmp_path / "refused", wanted=Wanted())
+    assert not (tmp_path / "refused").exists()
 
 
 def test_what_is_no_export_or_a_damaged_one_is_one_sentence(folder: Path, tmp_path: Path) -> None:
