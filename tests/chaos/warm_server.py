@@ -4,7 +4,6 @@ import json
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.shim import Plan
+from tests.makers.many_ranks import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -125,10 +125,3 @@ class Warm:
         assert self._process.stdout is not None
         ready, _, _ = select.select([self._process.stdout], [], [], within_s)
         return self._process.stdout.readline() if ready else b""
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as asked:
-        asked.bind(("127.0.0.1", 0))
-        return int(asked.getsockname()[1])

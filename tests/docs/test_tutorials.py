@@ -1,7 +1,6 @@
 """Each tutorial, done to the letter in an empty folder: its commands work, its code runs, and what it shows is what is printed."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.docs.tutorial import DONE, PAGES, SHOWN, VIEW, Block, Reader, agrees, blocks_of, in_order
+from tests.makers.chromium import started_chromium
 
 NAMED = ("butterfly", "leaf", "wheel", "kite", "star")
 """What a reader calls the first clusters on the page of `mcdist view`, as own_photos.md says."""
@@ -69,15 +69,8 @@ def test_a_tutorial_is_in_the_toctree_and_the_list_and_shows_what_it_does(page: 
 
 @pytest.fixture
 def chromium() -> Iterator[Any]:
-    """The system's browser without a window; skips where there is none."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no Chromium on this machine; install one to visit the page: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    with started_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from PIL import Image
 from benchmarks.view.made_up_page import Page
 from mcdist.gallery.serve import served
 from tests.gallery.made_up_page import small_page
+from tests.makers.chromium import started_chromium
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -27,14 +27,8 @@ HOSTILE_PHOTO = "<script>document.title='hacked'</script>.jpg"
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """The system's Chromium; none is ever downloaded."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine; install one to test the page: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with started_chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture

@@ -4,9 +4,8 @@ Darcet et al., 2025 (arXiv:2502.08769). All patches of the photos to fit on are 
 and for each group the keys are read once from the store. /published keeps the slip that void may be predicted.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import numpy
@@ -93,43 +92,24 @@ class KnnProbe(PatchProtocol):
         world: World,
     ) -> dict[int, PixelCounts]:
         """For each number of neighbours the counts of all photos of `source`; each rank searches for the groups of its own."""
-        own = partial(
-            self._own_counts,
-            source,
-            keys=keys,
-            scaling=scaling,
-            metric=metric,
-            numbers=numbers,
-            num_classes=num_classes,
-            groups=self._groups(source, most=max(numbers), world=world),
-        )
-        return dict(zip(numbers, counts_over_ranks(own, world=world), strict=True))
 
-    def _own_counts(
-        self,
-        source: PatchPieces,
-        *,
-        keys: PatchPieces,
-        scaling: LinearMap,
-        metric: Metric,
-        numbers: tuple[int, ...],
-        num_classes: int,
-        groups: Iterable[Int[numpy.ndarray, " B"]],
-    ) -> list[PixelCounts]:
-        found = {number: PixelCounts(num_photos=len(source.maps), num_classes=num_classes) for number in numbers}
-        size_px = (source.size_px, source.size_px)
-        for photos in groups:
-            piece = source.take(photos)
-            blocks = self._keys(keys, scaling=scaling, metric=metric, num_classes=num_classes)
-            _, rows = nearest_of_blocks(_mapped(piece, scaling=scaling, metric=metric), blocks=blocks, num=max(numbers), metric=metric)
-            labels = self._labels(keys, rows=rows, num_classes=num_classes)
-            truth = source.maps.squares(photos.tolist(), size_px=source.size_px)
-            for number, counts in found.items():
-                patches = pixel_mode(labels[:, :number], with_void=self.switches.void_predicted)
-                maps = joined_patches(patches.reshape(len(photos), *source.grid, -1), size_px=size_px)
-                for place, photo in enumerate(photos.tolist()):
-                    counts.add(photo, maps[place], truth=truth[place])
-        return list(found.values())
+        def own() -> list[PixelCounts]:
+            found = {number: PixelCounts(num_photos=len(source.maps), num_classes=num_classes) for number in numbers}
+            size_px = (source.size_px, source.size_px)
+            for photos in self._groups(source, most=max(numbers), world=world):
+                piece = source.take(photos)
+                blocks = self._keys(keys, scaling=scaling, metric=metric, num_classes=num_classes)
+                _, rows = nearest_of_blocks(_mapped(piece, scaling=scaling, metric=metric), blocks=blocks, num=max(numbers), metric=metric)
+                labels = self._labels(keys, rows=rows, num_classes=num_classes)
+                truth = source.maps.squares(photos.tolist(), size_px=source.size_px)
+                for number, counts in found.items():
+                    patches = pixel_mode(labels[:, :number], with_void=self.switches.void_predicted)
+                    maps = joined_patches(patches.reshape(len(photos), *source.grid, -1), size_px=size_px)
+                    for place, photo in enumerate(photos.tolist()):
+                        counts.add(photo, maps[place], truth=truth[place])
+            return list(found.values())
+
+        return dict(zip(numbers, counts_over_ranks(own, world=world), strict=True))
 
     def _groups(self, source: PatchPieces, *, most: int, world: World) -> Iterator[Int[numpy.ndarray, " B"]]:
         size = max(1, NEIGHBOUR_PIXELS // (most * source.size_px**2))

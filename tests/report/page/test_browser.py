@@ -1,6 +1,5 @@
 """The pages in a real browser: no error on its console, nothing wider than a telephone, on light and dark ground, and printed."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from mcdist.report.pictures.failures import save_failures
 from mcdist.report.pictures.retrieved import ShownRetrieved, save_retrieved
 from mcdist.run_dir import RunDir
 from mcdist.workflows.comparing import compare_runs
+from tests.makers.chromium import started_chromium
 from tests.report.fake_run import CLASSES, make_panel
 from tests.report.page.test_davis_page import rows as davis_rows
 from tests.workflows.test_comparing import make_run as make_compared_run
@@ -26,15 +26,8 @@ pytestmark = pytest.mark.slow  # a browser takes seconds to start
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """The system's Chromium; skipped where there is none."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no Chromium on this machine: apt install chromium")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with started_chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture
