@@ -84,7 +84,7 @@ def export_dataset_command(
     for reason, num in sorted(counts.void.items()):
         typer.echo(f"  void, {reason}: {num:,} segments")
     if counts.void["low confidence"]:
-        typer.echo(f"  the {counts.void['low confidence']:,} of low confidence have a name, but are less sure than {min_confidence:g}: see --min-confidence")
+        typer.echo(f"  the {counts.void['low confidence']:,} of low confidence have a class, but are less sure than {min_confidence:g}: see --min-confidence")
     if counts.left_out and not keep_empty:
         typer.echo(f"  left out: {counts.left_out:,} photos without a labelled segment")
     if counts.not_segmented:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mcdist.dataset.formats.format import Kind
-from mcdist.dataset.labels import LabelRule, Void
+from mcdist.dataset.labels import UNNAMED_NAME, LabelRule, Void
 
 
 @dataclass(slots=True)
@@ -30,12 +30,12 @@ def data_card(title: str, *, kind: Kind, names: dict[int, str], counts: Counts, 
     rows = "".join(f"| {class_id} | {_cell(name)} | {numbers[class_id][0]:,} | {numbers[class_id][1]:,} |\n" for class_id, name in names.items())
     about = "".join(f"| {name} | {_cell(value)} |\n" for name, value in facts.items())
     not_labelled = "".join(f"- {line}\n" for line in _not_labelled(counts, rule=rule, keep_empty=keep_empty))
+    made = _how_named(names)
     unnamed = "are void" if rule.unnamed == "void" else "are classes of their own"
     return f"""# {_cell(title)}
 
 {sum(counts.photos.values()):,} photos ({counts.photos["train"]:,} train, {counts.photos["val"]:,} val) with {counts.segments.total():,} labelled segments,
-in the format `{kind.name}`. **No person drew these labels.** mcdist found the objects and clustered them without labels; a person named
-clusters, and each segment has the name of its cluster.
+in the format `{kind.name}`. **No person drew these labels.** mcdist found the objects and clustered them without labels; {made}.
 
 ## How each label came to be
 
@@ -68,6 +68,12 @@ on val says how well a model repeats these labels, not how right they are.
 
 `mcdist_dataset.json` has the settings of the export, and each photo's original name.
 """
+
+
+def _how_named(names: dict[int, str]) -> str:
+    if all(UNNAMED_NAME.fullmatch(name) for name in names.values()):
+        return "nobody has named\na cluster yet, and each segment has the number of its cluster"
+    return "a person named\nclusters, and each segment has the name of its cluster"
 
 
 def _not_labelled(counts: Counts, *, rule: LabelRule, keep_empty: bool) -> Iterator[str]:

@@ -261,3 +261,15 @@ def test_an_earlier_export_that_somebody_changed_is_kept_beside(tmp_path: Path) 
     assert [f"kept as {kept}" in line for line in said] == [True]
     assert (kept / label.relative_to(out)).read_text() == '{"edited": 1}' != label.read_text()
     assert (kept / "note.txt").read_text() == "mine" and not (out / "note.txt").exists()
+
+
+def test_the_card_of_clusters_that_nobody_named_says_so(tmp_path: Path) -> None:
+    photos, segmented = tmp_path / "photos", tmp_path / "segmented"
+    write_photo(photos / "a.png", height=40, width=52, seed=0)
+    mask = blob(40, 52, top=2, left=2, bottom=14, right=14)
+    only = segment(1, mask, cluster=3, name="unnamed cluster 3", class_id=1, confidence=0.9, vector=[1.0, 0.0])
+    write_segments(segmented, photo="a.png", height=40, width=52, segments=[only])
+    write_classes(segmented, photos=photos)
+    out = export_dataset(segmented, format="coco", out=tmp_path / "out", rule=LabelRule(0.5, "classes")).folder
+    card = (out / "README.md").read_text()
+    assert "nobody has named\na cluster yet" in card and "a person named" not in card
