@@ -59,7 +59,10 @@ def voc_folder(root: Path) -> Path:
         if (folder / "JPEGImages").is_dir():
             return folder
     found = "no JPEGImages below it" if root.is_dir() else "nothing"
-    raise DataError(f"expected VOCdevkit/VOC2012/JPEGImages below {root}, found {found}; check the path, or fetch the data set with --download")
+    raise DataError(
+        f"expected VOCdevkit/VOC2012/JPEGImages below {root}, found {found}; check the path, or fetch the data set: "
+        f"mcdist shards build voc {root} --out DIR --download"
+    )
 
 
 def download_voc(root: Path) -> None:
